@@ -1,0 +1,143 @@
+"""Scene: everything that is kept about one clip in 4D, and where each part came from. Sparse, at most 5 MB.
+
+Stored as one npz without pickle; the same Scene gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.geometry.cameras import Intrinsics
+from curate.geometry.poses import Pose
+
+FORMAT = 1
+MAX_BYTES = 64 << 20
+
+
+class SceneError(ValueError):
+    """A scene file that cannot be read."""
+
+
+@dataclass
+class Region:
+    """One tracked region (an object or a still part of the scene) over the T frames of the clip.
+
+    The reference point `surface@t0` is the centroid of the surface visible at frame `first` (the 3D centroid
+    of the region's valid pixels there), carried on by the region's own rigid motion. It is kept in camera
+    axes, so that the camera's pose error stays apart: world position = T_world_cam(t) applied to `point_cam[t]`.
+    """
+
+    id: int  # ≥ 1, stable
+    first: int  # first frame where it is seen; the reference point is defined here
+    last: int
+    seen: np.ndarray  # [T] bool, measured in this frame
+    box: np.ndarray  # [T, 4] x0, y0, x1, y1 pixels, nan where not seen
+    centroid_px: np.ndarray  # [T, 2] image position of the reference point, pixels, nan where not seen
+    flow_px: np.ndarray  # [T, 2] mean apparent motion to the next frame, px/frame, nan where unknown
+    flow_sigma_px: np.ndarray  # [T]
+    visible_fraction: np.ndarray  # [T] share of its largest visible area, 0..1, 0 where not seen
+    point_cam: np.ndarray  # [T, 3] metres, reference point, nan where not seen
+    cov_frame: np.ndarray  # [T, 3, 3] m², error independent from frame to frame (camera axes)
+    cov_shared: np.ndarray  # [T, 3, 3] m², error shared by all frames of the region (e.g. disparity bias), camera axes
+    step_cov: np.ndarray  # [T, 3, 3] m², extra error of the motion from the frame before (drift), camera axes
+    nearest_m: np.ndarray  # [T] distance of the nearest surface to the camera centre, nan where not seen
+    nearest_sigma_m: np.ndarray  # [T]
+    extent_m: np.ndarray  # [3] sorted side lengths of the oriented box of its visible surface at `first`
+    mask_first: np.ndarray  # [H, W] bool at frame `first`
+    motion_p: float  # p-value of "does not move in the world" from the motion mask; nan if unknown
+    label: str = ""  # a name, where a source or a detector gives one
+
+
+@dataclass
+class Scene:
+    key: str
+    clip: dict[str, Any]  # ClipSpec.to_json()
+    time_s: np.ndarray  # [T]
+    camera: Intrinsics
+    baseline_m: float
+    baseline_sigma_m: float  # scale uncertainty: relative = baseline_sigma_m / baseline_m
+    scale: str  # calibrated | predicted | assumed | relative
+    up: str  # gravity | ground-plane | camera
+    up_world: np.ndarray  # [3] unit
+    T_world_cam: Pose  # [T]
+    step_cov: np.ndarray  # [T, 6, 6] as the camera field's sigma
+    camera_valid: np.ndarray  # [T] bool
+    regions: list[Region]
+    origin: dict[str, str]  # field name -> "estimator@version" or "source"
+    stats: dict[str, float] = field(default_factory=dict)  # share of valid depth, residuals, ...
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.time_s)
+
+    def region(self, region_id: int) -> Region:
+        return next(r for r in self.regions if r.id == region_id)
+
+    def to_bytes(self) -> bytes:
+        """npz, arrays stored by name, everything else as json in `meta`."""
+        arrays: dict[str, np.ndarray] = {
+            "time_s": self.time_s, "up_world": self.up_world, "rotation": self.T_world_cam.rotation,
+            "translation": self.T_world_cam.translation, "step_cov": self.step_cov,
+            "camera_valid": self.camera_valid}
+        regions = []
+        for index, region in enumerate(self.regions):
+            plain = {}
+            for name, value in vars(region).items():
+                if name == "mask_first":
+                    arrays[f"r{index}.mask_first"] = np.packbits(value)
+                    plain["mask_shape"] = list(value.shape)
+                elif isinstance(value, np.ndarray):
+                    arrays[f"r{index}.{name}"] = value
+                else:
+                    plain[name] = value if not isinstance(value, np.generic) else value.item()
+            regions.append(plain)
+        meta = {"format": FORMAT, "key": self.key, "clip": self.clip, "camera": vars(self.camera),
+                "baseline_m": self.baseline_m, "baseline_sigma_m": self.baseline_sigma_m, "scale": self.scale,
+                "up": self.up, "regions": regions, "origin": self.origin, "stats": self.stats}
+        arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+        out = io.BytesIO()
+        np.savez_compressed(out, **arrays)
+        return out.getvalue()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Scene:
+        """
+        Raises:
+            SceneError: on anything that is not a scene of this format, too large, or torn.
+        """
+        if len(data) > MAX_BYTES:
+            raise SceneError(f"scene of {len(data)} bytes; at most {MAX_BYTES} are read")
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as npz:
+                arrays = {name: npz[name] for name in npz.files}
+            meta = json.loads(bytes(arrays.pop("meta")))
+            if meta["format"] != FORMAT:
+                raise SceneError(f"scene format {meta['format']}; this version reads {FORMAT}")
+            regions = []
+            for index, plain in enumerate(meta["regions"]):
+                prefix = f"r{index}."
+                own = {n[len(prefix):]: a for n, a in arrays.items() if n.startswith(prefix)}
+                shape = plain.pop("mask_shape")
+                own["mask_first"] = np.unpackbits(own["mask_first"], count=shape[0] * shape[1]).reshape(shape) > 0
+                regions.append(Region(**own, **plain))
+            return Scene(
+                key=meta["key"], clip=meta["clip"], time_s=arrays["time_s"], camera=Intrinsics(**meta["camera"]),
+                baseline_m=meta["baseline_m"], baseline_sigma_m=meta["baseline_sigma_m"], scale=meta["scale"],
+                up=meta["up"], up_world=arrays["up_world"],
+                T_world_cam=Pose("world", "cam", arrays["rotation"], arrays["translation"]),
+                step_cov=arrays["step_cov"], camera_valid=arrays["camera_valid"], regions=regions,
+                origin=meta["origin"], stats=meta["stats"])
+        except SceneError:
+            raise
+        except Exception as error:
+            raise SceneError(f"not a scene file: {type(error).__name__}: {error}") from error
+
+    @staticmethod
+    def load(path: Path) -> Scene:
+        return Scene.from_bytes(Path(path).read_bytes())
