@@ -1,0 +1,57 @@
+"""What the camera does: displacement, path, direction, rotation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.geometry.rotations import log_so3, yaw_pitch_roll
+from curate.measure.chi2 import chi2_survival, zero_p_value
+from curate.measure.direction import AXES_3D
+from curate.measure.draws import SceneDraws
+from curate.measure.magnitude import Sample, across_variance, covariance_of, without_noise
+from curate.measure.paths import displacement, path_direction, path_length
+
+Span = tuple[int, int]
+
+
+def camera_displacement(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """‖c_j − c_i‖, m."""
+    return displacement(draws.camera, *span)
+
+
+def camera_path_length(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """Arc length of the smoothed path of the camera's centre, m."""
+    sample = path_length(draws.camera, *span)
+    sample.p_zero = chi2_survival(*draws.camera_smoother.still_statistic(*span))
+    return sample
+
+
+def camera_direction(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """R_iᵀ (c_j − c_i), in the axes of camera i."""
+    return path_direction(draws.camera, *span, draws.scene.T_world_cam.rotation[span[0]], AXES_3D)
+
+
+TURNS = ("right", "left", "up", "down")
+
+
+def camera_rotation(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """Angle of log(R_iᵀ R_j), rad; yaw right, pitch up, roll clockwise and the turn of the optical axis in extra.
+
+    `turn_probabilities` are of the dominant turn of the optical axis: yaw (left, right) or pitch (up, down).
+    """
+    drawn = draws.relative_rotation(*span)
+    rotation = draws.scene.T_world_cam.rotation
+    mean = log_so3(rotation[span[0]].T @ rotation[span[1]])
+    vectors = log_so3(drawn)
+    covariance = covariance_of(vectors)
+    angles = without_noise(np.linalg.norm(vectors, axis=-1), across_variance(covariance, mean))
+    turns = yaw_pitch_roll(drawn)
+    level = yaw_pitch_roll(rotation[span[0]].T @ rotation[span[1]])
+    ends = np.stack([turns[:, 0], -turns[:, 0], turns[:, 1], -turns[:, 1]], -1)
+    share = np.bincount(np.argmax(ends, -1), minlength=4) / len(ends)
+    best = int(np.argmax([level[0], -level[0], level[1], -level[1]]))
+    extra = {"yaw": float(level[0]), "pitch": float(level[1]), "roll": float(level[2]),
+             "sigma": [float(s) for s in turns.std(0)], "category": TURNS[best],
+             "probabilities": {name: float(p) for name, p in zip(TURNS, share)}}
+    return Sample(angles, {"pose": np.linalg.norm(vectors, axis=-1)}, scaled=False,
+                  p_zero=zero_p_value(mean, covariance), extra=extra)

@@ -1,0 +1,169 @@
+"""Joint draws of a scene: camera, every region's path and the scale, from one set of errors.
+
+Sources of error, by name:
+    own    of the region alone: frame noise and drift of its track
+    rig    shared by all frames of the region (a bias of disparity)
+    pose   of the camera's motion, accumulated from its steps, shared by the camera and all regions
+    scale  of the baseline, shared by every length
+
+Errors act to first order: a step's small turn w at frame k moves everything seen after it by w × (X − c_k).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import numpy as np
+
+from curate.geometry.rotations import exp_so3, skew
+from curate.measure.smoothing import PathPosterior, PathSmoother
+from curate.scene import Region, Scene
+
+NUM_DRAWS = 1024
+NUM_PARTS = 128
+
+
+def ray_root(covariance: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Square roots [T, 3, 3] that carry one error through all frames, m.
+
+    The symmetric root is taken in axes turned with the viewing ray, so that a bias along the ray (disparity)
+    stays along it while the region moves through the image. `point` [T, 3] and `covariance` in camera axes.
+    """
+    ray = point / np.linalg.norm(point, axis=-1, keepdims=True)
+    forward = np.array([0.0, 0, 1])
+    axis = np.cross(forward, ray)
+    # shortest turn from z to the ray: R = I + [v]x + [v]x² / (1 + c); rays point forward, so 1 + c > 0
+    v = skew(axis)
+    turn = np.eye(3) + v + v @ v / (1 + ray[:, 2])[:, None, None]
+    inside = np.swapaxes(turn, -1, -2) @ covariance @ turn
+    value, vector = np.linalg.eigh((inside + np.swapaxes(inside, -1, -2)) / 2)
+    root = (vector * np.sqrt(np.clip(value, 0, None))[:, None, :]) @ np.swapaxes(vector, -1, -2)
+    return turn @ root
+
+
+class SceneDraws:
+    """Draws of everything that is uncertain in a scene. Lazy by region; draw n is the same world everywhere.
+
+    Args:
+        scene: the scene.
+        num_draws: even; half are mirror images of the other half.
+        seed: default: from `scene.key`, so that the same scene always gives the same numbers.
+
+    Attributes:
+        scale: [S] true length over stated length. (Paths are unscaled: multiply lengths by it.)
+        rotation_error: [S, T, 3] rad, in world axes; R_draw = exp(rotation_error) R.
+    """
+
+    def __init__(self, scene: Scene, num_draws: int = NUM_DRAWS, seed: int | None = None) -> None:
+        if num_draws < 2 or num_draws % 2:
+            raise ValueError(f"num_draws must be a positive even number, got {num_draws}")
+        self.scene, self.num_draws = scene, num_draws
+        digest = hashlib.sha256(scene.key.encode()).digest()
+        self.seed = int.from_bytes(digest[:8], "little") if seed is None else seed
+        rng = self._rng("scene")
+        half, steps = num_draws // 2, scene.num_frames - 1
+        sigma = scene.baseline_sigma_m / scene.baseline_m
+        offset = sigma * rng.standard_normal(half)
+        self.scale_sigma = sigma
+        self.scale = 1 + np.concatenate([offset, -offset])
+        self._pose_noise = rng.standard_normal((half, 6 * steps))
+        value, vector = np.linalg.eigh(scene.step_cov[1:])
+        self._step_root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]  # [T-1, 6, 6]
+        self._regions: dict[int, PathPosterior] = {}
+        self._smoothers: dict[int, PathSmoother] = {}
+
+    def _rng(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *name.encode()])
+
+    def normals(self, name: str, dimension: int) -> np.ndarray:
+        """[S, dimension] standard normals in mirrored pairs, of this name alone."""
+        half = self._rng(name).standard_normal((self.num_draws // 2, dimension))
+        return np.concatenate([half, -half])
+
+    def _pose_effect(self, points: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """[3n, 6(T-1)] m: how unit draws of the step errors move world points [n, 3] seen at `frames` [n]."""
+        poses = self.scene.T_world_cam
+        earlier, centre = poses.rotation[:-1], poses.translation[1:]  # step k leads from frame k to k + 1
+        lever = points[:, None] - centre[None]  # [n, T-1, 3]
+        effect = np.empty((*lever.shape, 6))
+        effect[..., :3] = -skew(lever) @ earlier
+        effect[..., 3:] = earlier
+        effect = (effect @ self._step_root) * (np.arange(len(centre)) < frames[:, None])[..., None, None]
+        return effect.transpose(0, 2, 1, 3).reshape(3 * len(points), -1)
+
+    @cached_property
+    def camera_smoother(self) -> PathSmoother:
+        scene = self.scene
+        centre = scene.T_world_cam.translation
+        self._camera_effect = self._pose_effect(centre, np.arange(scene.num_frames))
+        return PathSmoother(scene.time_s, centre, self._camera_effect @ self._camera_effect.T)
+
+    @cached_property
+    def camera(self) -> PathPosterior:
+        """Path of the camera centre, world, unscaled."""
+        smoother = self.camera_smoother
+        pose = self._pose_noise @ self._camera_effect.T
+        return smoother.draw({"own": np.zeros_like(pose), "pose": pose}, NUM_PARTS, self._rng("camera"))
+
+    @cached_property
+    def rotation_error(self) -> np.ndarray:
+        half, steps = self.num_draws // 2, self.scene.num_frames - 1
+        turns = np.einsum("kij,nkj->nki", self.scene.T_world_cam.rotation[:-1] @ self._step_root[:, :3],
+                          self._pose_noise.reshape(half, steps, 6), optimize=True)
+        error = np.zeros((half, steps + 1, 3))
+        error[:, 1:] = np.cumsum(turns, 1)
+        return np.concatenate([-error, error])  # the camera's path takes the error off first, then adds it
+
+    def relative_rotation(self, i: int, j: int) -> np.ndarray:
+        """Draws [S, 3, 3] of R_cam@i_cam@j."""
+        rotation = self.scene.T_world_cam.rotation
+        between = self.rotation_error[:, j] - self.rotation_error[:, i]
+        return rotation[i].T @ exp_so3(between) @ rotation[j]
+
+    def smoother(self, region_id: int) -> PathSmoother:
+        self.region(region_id)
+        return self._smoothers[region_id]
+
+    def region(self, region_id: int) -> PathPosterior:
+        """World path of a region's reference point, frames `first` to `last`, unscaled."""
+        if region_id not in self._regions:
+            self._regions[region_id] = self._draw_region(self.scene.region(region_id))
+        return self._regions[region_id]
+
+    def _draw_region(self, region: Region) -> PathPosterior:
+        scene = self.scene
+        frames = np.arange(region.first, region.last + 1)
+        num, half = len(frames), self.num_draws // 2
+        poses = scene.T_world_cam[frames]
+        seen = region.seen[frames] & np.isfinite(region.point_cam[frames]).all(-1)
+        index = np.arange(num)
+        cam = np.stack([np.interp(index, index[seen], region.point_cam[frames][seen, a]) for a in range(3)], -1)
+        world = (poses.rotation @ cam[..., None])[..., 0] + poses.translation
+
+        def turned(covariance: np.ndarray) -> np.ndarray:
+            covariance = np.where(seen[:, None, None], np.nan_to_num(covariance[frames]), 0)
+            return poses.rotation @ covariance @ np.swapaxes(poses.rotation, -1, -2)
+
+        own = np.zeros((num, 3, num, 3))
+        walk = turned(region.step_cov)
+        walk[0] = 0
+        walk = np.cumsum(walk, 0)[np.minimum.outer(index, index)]  # [n, n, 3, 3]
+        own += walk.transpose(0, 2, 1, 3)
+        own[index, :, index, :] += turned(region.cov_frame)
+        own = own.reshape(3 * num, 3 * num)
+        shared = np.where(seen[:, None, None], np.nan_to_num(region.cov_shared[frames]), 0)
+        rig_effect = (poses.rotation @ ray_root(shared, cam)).reshape(3 * num, 3)
+        pose_effect = self._pose_effect(world, frames)
+
+        data = np.where(seen[:, None], world, np.nan)
+        noise = own + rig_effect @ rig_effect.T + pose_effect @ pose_effect.T
+        smoother = PathSmoother(scene.time_s[frames], data, noise)
+        rng = self._rng(f"region {region.id}")
+        value, vector = np.linalg.eigh(own)
+        own_root = vector * np.sqrt(np.clip(value, 0, None))
+        errors = {"own": rng.standard_normal((half, 3 * num)) @ own_root.T,
+                  "rig": rng.standard_normal((half, 3)) @ rig_effect.T,
+                  "pose": self._pose_noise @ pose_effect.T}
+        self._smoothers[region.id] = smoother
+        return smoother.draw(errors, NUM_PARTS, rng)
