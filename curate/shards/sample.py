@@ -1,0 +1,154 @@
+"""Scene and questions to one Sample: the json record and the parts beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.shards import schema
+from curate.shards.errors import ShardError
+
+if TYPE_CHECKING:
+    from curate.questions.question import Question
+    from curate.scene import Region, Scene
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of a shard. `parts`: part name ("v0.mp4", "mark.jpg") to its bytes, without the json."""
+
+    key: str
+    parts: dict[str, bytes]
+    json: dict[str, Any]
+
+    @property
+    def split(self) -> str:
+        return self.json["source"]["split"]
+
+
+def plain(value: Any) -> Any:
+    """numpy scalars and arrays to Python's own types, tuples to lists."""
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _nullable(values: np.ndarray) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in np.ravel(values)]
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
+    """[H, W] bool to COCO's uncompressed run lengths: column-major, starting with the zeros."""
+    flat = np.asarray(mask, bool).ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff(np.concatenate([[0], edges, [flat.size]]))
+    if flat.size and flat[0]:
+        counts = np.concatenate([[0], counts])
+    return {"size": list(mask.shape), "counts": counts.astype(int).tolist()}
+
+
+def decode_rle(rle: dict[str, list[int]]) -> np.ndarray:
+    """Run lengths to [H, W] bool.
+
+    Raises:
+        ShardError: where the counts do not fill the size.
+    """
+    height, width = rle["size"]
+    counts = np.asarray(rle["counts"], int)
+    if counts.sum() != height * width or (counts < 0).any():
+        raise ShardError(f"run lengths sum to {counts.sum()}, expected {height}x{width}")
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape((height, width), order="F")
+
+
+def mark_label(region_id: int) -> str:
+    """The text drawn on the marked frame for a region."""
+    return f"R{region_id}"
+
+
+def _region_json(region: Region) -> dict[str, Any]:
+    first = region.first
+    return {"id": int(region.id), "mark": mark_label(region.id), "label": region.label, "first": int(first),
+            "last": int(region.last), "seen": [bool(v) for v in region.seen], "box": _nullable(region.box[first]),
+            "mask_rle": encode_rle(region.mask_first), "point_cam": _nullable(region.point_cam[first]),
+            "extent_m": _nullable(region.extent_m), "motion_p": _nullable(np.array(region.motion_p))[0]}
+
+
+def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
+    camera = scene.camera
+    parts = sorted(name for name in media if name.endswith(".mp4"))
+    views = []
+    for index in range(max(2 if scene.baseline_m > 0 else 1, len(parts))):
+        name = f"v{index}.mp4"
+        T_rig_view = np.eye(4)[:3]
+        T_rig_view[0, 3] = index * scene.baseline_m  # rectified: the further view sits along +x of the first
+        cx = camera.cx + index * float(scene.stats.get("doffs_px", 0.0))
+        views.append({"name": f"v{index}", "part": name if name in media else "", "fx": float(camera.fx),
+                      "fy": float(camera.fy), "cx": float(cx), "cy": float(camera.cy), "width": int(camera.width),
+                      "height": int(camera.height), "T_rig_view": T_rig_view.tolist()})
+    return views
+
+
+def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str, bytes], licence: str = "",
+                sha256: str = "", split: str = "train", generation: int = 0) -> dict[str, Any]:
+    """The json record of one clip, of schema `curate.shards.schema.SAMPLE`.
+
+    Raises:
+        ShardError: where the scene or a question does not fit the schema.
+    """
+    time_s = np.asarray(scene.time_s, float)
+    times = (time_s - time_s[0]).tolist()
+    record = {
+        "version": schema.VERSION, "key": scene.key, "clip_key": scene.key, "generation": int(generation),
+        "recording": str(scene.clip["recording"]),
+        "source": {"uri": str(scene.clip["uri"]), "kind": str(scene.clip["kind"]), "licence": licence,
+                   "sha256": sha256, "split": split, "start_frame": int(scene.clip["start"])},
+        "num_frames": len(times), "time_s": times, "duration_s": times[-1],
+        "sampling": {"times_s": times, "frame_indices": list(range(len(times))), "base": 0},
+        "views": _views_json(scene, media), "baseline_m": float(scene.baseline_m),
+        "baseline_sigma_m": float(scene.baseline_sigma_m), "scale": scene.scale, "up": scene.up,
+        "up_world": np.asarray(scene.up_world, float).tolist(),
+        "camera": {"T_world_cam": scene.T_world_cam.matrix()[:, :3].tolist(),
+                   "valid": [bool(v) for v in scene.camera_valid]},
+        "regions": [_region_json(region) for region in scene.regions],
+        "qa": [schema.encode_question(plain(question.to_json())) for question in questions],
+        "origin_json": schema.dump_free(plain(scene.origin)), "stats_json": schema.dump_free(plain(scene.stats))}
+    schema.validate(record)
+    return record
+
+
+def make_sample(scene: Scene, media: dict[str, bytes], questions: Iterable[Question], *, licence: str = "",
+                sha256: str = "", split: str = "train", generation: int = 0) -> Sample:
+    """One clip ready for packing.
+
+    Args:
+        scene: the staged scene.
+        media: part name to bytes: "v0.mp4", "v1.mp4", "mark.jpg"; empty for a text-only set.
+        questions: in the order they are to be stored; may be empty.
+        licence, sha256: of the source recording, where known.
+        split: "train" or "val" (see `curate.shards.writer.split_of`).
+        generation: 0, or the number of the retry that wrote it.
+
+    Raises:
+        ShardError: where a part's name or any field does not fit the schema.
+    """
+    for name, data in media.items():
+        if not schema.PART.fullmatch(name) or name == "json":
+            raise ShardError(f"{scene.key}: part {name!r} is not one of v0.mp4.., mark.jpg")
+        if not data:
+            raise ShardError(f"{scene.key}.{name}: zero bytes")
+    record = sample_json(scene, questions, media=media, licence=licence, sha256=sha256, split=split,
+                         generation=generation)
+    return Sample(scene.key, dict(media), record)
+
+
+def by_question(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Layout "question": one sample a question, `{key}-q000`.., the media repeated in each."""
+    for sample in samples:
+        for index, qa in enumerate(sample.json["qa"]):
+            key = f"{sample.key}-q{index:03d}"
+            yield Sample(key, sample.parts, sample.json | {"key": key, "qa": [qa]})

@@ -1,0 +1,162 @@
+"""Packs samples into tars: fixed metadata, temp + fsync + rename, the same samples give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.shards import schema, tar
+from curate.shards.errors import ShardError
+from curate.shards.sample import Sample
+
+MAX_SAMPLES = 1000
+MAX_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the manifest says of one shard."""
+
+    name: str
+    split: str
+    samples: int
+    questions: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def split_of(recording: str, val_share: float, seed: int = 0) -> str:
+    """"val" for about `val_share` of all source recordings, "train" for the others.
+
+    By hash of the recording: clips of one video are never on both sides, and a set that grows moves none.
+
+    Raises:
+        ValueError: where the share is not in 0..1.
+    """
+    if not 0 <= val_share <= 1:
+        raise ValueError(f"val_share is {val_share}; expected a share between 0 and 1")
+    digest = hashlib.sha256(f"{seed}\0{recording}".encode()).digest()
+    return "val" if int.from_bytes(digest[:7], "big") / 2**56 < val_share else "train"
+
+
+def shard_name(split: str, index: int, generation: int = 0) -> str:
+    return f"{split}-{index:06d}.tar" if not generation else f"{split}-g{generation:03d}-{index:06d}.tar"
+
+
+class ShardWriter:
+    """Writes the shards of one split. Samples must come in key order: which shard a clip lands in depends on
+    nothing but the keys and sizes before it.
+
+    Args:
+        out: folder of the shard set; it must exist.
+        split: "train", "val", ...
+        generation: 0, or the number of the retry.
+        max_samples, max_bytes: a shard is closed before it would exceed either.
+        on_shard: called with each finished shard's record and its sample records.
+
+    Raises:
+        ShardError: on keys out of order, a sample with other parts than the first, a sample of another split.
+    """
+
+    def __init__(self, out: Path | str, split: str, generation: int = 0, max_samples: int = MAX_SAMPLES,
+                 max_bytes: int = MAX_BYTES,
+                 on_shard: Callable[[ShardInfo, list[dict[str, Any]]], None] | None = None) -> None:
+        if max_samples < 1 or max_bytes < 1:
+            raise ValueError(f"max_samples and max_bytes must be positive, got {max_samples} and {max_bytes}")
+        if not schema.KEY.fullmatch(split):
+            raise ValueError(f"split {split!r}; expected lower-case letters, digits, '_' and '-'")
+        self.out, self.split, self.generation = Path(out), split, generation
+        self.max_samples, self.max_bytes = max_samples, max_bytes
+        self.on_shard = on_shard
+        self.shards: list[ShardInfo] = []
+        self.parts: tuple[str, ...] | None = None
+        self._last_key = ""
+        self._file = None
+        self._records: list[dict[str, Any]] = []
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type | None, *_: Any) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def add(self, sample: Sample) -> None:
+        parts = (*sorted(sample.parts), "json")
+        self._check(sample, parts)
+        payload = [(f"{sample.key}.{name}", sample.parts[name]) for name in parts[:-1]]
+        payload.append((f"{sample.key}.json", schema.to_bytes(sample.json)))
+        size = sum(tar.BLOCK + len(data) + len(tar.padding(len(data))) for _, data in payload)
+        if self._file and (len(self._records) >= self.max_samples or self._size + size > self.max_bytes):
+            self._finish()
+        if not self._file:
+            self._start()
+        for name, data in payload:
+            for piece in (tar.header(name, len(data)), data, tar.padding(len(data))):
+                self._write(piece)
+        self._records.append(sample.json)
+        self._last_key = sample.key
+
+    def close(self) -> list[ShardInfo]:
+        if self._file:
+            self._finish()
+        return self.shards
+
+    def abort(self) -> None:
+        """Drops the open shard; finished ones stay, unpublished."""
+        if self._file:
+            self._file.close()
+            self._temp.unlink(missing_ok=True)
+            self._file = None
+
+    def _check(self, sample: Sample, parts: tuple[str, ...]) -> None:
+        if sample.key != sample.json.get("key"):
+            raise ShardError(f"sample {sample.key!r}: its json says key {sample.json.get('key')!r}")
+        if sample.key <= self._last_key:
+            raise ShardError(f"sample {sample.key!r} after {self._last_key!r}: samples must come once each, in key order")
+        if sample.split != self.split:
+            raise ShardError(f"sample {sample.key!r} is of split {sample.split!r}, this writer's is {self.split!r}")
+        if self.parts is not None and parts != self.parts:
+            raise ShardError(f"sample {sample.key!r} has parts {list(parts)}; the shard set has {list(self.parts)}. "
+                             "Every sample of a set must have the same parts")
+        for name in parts:
+            tar.split_name(f"{sample.key}.{name}", "writer")
+            if name != "json" and len(sample.parts[name]) > tar.MAX_PART_BYTES:
+                raise ShardError(f"{sample.key}.{name}: {len(sample.parts[name])} bytes; at most {tar.MAX_PART_BYTES}")
+        self.parts = parts
+
+    def _start(self) -> None:
+        self._name = shard_name(self.split, len(self.shards), self.generation)
+        self._temp = self.out / f".{self._name}.partial"
+        self._file = self._temp.open("wb")
+        self._digest, self._size = hashlib.sha256(), 0
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+
+    def _finish(self) -> None:
+        self._write(tar.trailer(self._size))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._file = None
+        self._temp.rename(self.out / self._name)
+        records, self._records = self._records, []
+        info = ShardInfo(self._name, self.split, len(records), sum(len(r["qa"]) for r in records), self._size,
+                         self._digest.hexdigest(), records[0]["key"], records[-1]["key"])
+        self.shards.append(info)
+        if self.on_shard:
+            self.on_shard(info, records)
