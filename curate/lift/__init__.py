@@ -1,0 +1,1 @@
+"""Lift: dense fields of many windows to the sparse scene, in metres with covariance (`builder.SceneBuilder`)."""

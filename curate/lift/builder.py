@@ -1,0 +1,92 @@
+"""SceneBuilder: takes windows one after another, keeps sparse records, and gives the scene at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from curate.geometry.poses import Pose
+from curate.lift.config import LiftConfig
+from curate.lift.gather import Gathered, gather
+from curate.lift.noise import DisparityNoise
+from curate.lift.region import build_region
+from curate.perception.estimator import Window
+from curate.scene import Scene
+from curate.sources.base import ClipSpec, Frames
+
+
+class SceneBuilder:
+    """Fields to Scene.
+
+    Args:
+        clip: names the scene.
+        frames: its cameras and what the source knows.
+        config: limits and priors of the lift.
+    """
+
+    def __init__(self, clip: ClipSpec, frames: Frames, config: LiftConfig | None = None) -> None:
+        self.clip, self.frames, self.config = clip, frames, config or LiftConfig()
+        self.regions: dict[int, Gathered] = {}
+        self.rotation: list[np.ndarray] = []
+        self.translation: list[np.ndarray] = []
+        self.step_cov: list[np.ndarray] = []
+        self.camera_valid: list[bool] = []
+        self.origin: dict[str, str] = {}
+        self.noise: DisparityNoise | None = None
+        self.valid_depth: list[float] = []
+        self.valid_flow: list[float] = []
+
+    def add(self, window: Window) -> None:
+        """Takes what is needed of a window whose fields are all filled."""
+        for name, part in window.fields.items():
+            self.origin[name] = part.filled_by
+        if self.noise is None:
+            self.noise = DisparityNoise.of(self.origin["disparity"])
+        camera = window.fields["camera"]
+        poses = camera.values.expect("world", "cam")
+        for j in range(window.overlap, window.num_frames):
+            self.rotation.append(poses.rotation[j])
+            self.translation.append(poses.translation[j])
+            self.step_cov.append(camera.sigma[j])
+            self.camera_valid.append(bool(camera.valid[j]))
+            self.valid_depth.append(float(window.fields["disparity"].valid[j].mean()))
+        if "flow" in window.fields:
+            self.valid_flow += [float(v.mean()) for v in window.fields["flow"].valid[:-1]]
+        if "regions" in window.fields and "tracks" in window.fields:
+            gather(window, self.regions, self.config, self.noise)
+
+    def finish(self) -> Scene:
+        """The scene of all windows so far."""
+        frames, given = self.frames, self.frames.given
+        poses = Pose("world", "cam", np.array(self.rotation), np.array(self.translation))
+        step_cov = np.array(self.step_cov)
+        regions = []
+        for number in sorted(self.regions):
+            region = build_region(number, self.regions[number], frames.rig, poses, step_cov, self.config,
+                                  self.noise)
+            if region is not None:
+                regions.append(region)
+        regions.sort(key=lambda r: (-int(r.mask_first.sum()), r.id))
+        up, up_world = self._up(given, poses)
+        baseline = frames.rig.baseline_m if frames.rig is not None else float("nan")
+        sigma = getattr(frames, "baseline_sigma_m", None)
+        stats = {"valid_disparity": float(np.mean(self.valid_depth)),
+                 "valid_flow": float(np.mean(self.valid_flow)) if self.valid_flow else 0.0,
+                 "regions_seen": float(len(self.regions)), "regions_measured": float(len(regions))}
+        return Scene(key=self.clip.key, clip=self.clip.to_json(), time_s=np.asarray(frames.time_s, float),
+                     camera=frames.views[0].camera, baseline_m=baseline,
+                     baseline_sigma_m=float(sigma if sigma is not None
+                                            else self.config.baseline_relative_sigma * baseline),
+                     scale=frames.scale, up=up, up_world=up_world, T_world_cam=poses, step_cov=step_cov,
+                     camera_valid=np.array(self.camera_valid),
+                     regions=sorted(regions[: self.config.max_regions], key=lambda r: r.id), origin=dict(self.origin),
+                     stats=stats)
+
+    @staticmethod
+    def _up(given: dict[str, Any], poses: Pose) -> tuple[str, np.ndarray]:
+        """Gravity where the source gives it (`given["up"]`: [3] in the world), else against the camera's own y."""
+        if "up" in given:
+            up = np.asarray(given["up"], float)
+            return "gravity", up / np.linalg.norm(up)
+        return "camera", poses.rotation[0] @ np.array([0.0, -1.0, 0.0])

@@ -1,0 +1,1 @@
+"""Tracks: sparse points followed over the clip."""
