@@ -1,1 +1,32 @@
+"""Where clips come from: one file per kind of input, opened only when a recipe asks for that kind."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curate.sources.base import Source
+    from curate.sources.config import ClipConfig
+
+SOURCES: dict[str, str] = {
+    "stereo_pair": "curate.sources.stereo_pair:StereoPair",
+    "side_by_side": "curate.sources.packed:Packed",
+    "top_bottom": "curate.sources.packed:Packed",
+    "rendered": "curate.sources.rendered:Rendered",
+}
+
+
+def make_source(config, clip: ClipConfig | None = None) -> Source:
+    """The source a recipe's `source:` describes.
+
+    Args:
+        config: one of the models of `curate.sources.config`.
+        clip: how to cut recordings into clips; default settings if None.
+    """
+    from curate.sources.config import ClipConfig
+
+    if config.kind not in SOURCES:
+        raise ValueError(f"unknown source kind {config.kind!r}; known: {', '.join(SOURCES)}")
+    module, name = SOURCES[config.kind].split(":")
+    return getattr(import_module(module), name)(config, clip or ClipConfig())

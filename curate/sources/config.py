@@ -1,0 +1,171 @@
+"""Settings of every kind of source, as they stand in a recipe under `source:` and `clip:`.
+
+Imports nothing heavy: recipes are checked, and their JSON Schema made, in a base install.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+BASELINE_RELATIVE_SIGMA = 0.005  # of a measured baseline, where nobody states better: 2.7 mm of KITTI's 0.54 m
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraCalibration(Strict):
+    """One camera before rectification."""
+
+    fx: Positive = Field(description="focal length along x, pixels")
+    fy: Positive | None = Field(None, description="focal length along y, pixels; default fx")
+    cx: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (W-1)/2")
+    cy: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (H-1)/2")
+    distortion: list[Finite] = Field(
+        default_factory=list, description="OpenCV k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]; empty: none")
+
+    @field_validator("distortion")
+    @classmethod
+    def _count(cls, value: list[float]) -> list[float]:
+        if len(value) not in (0, 4, 5, 8, 12, 14):
+            raise ValueError(f"distortion takes 0, 4, 5, 8, 12 or 14 numbers (OpenCV's order), got {len(value)}")
+        return value
+
+
+class StereoCalibration(CameraCalibration):
+    """A stereo pair. The plain fields are the left camera's; a rectified pair needs `fx` and `baseline_m` alone.
+
+    Unrectified pairs (any distortion, a `right` camera of its own, or a pose between the cameras) are
+    rectified when opened. `p_right = rotation_right_left @ p_left + translation_right_left_m`.
+    """
+
+    baseline_m: Positive | None = Field(
+        None, description="distance of the camera centres, metres; needed unless translation_right_left_m is given")
+    doffs_px: Finite = Field(0.0, description="cx_right - cx_left of a rectified pair, pixels")
+    width: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="width of one eye's image at which the calibration holds, pixels; default the media's own")
+    height: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="height of one eye's image at which the calibration holds, pixels; default the media's own")
+    right: CameraCalibration | None = Field(
+        None, description="the right camera, where it differs from the left; then doffs_px must be left out")
+    rotation_right_left: list[Finite] | None = Field(
+        None, description="rotation left to right camera: 9 numbers row by row, or 3 of a rotation vector (radians)")
+    translation_right_left_m: Annotated[list[Finite], Field(min_length=3, max_length=3)] | None = Field(
+        None, description="left camera's centre in right camera coordinates, metres; x is about -baseline")
+
+    @model_validator(mode="after")
+    def _fits(self) -> StereoCalibration:
+        if self.baseline_m is None and self.translation_right_left_m is None:
+            raise ValueError("baseline_m (metres between the cameras) is missing, and no translation_right_left_m")
+        if self.right is not None and self.doffs_px:
+            raise ValueError("give either right (its cx says it) or doffs_px, not both")
+        if (self.width is None) != (self.height is None):
+            raise ValueError("give both width and height, or neither")
+        if self.rotation_right_left is not None and len(self.rotation_right_left) not in (3, 9):
+            raise ValueError(f"rotation_right_left takes 9 or 3 numbers, got {len(self.rotation_right_left)}")
+        if self.translation_right_left_m is not None:
+            length = sum(v * v for v in self.translation_right_left_m) ** 0.5
+            if self.translation_right_left_m[0] >= 0:
+                raise ValueError("translation_right_left_m[0] must be negative (the right camera sits at +x of the "
+                                 f"left one), got {self.translation_right_left_m[0]}; are left and right swapped?")
+            if self.baseline_m is not None and abs(length - self.baseline_m) > 0.01 * self.baseline_m:
+                raise ValueError(f"baseline_m {self.baseline_m} and translation_right_left_m (length {length:.6g}) "
+                                 "differ by more than 1 %; leave one out")
+        return self
+
+
+class ClipConfig(Strict):
+    """How recordings are cut into clips."""
+
+    num_frames: int = Field(48, ge=2, le=4096, description="most frames of one clip")
+    min_frames: int = Field(8, ge=2, description="fewest frames of a clip; a shorter rest joins the clip before it "
+                                                 "by overlapping it, a shorter recording is quarantined")
+    max_clips: int | None = Field(None, ge=1, description="stop after this many clips (previews)")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ClipConfig:
+        if self.min_frames > self.num_frames:
+            raise ValueError(f"min_frames {self.min_frames} is above num_frames {self.num_frames}")
+        return self
+
+
+class StereoPairConfig(Strict):
+    """Two folders of images, or two videos, left and right."""
+
+    kind: Literal["stereo_pair"] = "stereo_pair"
+    root: str = Field(description="folder that holds the recording, or the recordings")
+    recordings: str | None = Field(
+        None, description="glob of sub-folders of root, each one recording; default: root is the recording")
+    left: str = Field("left", description="folder of images, glob of images, or video; relative to the recording")
+    right: str = Field("right", description="as left, of the right camera")
+    calibration: StereoCalibration | str = Field(
+        "calib.json", description="inline, or a json file, or a KITTI calib.txt; a file is looked for in the "
+                                  "recording, then in root")
+    cameras: tuple[Literal[0, 1, 2, 3], Literal[0, 1, 2, 3]] | None = Field(
+        None, description="which P matrices of a KITTI file are left and right: [0, 1] grey, [2, 3] colour; "
+                          "default: the only pair there is, else by the media's colour")
+    timestamps: str | None = Field(
+        None, description="text file, a line per frame: seconds, or nanoseconds (integers of 16 digits and more, "
+                          "as EuRoC has them); relative to the recording")
+    timestamps_right: str | None = Field(None, description="the same for the right camera, where it has its own")
+    fps: Positive | None = Field(None, description="frames per second of image folders without timestamps")
+    baseline_sigma_m: Positive | None = Field(
+        None, description="standard deviation of the baseline, metres; default 0.5 % of it")
+    licence: str = Field("", description="licence of the media, written into every record")
+
+    @field_validator("cameras")
+    @classmethod
+    def _distinct(cls, value):
+        if value is not None and value[0] == value[1]:
+            raise ValueError(f"cameras must name two different cameras, got {list(value)}")
+        return value
+
+
+class PackedConfig(Strict):
+    """One video whose frames hold both eyes."""
+
+    root: str = Field(description="folder that holds the videos")
+    videos: str | list[str] = Field(
+        "**/*.mp4", description="file name, glob, or a list of them, relative to root")
+    packing: Literal["full", "half"] = Field(
+        "full", description="full: each eye at its own resolution; half: each eye squeezed to half along the packed "
+                            "axis. Calibration is always that of the eye at full resolution")
+    first: Literal["left", "right"] = Field("left", description="the eye stored first (left side, or top)")
+    calibration: StereoCalibration | str | None = Field(
+        None, description="inline, or a json file relative to root; default: {stem}.calib.json beside each video")
+    baseline_sigma_m: Positive | None = Field(
+        None, description="standard deviation of the baseline, metres; default 0.5 % of it")
+    licence: str = Field("", description="licence of the media, written into every record")
+
+
+class SideBySideConfig(PackedConfig):
+    """Videos with the eyes side by side."""
+
+    kind: Literal["side_by_side"] = "side_by_side"
+
+
+class TopBottomConfig(PackedConfig):
+    """Videos with one eye above the other."""
+
+    kind: Literal["top_bottom"] = "top_bottom"
+
+
+class RenderedConfig(Strict):
+    """Ray-cast stereo scenes with exactly known motion, written as side-by-side files and read as those."""
+
+    kind: Literal["rendered"] = "rendered"
+    num_scenes: int = Field(8, ge=1, le=100_000, description="how many scenes")
+    seed: int = Field(0, ge=0, description="changes every scene")
+    scenes: str | None = Field(None, description="YAML with the distribution scenes are drawn from; default built in")
+    width: int = Field(640, ge=64, le=4096, description="pixels of one eye")
+    height: int = Field(360, ge=64, le=4096, description="pixels of one eye")
+    licence: str = Field("CC0-1.0", description="licence of the media, written into every record")
+
+
+SourceConfig = Annotated[
+    StereoPairConfig | SideBySideConfig | TopBottomConfig | RenderedConfig, Field(discriminator="kind")]
