@@ -10,6 +10,7 @@ from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3
 from curate.perception.estimator import Field, Resources
+from curate.perception.tracks.points import TrackPoints
 from curate.sources.base import ClipSpec, View
 
 WALL_Z, GROUND_Y = 14.0, 1.3
@@ -53,8 +54,14 @@ class AnalyticFrames:
                       View("right", self.camera, Pose("rig", "right", np.eye(3), np.array([self.baseline, 0, 0]))))
         self.time_s = np.arange(self.num_frames) / 10
         self.reads: list[tuple[int, int]] = []
+        self.seen: dict[int, tuple] = {}
 
     def hits(self, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if t not in self.seen:
+            self.seen[t] = self._hits(t)
+        return self.seen[t]
+
+    def _hits(self, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """points [H, W, 3] in camera axes, owner [H, W] (0 scenery, k = plate k), surface coordinates [H, W, 3]."""
         pose = self.camera_at(t)
         rays = self.camera.rays() @ pose.rotation.T  # world
@@ -83,10 +90,10 @@ class AnalyticFrames:
         _, owner, surface = self.hits(t)
         grey = np.zeros(owner.shape)
         rng = np.random.default_rng(0)
-        for _ in range(24):
-            wave = rng.normal(size=3) * np.where(owner[..., None] > 0, 14.0, 4.0)
-            grey += np.sin(surface @ np.ones(3) * 0 + (surface * wave).sum(-1) + rng.uniform(0, 6))
-        return np.clip(128 + 18 * grey, 0, 255).astype(np.uint8)
+        for _ in range(12):
+            wave = 10 * rng.normal(size=3)
+            grey += np.sin(surface @ wave + rng.uniform(0, 6))
+        return np.clip(128 + 25 * grey, 0, 255).astype(np.uint8)
 
     def read(self, start: int, stop: int) -> list[np.ndarray]:
         self.reads.append((start, stop))
@@ -168,3 +175,48 @@ def _motion(frames: AnalyticFrames, owner: int, t: int) -> Pose:
         plate = frames.plates[owner - 1]
         world = plate.pose(t + 1) @ plate.pose(t).inverse()
     return b.inverse() @ world @ a
+
+
+class ExactTracks(Exact):
+    """Regions and tracks as they truly are: every `stride`-th visible pixel of a plate's first frame."""
+
+    def __init__(self, frames: AnalyticFrames, stride: int = 6) -> None:
+        super().__init__(frames, "regions", "tracks")
+        points, owner, _ = frames.hits(0)
+        picked = np.zeros(owner.shape, bool)
+        picked[::stride, ::stride] = True
+        rows, columns = np.nonzero(picked & (owner > 0))
+        self.start, self.owner = points[rows, columns], owner[rows, columns]
+
+    def regions(self, window) -> Field:
+        labels = np.stack([self.frames.hits(window.start + j)[1] for j in range(window.num_frames)]).astype(np.int16)
+        return self._field(labels, labels > 0, None)
+
+    def tracks(self, window) -> Field:
+        return self._field([self._points(window.start + j) for j in range(window.num_frames)], None, None)
+
+    def _points(self, t: int) -> TrackPoints:
+        frames = self.frames
+        now = np.stack([_carried(frames, k, t) @ self.start for k in range(1, len(frames.plates) + 1)])
+        now = np.take_along_axis(now, (self.owner - 1)[None, :, None], 0)[0]
+        uv = frames.camera.project(now)
+        column, row = np.rint(uv).astype(int).T
+        width, height = frames.size
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        seen = inside.copy()
+        seen[inside] = frames.hits(t)[1][row[inside], column[inside]] == self.owner[inside]
+        ones = np.ones(seen.sum())
+        return TrackPoints(np.flatnonzero(seen), self.owner[seen].astype(np.int16), uv[seen], 0.05 * ones,
+                           frames.rig.disparity(now[seen, 2]), 0.05 * ones)
+
+
+def _carried(frames: AnalyticFrames, owner: int, t: int) -> Pose:
+    """T_cam@t_cam@0 of plate `owner`."""
+    plate = frames.plates[owner - 1]
+    return frames.camera_at(t).inverse() @ plate.pose(t) @ plate.pose(0).inverse() @ frames.camera_at(0)
+
+
+def true_path(frames: AnalyticFrames, owner: int, mask_first: np.ndarray) -> np.ndarray:
+    """[T, 3] camera axes: the mean surface point under `mask_first` at frame 0, carried by plate `owner`."""
+    reference = frames.hits(0)[0][mask_first].mean(0)
+    return np.stack([_carried(frames, owner, t) @ reference for t in range(frames.num_frames)])

@@ -14,7 +14,8 @@ import numpy as np
 from curate.geometry.cameras import StereoRig
 from curate.geometry.rotations import exp_so3, log_so3, skew
 
-TUKEY = 4.685
+MEDIAN_LENGTH = 1.538  # of three unit normals
+TUKEY = 6.0  # lengths of three normals are cut here
 MAX_ITERATIONS = 25
 
 
@@ -97,8 +98,8 @@ def fit_rigid(rig: StereoRig, shape: np.ndarray, reference: np.ndarray, uvd: np.
     for iteration in range(MAX_ITERATIONS):
         error, jacobian = residuals(rotation, point, bias)
         size = np.sqrt((error**2 * information).sum(1))
-        spread = max(1.0, 1.4826 * np.median(size) / 1.5)  # the median length of three unit normals is about 1.5
-        robust = np.clip(1 - (size / (TUKEY * spread * 1.5)) ** 2, 0, None) ** 2
+        spread = max(1.0, np.median(size) / MEDIAN_LENGTH)
+        robust = np.clip(1 - (size / (TUKEY * spread)) ** 2, 0, None) ** 2
         if (robust > 0.1).sum() < 4:
             return None
         weight = information * (robust * down / spread**2)[:, None]

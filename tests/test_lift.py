@@ -1,0 +1,134 @@
+"""The lift, against scenes whose every field is known in closed form."""
+
+import numpy as np
+import pytest
+
+from curate.geometry.cameras import Intrinsics, StereoRig
+from curate.geometry.poses import Pose
+from curate.geometry.rotations import exp_so3
+from curate.lift.region import chi2_3_tail
+from curate.lift.rigid import fit_rigid, project
+from curate.perception.config import PerceptionConfig
+from curate.perception.pipeline import perceive
+from tests.analytic_scene import AnalyticFrames, Exact, ExactTracks, Plate, clip, true_path
+
+
+def lifted(frames, **settings):
+    estimators = [Exact(frames, "disparity"), Exact(frames, "flow"), Exact(frames, "camera", "motion"),
+                  ExactTracks(frames)]
+    return perceive(clip(frames.num_frames), frames, PerceptionConfig(window=6, lift=settings), estimators=estimators)
+
+
+def turning(num_frames=14):
+    """A plate that moves, approaches and turns, seen by a camera that moves and turns itself."""
+    return AnalyticFrames(
+        [Plate(lambda t: np.array([-0.6 + 0.09 * t, 0.2, 5 - 0.1 * t]), lambda t: np.array([0, 0.3 + 0.04 * t, 0]))],
+        num_frames, camera_at=lambda t: Pose("world", "cam", exp_so3(np.array([0, 0.01 * t, 0])),
+                                             np.array([0.02 * t, 0, 0.05 * t])))
+
+
+def test_the_reference_point_is_carried_exactly():
+    frames = turning()
+    scene = lifted(frames)
+    region, = scene.regions
+    assert region.seen.all() and (region.first, region.last) == (0, 13)
+    truth = true_path(frames, 1, region.mask_first)
+    np.testing.assert_allclose(region.point_cam, truth, atol=1e-3)
+    np.testing.assert_allclose(region.centroid_px, frames.camera.project(truth), atol=0.1)
+
+
+def test_covariances_are_symmetric_and_not_negative():
+    region, = lifted(turning()).regions
+    for name in ("cov_frame", "cov_shared", "step_cov"):
+        c = getattr(region, name)
+        np.testing.assert_allclose(c, np.swapaxes(c, 1, 2), atol=1e-15)
+        assert np.linalg.eigvalsh(c).min() >= -1e-12
+    assert (np.linalg.eigvalsh(region.cov_frame) > 0).all()
+
+
+def test_the_extent_is_the_side_lengths_of_the_visible_face():
+    region, = lifted(turning(), erode_px=1).regions
+    assert region.extent_m[0] == pytest.approx(1.2, rel=0.15)
+    assert region.extent_m[1] == pytest.approx(1.0, rel=0.15)
+    assert region.extent_m[2] < 0.1
+
+
+def test_the_nearest_range_is_that_of_the_near_edge():
+    frames = turning()
+    region, = lifted(frames).regions
+    points, owner, _ = frames.hits(0)
+    truth = np.linalg.norm(points[owner == 1], axis=-1).min()
+    assert region.nearest_m[0] == pytest.approx(truth, abs=0.06)
+    assert np.isfinite(region.nearest_sigma_m).all()
+
+
+def test_moving_and_still_are_told_apart():
+    frames = AnalyticFrames([Plate(lambda t: np.array([-1.0 + 0.03 * t, 0.2, 5.0])),
+                             Plate(lambda t: np.array([1.0, 0.2, 5.0]))], 12,
+                            camera_at=lambda t: Pose("world", "cam", np.eye(3), np.array([0.03 * t, 0, 0])))
+    moving, still = lifted(frames).regions
+    assert moving.motion_p < 1e-4
+    assert still.motion_p > 0.05
+
+
+def test_a_region_that_is_covered_ends_there():
+    frames = AnalyticFrames([Plate(lambda t: np.array([-1.5 + 0.2 * t, 0.2, 4.0]), half=(0.8, 0.6)),
+                             Plate(lambda t: np.array([0.8, 0.2, 6.0]), half=(0.4, 0.4))], 16)
+    covered = lifted(frames).region(2)
+    hidden = [t for t in range(16) if (frames.hits(t)[1] == 2).sum() < 50]
+    assert hidden and not covered.seen[hidden].any()
+    assert covered.visible_fraction[0] == pytest.approx(1, abs=0.02)
+    assert np.isnan(covered.point_cam[hidden]).all()
+
+
+def test_brief_regions_are_dropped():
+    frames = turning(num_frames=8)
+    assert lifted(frames, min_frames=8).regions
+    assert not lifted(frames, min_frames=9).regions
+
+
+RIG = StereoRig(Intrinsics(700, 700, 320, 240, 640, 480), 0.2)
+
+
+def rigid_case(seed, outliers=0, noise=(0.1, 0.1, 0.15)):
+    rng = np.random.default_rng(seed)
+    shape = rng.uniform([-0.6, -0.5, 5.7], [0.6, 0.5, 6.3], (80, 3))
+    reference = shape.mean(0)
+    rotation, point = exp_so3(rng.normal(0, 0.1, 3)), reference + rng.normal(0, 0.3, 3)
+    uvd, _ = project(RIG, (shape - reference) @ rotation.T + point)
+    uvd = uvd + rng.normal(size=uvd.shape) * noise
+    uvd[:outliers] += rng.uniform(10, 40, (outliers, 3))
+    fit = fit_rigid(RIG, shape, reference, uvd, np.tile(noise, (80, 1)), 80, np.eye(3), 0.5, 0.05,
+                    [(np.eye(3), reference)])
+    return fit, rotation, point
+
+
+def test_a_quarter_of_wrong_matches_does_not_move_the_fit():
+    fit, rotation, point = rigid_case(0, outliers=20)
+    assert not fit.inliers[:20].any()
+    np.testing.assert_allclose(fit.point, point, atol=0.02)
+    np.testing.assert_allclose(fit.rotation, rotation, atol=0.02)
+
+
+def test_the_error_of_the_fit_is_what_it_says():
+    chi = []
+    for seed in range(60):
+        fit, _, point = rigid_case(seed)
+        error = fit.point - point
+        chi.append(error @ np.linalg.solve(fit.covariance, error) / 3)
+    assert 0.7 < np.mean(chi) < 1.4
+
+
+def test_a_disparity_that_is_unknown_is_not_used():
+    rng = np.random.default_rng(0)
+    shape = rng.uniform([-0.6, -0.5, 5.7], [0.6, 0.5, 6.3], (40, 3))
+    uvd, _ = project(RIG, shape + [0.2, 0, -0.5])
+    uvd[::2, 2] = np.nan
+    fit = fit_rigid(RIG, shape, shape.mean(0), uvd, np.full((40, 3), 0.1), 40, np.eye(3), 0.5, 0.05,
+                    [(np.eye(3), shape.mean(0))])
+    np.testing.assert_allclose(fit.point, shape.mean(0) + [0.2, 0, -0.5], atol=1e-4)
+
+
+def test_chi_square_tail():
+    assert chi2_3_tail(0) == 1
+    assert chi2_3_tail(7.8147) == pytest.approx(0.05, abs=1e-4)
