@@ -1,0 +1,79 @@
+"""Sub-pixel refinement of a disparity by one-dimensional Lucas-Kanade steps, and how well the image fixes it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray, valid: np.ndarray, window: int = 9,
+                     steps: int = 2, max_change_px: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Newton on the photometric error of each pixel's window, brightness offset removed (Lucas, Kanade 1981).
+
+    Every pixel of the window is warped with its own disparity, so slanted surfaces stay slanted; only pixels
+    that are valid and lie on the same surface as judged by the photometric error take part.
+
+    Args:
+        left, right: [H, W] float32, grey.
+        disparity: [H, W] float32 px, left minus right; finite everywhere.
+        valid: [H, W] bool.
+        window: side of the window, px, odd.
+        max_change_px: a pixel that would move further keeps its first disparity and gets an infinite variance.
+
+    Returns:
+        disparity [H, W] float32 px, and its variance by the photometric residual over the curvature of the error
+        (Cramér-Rao for white noise), [H, W] float32 px², inf where the image does not fix it.
+    """
+    grid_x = np.arange(left.shape[1], dtype=np.float32)[None]
+    grid_y = np.repeat(np.arange(left.shape[0], dtype=np.float32)[:, None], left.shape[1], 1)
+    slope_left, slope_right = slope_x(left), slope_x(right)
+    refined = disparity.copy()
+    size = (window, window)
+    for step in range(max(steps, 1)):
+        at = grid_x - refined
+        warped = cv2.remap(right, at, grid_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        slope = 0.5 * (slope_left + cv2.remap(slope_right, at, grid_y, cv2.INTER_LINEAR,
+                                              borderMode=cv2.BORDER_REPLICATE))
+        error = warped - left
+        weight = robust_weight(error, valid, window)
+        total = cv2.boxFilter(weight, -1, size) + 1e-6
+        mean_error = cv2.boxFilter(weight * error, -1, size) / total
+        mean_slope = cv2.boxFilter(weight * slope, -1, size) / total
+        weighted = weight * slope
+        curvature = cv2.boxFilter(weighted * slope, -1, size) / total - mean_slope**2
+        moment = cv2.boxFilter(weighted * error, -1, size) / total - mean_slope * mean_error
+        change = moment / np.maximum(curvature, 0.05)
+        if steps and step < steps:
+            np.clip(change, -0.5, 0.5, out=change)
+            refined += change
+    spread = cv2.boxFilter(weight * error * error, -1, size) / total - mean_error**2
+    spread -= moment * change  # what the last step explains
+    count = np.maximum(total * window**2, 1)
+    variance = (np.maximum(spread, 0) + 0.25) / (np.maximum(curvature, 1e-3) * count)
+    lost = ~(np.abs(refined - disparity) <= max_change_px)
+    refined[lost] = disparity[lost]
+    variance[lost] = np.inf
+    return refined, variance
+
+
+def slope_x(image: np.ndarray) -> np.ndarray:
+    """Derivative along x, grey levels per pixel: five-point formula, exact to the fourth order."""
+    kernel = np.array([[1, -8, 0, 8, -1]], np.float32) / 12
+    return cv2.filter2D(image, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE)
+
+
+def robust_weight(error: np.ndarray, valid: np.ndarray, window: int) -> np.ndarray:
+    """Cauchy weights of a photometric error [H, W], zero where not valid; scaled by the local mean deviation."""
+    mean = cv2.boxFilter(error, -1, (window, window))
+    deviation = np.abs(error - mean)
+    scale = 2.5 * cv2.boxFilter(deviation, -1, (window, window)) + 2
+    return valid / (1 + (deviation / scale) ** 2)
+
+
+def local_step(values: np.ndarray, valid: np.ndarray, size: int = 5) -> np.ndarray:
+    """Range of the valid values in a window, px: large at the edges of surfaces, small on them."""
+    kernel = np.ones((size, size), np.uint8)
+    big = np.float32(1e6)
+    high = cv2.dilate(np.where(valid, values, -big), kernel)
+    low = cv2.erode(np.where(valid, values, big), kernel)
+    return np.where(high >= low, high - low, np.float32(0))

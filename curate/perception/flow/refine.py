@@ -1,0 +1,67 @@
+"""Refinement of a dense flow by Lucas-Kanade steps, and how well the image fixes it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from curate.perception.depth.refine import robust_weight, slope_x
+
+
+def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: np.ndarray, window: int = 9,
+                steps: int = 1, max_change_px: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Newton on the photometric error of each pixel's window, brightness offset removed (Lucas, Kanade 1981).
+
+    Every pixel of the window is warped with its own flow, so that the step corrects the flow and does not
+    flatten it. A small prior keeps the flow where the image does not fix it (aperture problem).
+
+    Args:
+        first, second: [H, W] float32, grey.
+        flow: [H, W, 2] float32 px from first to second.
+        valid: [H, W] bool.
+        max_change_px: a pixel that would move further keeps its first flow and gets an infinite variance.
+
+    Returns:
+        flow [H, W, 2] float32 px, and its variance per axis (mean of the two), photometric residual times the
+        inverse structure tensor (Cramér-Rao for white noise), [H, W] float32 px².
+    """
+    height, width = first.shape
+    grid = np.empty((height, width, 2), np.float32)
+    grid[..., 0], grid[..., 1] = np.arange(width)[None], np.arange(height)[:, None]
+    slopes_first = (slope_x(first), slope_y(first))
+    slopes_second = (slope_x(second), slope_y(second))
+    refined = flow.copy()
+    size = (window, window)
+    for step in range(max(steps, 1)):
+        at = grid + refined
+        error = first - cv2.remap(second, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        gx, gy = (0.5 * (own + cv2.remap(other, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+                  for own, other in zip(slopes_first, slopes_second, strict=True))
+        weight = robust_weight(error, valid, window)
+        total = cv2.boxFilter(weight, -1, size) + 1e-6
+
+        def mean(values, weight=weight, total=total):
+            return cv2.boxFilter(weight * values, -1, size) / total
+
+        me, mx, my = mean(error), mean(gx), mean(gy)
+        a, b, c = mean(gx * gx) - mx * mx + 0.05, mean(gx * gy) - mx * my, mean(gy * gy) - my * my + 0.05
+        ex, ey = mean(gx * error) - mx * me, mean(gy * error) - my * me
+        determinant = np.maximum(a * c - b * b, 1e-6)
+        dx, dy = (c * ex - b * ey) / determinant, (a * ey - b * ex) / determinant
+        if step < steps:
+            refined[..., 0] += np.clip(dx, -0.5, 0.5)
+            refined[..., 1] += np.clip(dy, -0.5, 0.5)
+    spread = mean(error * error) - me * me - (dx * ex + dy * ey)
+    count = np.maximum(total * window**2, 1)
+    variance = (np.maximum(spread, 0) + 0.25) * (a + c) / (2 * determinant * count)
+    change = refined - flow
+    lost = ~(change[..., 0] ** 2 + change[..., 1] ** 2 <= max_change_px**2)
+    refined[lost] = flow[lost]
+    variance[lost] = np.inf
+    return refined, variance
+
+
+def slope_y(image: np.ndarray) -> np.ndarray:
+    """Derivative along y, grey levels per pixel, as `slope_x`."""
+    kernel = np.array([[1, -8, 0, 8, -1]], np.float32).T / 12
+    return cv2.filter2D(image, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE)

@@ -1,0 +1,1 @@
+"""Motion masks: what moves in the world, as a statistical test."""
