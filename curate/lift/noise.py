@@ -6,30 +6,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.data import calibration
+
 
 @dataclass(frozen=True)
 class DisparityNoise:
     """How the disparity of a region errs, from a calibration of the depth estimator.
 
     Args:
-        correlation_px: side of the square over which neighbouring errors are one, pixels.
+        correlation_px: number of neighbouring pixels that share one error (an area).
         floor_px: standard deviation of the region's mean that averaging over pixels does not lower.
         temporal_share: share of the floor's variance that stays the same from frame to frame.
     """
 
-    correlation_px: float = 8.0
-    floor_px: float = 0.06
-    temporal_share: float = 0.6
+    correlation_px: float = 150.0
+    floor_px: float = 0.05
+    temporal_share: float = 0.5
 
     @staticmethod
     def of(filled_by: str) -> DisparityNoise:
         """Calibration of "name@version"; of the source itself, or of an unknown estimator: the default."""
         name, _, version = filled_by.partition("@")
         try:
-            from curate.data import calibration
-
             table = calibration(name, version)
-        except (ImportError, KeyError, ValueError, FileNotFoundError):
+        except KeyError:
             return DisparityNoise()
         default = DisparityNoise()
         return DisparityNoise(float(table.get("region_correlation_px", default.correlation_px)),
@@ -38,7 +38,7 @@ class DisparityNoise:
 
     def effective(self, num_pixels: float) -> float:
         """Number of independent pixels among `num_pixels` of one region, at least one."""
-        return max(1.0, num_pixels / self.correlation_px**2)
+        return max(1.0, num_pixels / self.correlation_px)
 
     @property
     def shared_px(self) -> float:
