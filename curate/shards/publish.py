@@ -57,7 +57,7 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
             writer = writers.get(sample.split)
             if writer is None:
                 writer = writers[sample.split] = ShardWriter(root, sample.split, generation, max_samples, max_bytes,
-                                                             on_shard=table.add)
+                                                             on_sample=table.add)
                 writer.parts = tuple(parts) if parts else None
             writer.add(sample)
             parts = list(writer.parts)

@@ -8,6 +8,7 @@ consumer that infers types from the first samples sees a string; in them a numbe
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -151,7 +152,7 @@ def problems(sample: Any) -> list[str]:
         if not KEY.fullmatch(sample[name]):
             out.append(f"{name}: {sample[name]!r}; expected lower-case letters, digits, '_' and '-', no dots")
     num_frames, time_s = sample["num_frames"], sample["time_s"]
-    if num_frames < 1 or len(time_s) != num_frames or any(b <= a for a, b in zip(time_s, time_s[1:])):
+    if num_frames < 1 or len(time_s) != num_frames or any(b <= a for a, b in itertools.pairwise(time_s)):
         out.append(f"time_s: {len(time_s)} times for {num_frames} frames; expected one each, strictly increasing")
     sampling = sample["sampling"]
     if len(sampling["times_s"]) != len(sampling["frame_indices"]):

@@ -40,23 +40,32 @@ def arrow_schema() -> Any:
 
 
 class QuestionTable:
-    """Writes samples.parquet one row group a shard, so that memory does not grow with the set."""
+    """Writes samples.parquet in row groups of bounded size, so that memory does not grow with the set."""
+
+    ROWS = 5000
 
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
         self._schema = arrow_schema()
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
 
-    def add(self, shard: ShardInfo, records: Iterable[dict[str, Any]]) -> None:
-        import pyarrow as pa
-
-        rows = [row for record in records for row in question_rows(shard.split, shard.name, record)]
-        if rows:
-            self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+    def add(self, split: str, shard: str, record: dict[str, Any]) -> None:
+        self._rows += question_rows(split, shard, record)
+        if len(self._rows) >= self.ROWS:
+            self._flush()
 
     def close(self) -> None:
+        self._flush()
         self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
 
 
 def feature_list(parts: Iterable[str]) -> list[dict[str, Any]]:
@@ -98,7 +107,8 @@ ds = load_dataset("path/to/this/folder", split="train", streaming=True)  # the t
 """
 
 
-def dataset_card(parts: list[str], splits: dict[str, dict[str, int]], layout: str, name: str = "curate4d shards") -> str:
+def dataset_card(parts: list[str], splits: dict[str, dict[str, int]], layout: str,
+                 name: str = "curate4d shards") -> str:
     """README.md: front matter with the exact types and the files of each split, then a page for people."""
     front = {
         "pretty_name": name, "task_categories": ["visual-question-answering", "video-text-to-text"],

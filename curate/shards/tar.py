@@ -15,7 +15,7 @@ from curate.shards.errors import ShardError
 
 BLOCK = 512
 RECORD = 20 * BLOCK
-MAX_PART_BYTES = 2 << 30
+MAX_PART_BYTES = 1 << 30
 MAX_JSON_BYTES = 64 << 20
 
 
@@ -48,7 +48,8 @@ def trailer(size: int) -> bytes:
 def _octal(field: bytes, what: str, where: str) -> int:
     text = field.rstrip(b"\0 ")
     if not text or any(c not in b"01234567" for c in text):
-        raise ShardError(f"{where}: tar header with {what} {field!r}, expected octal digits; the shard is torn or altered")
+        raise ShardError(f"{where}: tar header with {what} {field!r}, expected octal digits; "
+                         "the shard is torn or altered")
     return int(text, 8)
 
 

@@ -61,7 +61,7 @@ class ShardWriter:
         split: "train", "val", ...
         generation: 0, or the number of the retry.
         max_samples, max_bytes: a shard is closed before it would exceed either.
-        on_shard: called with each finished shard's record and its sample records.
+        on_sample: called with (split, shard's name, json record) for each sample written.
 
     Raises:
         ShardError: on keys out of order, a sample with other parts than the first, a sample of another split.
@@ -69,19 +69,18 @@ class ShardWriter:
 
     def __init__(self, out: Path | str, split: str, generation: int = 0, max_samples: int = MAX_SAMPLES,
                  max_bytes: int = MAX_BYTES,
-                 on_shard: Callable[[ShardInfo, list[dict[str, Any]]], None] | None = None) -> None:
+                 on_sample: Callable[[str, str, dict[str, Any]], None] | None = None) -> None:
         if max_samples < 1 or max_bytes < 1:
             raise ValueError(f"max_samples and max_bytes must be positive, got {max_samples} and {max_bytes}")
         if not schema.KEY.fullmatch(split):
             raise ValueError(f"split {split!r}; expected lower-case letters, digits, '_' and '-'")
         self.out, self.split, self.generation = Path(out), split, generation
         self.max_samples, self.max_bytes = max_samples, max_bytes
-        self.on_shard = on_shard
+        self.on_sample = on_sample
         self.shards: list[ShardInfo] = []
         self.parts: tuple[str, ...] | None = None
         self._last_key = ""
         self._file = None
-        self._records: list[dict[str, Any]] = []
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -98,15 +97,18 @@ class ShardWriter:
         payload = [(f"{sample.key}.{name}", sample.parts[name]) for name in parts[:-1]]
         payload.append((f"{sample.key}.json", schema.to_bytes(sample.json)))
         size = sum(tar.BLOCK + len(data) + len(tar.padding(len(data))) for _, data in payload)
-        if self._file and (len(self._records) >= self.max_samples or self._size + size > self.max_bytes):
+        if self._file and (self._samples >= self.max_samples or self._size + size > self.max_bytes):
             self._finish()
         if not self._file:
-            self._start()
+            self._start(sample.key)
         for name, data in payload:
             for piece in (tar.header(name, len(data)), data, tar.padding(len(data))):
                 self._write(piece)
-        self._records.append(sample.json)
+        self._samples += 1
+        self._questions += len(sample.json["qa"])
         self._last_key = sample.key
+        if self.on_sample:
+            self.on_sample(self.split, self._name, sample.json)
 
     def close(self) -> list[ShardInfo]:
         if self._file:
@@ -124,7 +126,8 @@ class ShardWriter:
         if sample.key != sample.json.get("key"):
             raise ShardError(f"sample {sample.key!r}: its json says key {sample.json.get('key')!r}")
         if sample.key <= self._last_key:
-            raise ShardError(f"sample {sample.key!r} after {self._last_key!r}: samples must come once each, in key order")
+            raise ShardError(f"sample {sample.key!r} after {self._last_key!r}: "
+                             "samples must come once each, in key order")
         if sample.split != self.split:
             raise ShardError(f"sample {sample.key!r} is of split {sample.split!r}, this writer's is {self.split!r}")
         if self.parts is not None and parts != self.parts:
@@ -136,11 +139,12 @@ class ShardWriter:
                 raise ShardError(f"{sample.key}.{name}: {len(sample.parts[name])} bytes; at most {tar.MAX_PART_BYTES}")
         self.parts = parts
 
-    def _start(self) -> None:
+    def _start(self, first_key: str) -> None:
         self._name = shard_name(self.split, len(self.shards), self.generation)
         self._temp = self.out / f".{self._name}.partial"
         self._file = self._temp.open("wb")
         self._digest, self._size = hashlib.sha256(), 0
+        self._first_key, self._samples, self._questions = first_key, 0, 0
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -154,9 +158,5 @@ class ShardWriter:
         self._file.close()
         self._file = None
         self._temp.rename(self.out / self._name)
-        records, self._records = self._records, []
-        info = ShardInfo(self._name, self.split, len(records), sum(len(r["qa"]) for r in records), self._size,
-                         self._digest.hexdigest(), records[0]["key"], records[-1]["key"])
-        self.shards.append(info)
-        if self.on_shard:
-            self.on_shard(info, records)
+        self.shards.append(ShardInfo(self._name, self.split, self._samples, self._questions, self._size,
+                                     self._digest.hexdigest(), self._first_key, self._last_key))

@@ -1,0 +1,321 @@
+"""Reads a shard set for training: by node and worker, clips flattened to questions, reproducible shuffle.
+
+Needs no more than the standard library: no tar reader that takes a cut file for a short one, no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.shards import manifest, schema, tar
+from curate.shards.errors import ShardError
+
+CACHED_PARTS = 32
+
+
+class _Shard:
+    """An open shard, read by position; closed when the last sample that refers to it is gone."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.file = path.open("rb")
+        except OSError as error:
+            raise ShardError(f"{path}: cannot be opened ({error.strerror}); fetch the shard again") from None
+        self.path, self.size = path, os.fstat(self.file.fileno()).st_size
+
+    def read(self, member: tar.Member) -> bytes:
+        data = os.pread(self.file.fileno(), member.size, member.offset)
+        if len(data) != member.size:
+            raise ShardError(f"{self.path}: cut while {member.key}.{member.part} was read; fetch the shard again")
+        return data
+
+
+class _Cache:
+    """The parts read last: the questions of one clip share its media."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.parts = size, OrderedDict()
+
+    def get(self, shard: _Shard, member: tar.Member) -> bytes:
+        name = (shard.path, member.offset)
+        if name in self.parts:
+            self.parts.move_to_end(name)
+            return self.parts[name]
+        data = self.parts[name] = shard.read(member)
+        if len(self.parts) > self.size:
+            self.parts.popitem(last=False)
+        return data
+
+
+class Media(Mapping[str, bytes]):
+    """Part name ("v0.mp4", "mark.jpg") to bytes, read when first asked for. Pickles as a plain dict of bytes."""
+
+    def __init__(self, shard: _Shard, members: dict[str, tar.Member], cache: _Cache) -> None:
+        self._shard, self._members, self._cache = shard, members, cache
+
+    def __getitem__(self, part: str) -> bytes:
+        return self._cache.get(self._shard, self._members[part])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        return "Media(" + ", ".join(f"{name}: {m.size} bytes" for name, m in self._members.items()) + ")"
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, bytes]]]:
+        return dict, (dict(self),)
+
+
+def marked_prompt(qa: dict[str, Any], sample: dict[str, Any]) -> str:
+    """The question with `<R1>`, `<R2>` replaced by the labels drawn in `mark.jpg`."""
+    marks = {region["id"]: region["mark"] for region in sample["regions"]}
+    text = qa["question"]
+    for index in range(len(qa["regions"]), 0, -1):
+        text = text.replace(f"<R{index}>", f"\0{index}\0")
+    for index, region_id in enumerate(qa["regions"], 1):
+        text = text.replace(f"\0{index}\0", marks[region_id])
+    return text
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of all consumers this one is: worker `worker` of `num_workers` on node `rank` of `world_size`."""
+
+    rank: int = 0
+    world_size: int = 1
+    worker: int = 0
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name, index, count in (("rank", self.rank, self.world_size), ("worker", self.worker, self.num_workers)):
+            if not 0 <= index < count:
+                raise ValueError(f"{name} is {index}; expected 0..{count - 1}")
+
+    @property
+    def index(self) -> int:
+        return self.rank * self.num_workers + self.worker
+
+    @property
+    def count(self) -> int:
+        return self.world_size * self.num_workers
+
+    @staticmethod
+    def find(rank: int | None, world_size: int | None, worker: int | None, num_workers: int | None) -> Place:
+        """What is not given comes from torch, where someone has imported it, else from RANK and WORLD_SIZE."""
+        if (rank is None) != (world_size is None) or (worker is None) != (num_workers is None):
+            raise ValueError("give rank together with world_size, and worker together with num_workers")
+        torch = sys.modules.get("torch")
+        distributed = getattr(torch, "distributed", None)
+        if rank is None:
+            if distributed and distributed.is_available() and distributed.is_initialized():
+                rank, world_size = distributed.get_rank(), distributed.get_world_size()
+            else:
+                rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if worker is None:
+            data = sys.modules.get("torch.utils.data")
+            info = data.get_worker_info() if data else None
+            worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
+        return Place(rank, world_size, worker, num_workers)
+
+
+def shares(num_shards: int, place: Place) -> list[tuple[int, int, int]]:
+    """(shard, offset, stride) of what a consumer reads: its samples are `offset, offset + stride, ..` of the shard.
+
+    Over all consumers every sample of every shard is read exactly once. Whole shards go round; where there are
+    more consumers than shards, those that share a shard split it by sample.
+    """
+    if num_shards == 0:
+        return []
+    if place.count <= num_shards:
+        return [(shard, 0, 1) for shard in range(place.index, num_shards, place.count)]
+    shard = place.index % num_shards
+    return [(shard, place.index // num_shards, len(range(shard, place.count, num_shards)))]
+
+
+@dataclass
+class Reader:
+    """An iterable over one split; every `iter()` starts anew. Made by `read`."""
+
+    root: Path
+    split: str
+    shards: list[dict[str, Any]]
+    parts: list[str] | None
+    flatten: bool
+    shuffle_seed: int | None
+    shuffle_buffer: int
+    max_part_bytes: int
+    place: tuple[int | None, int | None, int | None, int | None]
+    _cache: _Cache = field(default_factory=lambda: _Cache(CACHED_PARTS), repr=False)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        place = Place.find(*self.place)
+        shards = list(self.shards)
+        if self.shuffle_seed is None:
+            yield from self._items(shards, place)
+            return
+        random.Random(f"shards {self.shuffle_seed}").shuffle(shards)  # alike for all: the shares stay disjoint
+        yield from _shuffled(self._items(shards, place), self.shuffle_buffer,
+                             random.Random(f"items {self.shuffle_seed} {place.index}"))
+
+    def num_items(self) -> int:
+        """Of the whole split, over all consumers.
+
+        Raises:
+            ShardError: for a single tar without manifest, whose count is not known before it is read.
+        """
+        if self.parts is None:
+            raise ShardError(f"{self.root}: a tar without its manifest; the number of items is not known")
+        return sum(s["questions" if self.flatten else "samples"] for s in self.shards)
+
+    def _items(self, shards: list[dict[str, Any]], place: Place) -> Iterator[dict[str, Any]]:
+        for index, offset, stride in shares(len(shards), place):
+            for sample, media in self._samples(shards[index], offset, stride):
+                base = {"key": sample["key"], "json": sample, "media": media}
+                if not self.flatten:
+                    yield base
+                    continue
+                for qa in sample["qa"]:
+                    yield base | {"key": qa["id"], "qa": qa, "prompt": marked_prompt(qa, sample)}
+
+    def _samples(self, info: dict[str, Any], offset: int, stride: int) -> Iterator[tuple[dict[str, Any], Media]]:
+        path = self.root / info["name"]
+        shard = _Shard(path)
+        if info["bytes"] not in (None, shard.size):
+            raise ShardError(f"{path}: {shard.size} bytes, the manifest says {info['bytes']}; fetch the shard again")
+        groups = group(tar.walk(shard.file, shard.size, str(path), self.max_part_bytes), self.parts, str(path))
+        count = 0
+        for count, (key, members) in enumerate(groups, 1):
+            if (count - 1) % stride != offset:
+                continue
+            json_member = members.pop("json")
+            record = load_json(shard.read(json_member), f"{path}: {key}.json")
+            if record["key"] != key:
+                raise ShardError(f"{path}: {key}.json says key {record['key']!r}; the shard is altered")
+            yield schema.decode(record), Media(shard, members, self._cache)
+        if info["samples"] not in (None, count):
+            raise ShardError(f"{path}: {count} samples, the manifest says {info['samples']}; fetch the shard again")
+
+
+def load_json(data: bytes, where: str) -> dict[str, Any]:
+    """
+    Raises:
+        ShardError: where it is no json, or not of this schema's version.
+    """
+    try:
+        record = json.loads(data)
+    except ValueError as error:
+        raise ShardError(f"{where}: not json ({error}); the shard is altered") from None
+    version = record.get("version") if isinstance(record, dict) else None
+    if version != schema.VERSION:
+        raise ShardError(f"{where}: version {version!r}; this reads version {schema.VERSION}")
+    return record
+
+
+def group(members: Iterator[tar.Member], parts: list[str] | None,
+          where: str) -> Iterator[tuple[str, dict[str, tar.Member]]]:
+    """Members to samples: neighbours of one key. `parts`: what each must have; None takes it from the first.
+
+    Raises:
+        ShardError: on a part that is doubled or missing, or a key that comes again or out of order.
+    """
+    key, current = "", {}
+    for member in members:
+        if member.key != key:
+            if current:
+                parts = parts or list(current)
+                yield key, _complete(key, current, parts, where)
+            if member.key <= key:
+                raise ShardError(f"{where}: key {member.key!r} after {key!r}; keys must rise, the shard is altered")
+            key, current = member.key, {}
+        if member.part in current:
+            raise ShardError(f"{where}: {member.key}.{member.part} is there twice; the shard is altered")
+        current[member.part] = member
+    if current:
+        yield key, _complete(key, current, parts or list(current), where)
+
+
+def _complete(key: str, members: dict[str, tar.Member], parts: list[str], where: str) -> dict[str, tar.Member]:
+    if set(members) != set(parts) or "json" not in members:
+        raise ShardError(f"{where}: sample {key!r} has parts {sorted(members)}, expected {sorted({*parts, 'json'})}; "
+                         "the shard is altered")
+    return members
+
+
+def _shuffled(items: Iterator[Any], size: int, rng: random.Random) -> Iterator[Any]:
+    buffer = []
+    for item in items:
+        if len(buffer) < size:
+            buffer.append(item)
+            continue
+        index = rng.randrange(size)
+        buffer[index], item = item, buffer[index]
+        yield item
+    rng.shuffle(buffer)
+    yield from buffer
+
+
+def find_root(path: Path | str) -> Path:
+    """The folder with the manifest: `path` itself, or `path/shards` of a run's output.
+
+    Raises:
+        ShardError: where neither holds a published set.
+    """
+    path = Path(path)
+    for root in (path, path / "shards"):
+        if (root / manifest.NAME).is_file():
+            return root
+    raise ShardError(f"{path}: no {manifest.NAME} here nor in {path / 'shards'}; "
+                     "the set is not published, or this is no shard set")
+
+
+def read(path: Path | str, split: str = "train", *, flatten: bool = True, shuffle_seed: int | None = None,
+         shuffle_buffer: int = 1000, rank: int | None = None, world_size: int | None = None,
+         worker: int | None = None, num_workers: int | None = None,
+         max_part_bytes: int = tar.MAX_PART_BYTES) -> Reader:
+    """Iterates over a shard set.
+
+    Args:
+        path: a shard set, a run's output folder, or one `.tar` (then `split` is not looked at).
+        split: "train", "val", ...
+        flatten: one item a question; False gives one a clip.
+        shuffle_seed: None reads in order; the same seed gives the same order. Use seed + epoch.
+        shuffle_buffer: items held back for shuffling; media are not loaded for it.
+        rank, world_size, worker, num_workers: this consumer's place; by default from torch where it is imported
+            (distributed and data-loader workers), else from RANK and WORLD_SIZE. Every sample is read by
+            exactly one consumer.
+        max_part_bytes: larger members are refused.
+
+    Returns:
+        An iterable of dicts. `key`; `json`: the clip's record (`curate.shards.schema`, NaN for null, free-form
+        records restored, `json["qa"]` equal to the `Question.to_json()` that were written); `media`: part name
+        to bytes, read on first use. Flattened: `key` is the question's id, `qa` its record, and `prompt` the
+        question with the labels drawn in `mark.jpg` in place of `<R1>`.
+
+    Raises:
+        ShardError: on anything torn, missing or unsafe: a cut shard never ends silently.
+    """
+    path = Path(path)
+    place = (rank, world_size, worker, num_workers)
+    Place.find(*place)  # a wrong place is reported here, not in a worker
+    if shuffle_buffer < 1:
+        raise ValueError(f"shuffle_buffer is {shuffle_buffer}; expected at least 1")
+    if path.is_file():
+        shard = {"name": path.name, "bytes": None, "samples": None}
+        return Reader(path.parent, split, [shard], None, flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place)
+    root = find_root(path)
+    content = manifest.load(root)
+    shards = [s for s in content["shards"] if s["split"] == split]
+    if not shards and content["shards"]:
+        raise ShardError(f"{root}: no split {split!r}; there is {', '.join(sorted(content['splits']))}")
+    return Reader(root, split, shards, content["parts"], flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place)
