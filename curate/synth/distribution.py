@@ -102,7 +102,8 @@ def packaged_distribution() -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise FileNotFoundError(f"no scene distribution at {' or '.join(map(str, candidates))}; name one with `scenes: PATH`")
+    raise FileNotFoundError(f"no scene distribution at {' or '.join(map(str, candidates))}; "
+                            "name one with `scenes: PATH`")
 
 
 def load_distribution(path: str | Path | None = None) -> Distribution:

@@ -16,6 +16,12 @@ AMBIENT = 0.62
 BLUR_PX = 0.5  # the lens
 SPHERE_RESOLUTION = 48
 NO_HIT = 0xFFFFFFFF
+SKY = ((0.62, 0.74, 0.9), (0.82, 0.87, 0.93))
+SKY_CONTRAST = 0.12
+BOX_VERTICES = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+# two triangles a face; faces in the order −x, +x, −y, +y, −z, +z
+BOX_TRIANGLES = np.array([[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
+                          [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]], np.uint32)
 SUBPIXELS = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]], np.float32)
 
 
@@ -45,20 +51,16 @@ class Renderer:
         cv2.setNumThreads(1)
         self._rays = camera.rays().reshape(-1, 3).astype(np.float32)
         self._meshes = [_mesh(body) for body in scene.bodies]
-        self._half = np.array([body.size / 2 for body in scene.bodies], np.float32)
-        self._texture_scale = np.array([body.texture_scale_m for body in scene.bodies] + [0.35], np.float32)
-        self._contrast = np.array([body.contrast for body in scene.bodies] + [0.12], np.float32)
-        self._colours = np.array([body.colours for body in scene.bodies]
-                                 + [[[0.62, 0.74, 0.9], [0.82, 0.87, 0.93]]], np.float32)
-        self._offset = np.array([np.random.default_rng(body.texture_seed).uniform(0, 512, 2) for body in scene.bodies]
-                                + [[17.0, 91.0]], np.float32)
+        self._ray_norm = np.linalg.norm(self._rays, axis=1)
+        # each surface has its own far-off place in the noise
+        self._offset = np.array([np.random.default_rng(body.texture_seed).uniform(0, 128, 2) for body in scene.bodies])
 
     def geometry(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Depth [H, W] float32 metres (inf: sky) and object ids [H, W] int16 of the left view; no shading."""
         camera = self.scene.rig.left
-        hit = self._cast(self._world(frame), self.scene.camera(frame), self._rays)
+        depth, facet = self._cast(self._world(frame), self.scene.camera(frame), self._rays)
         shape = (camera.height, camera.width)
-        return hit["t"].reshape(shape), self._object_ids(hit["body"]).reshape(shape)
+        return depth.reshape(shape), self._object_ids(facet).reshape(shape)
 
     def render(self, frame: int) -> Rendered:
         """
@@ -72,23 +74,24 @@ class Renderer:
         left_pose = scene.camera(frame)
         right_pose = left_pose @ Pose("cam", "right", np.eye(3), np.array([scene.rig.baseline_m, 0, 0]))
         shape = (camera.height, camera.width)
-        images, first = [], None
+        images, seen = [], []
         for view, pose in enumerate((left_pose, right_pose)):
-            hit = self._cast(world, pose, self._rays)
-            colour, facet = self._shade(hit, pose, self._rays, frame)
+            depth, facet = self._cast(world, pose, self._rays)
+            colour = self._shade(depth, facet, pose, self._rays, self._ray_norm, frame)
             edge = np.flatnonzero(_edges(facet.reshape(shape)))
             if len(edge):
                 step = SUBPIXELS / np.float32([camera.fx, camera.fy])
                 rays = np.repeat(self._rays[edge], len(step), 0)
                 rays[:, :2] += np.tile(step, (len(edge), 1))
-                fine, _ = self._shade(self._cast(world, pose, rays), pose, rays, frame)
+                fine = self._shade(*self._cast(world, pose, rays), pose, rays, np.linalg.norm(rays, axis=1), frame)
                 colour[edge] = fine.reshape(len(edge), len(step), 3).mean(1)
             images.append(self._expose(colour.reshape(*shape, 3), frame, view))
-            first = first or hit
-        return Rendered(images[0], images[1], first["t"].reshape(shape), self._object_ids(first["body"]).reshape(shape))
+            seen.append((depth, facet))
+        depth, facet = seen[0]
+        return Rendered(images[0], images[1], depth.reshape(shape), self._object_ids(facet).reshape(shape))
 
-    def _object_ids(self, body: np.ndarray) -> np.ndarray:
-        return np.array([b.id for b in self.scene.bodies] + [0], np.int16)[body]
+    def _object_ids(self, facet: np.ndarray) -> np.ndarray:
+        return np.array([body.id for body in self.scene.bodies] + [0], np.int16)[facet // 6]
 
     def _world(self, frame: int) -> o3d.t.geometry.RaycastingScene:
         world = o3d.t.geometry.RaycastingScene(nthreads=1)
@@ -97,58 +100,82 @@ class Renderer:
             world.add_triangles((vertices @ pose.rotation.T + pose.translation).astype(np.float32), triangles)
         return world
 
-    def _cast(self, world: o3d.t.geometry.RaycastingScene, pose: Pose, rays: np.ndarray) -> dict[str, np.ndarray]:
-        """`t` [n] float32, depth along the optical axis (rays [n, 3] have z = 1), and index of the `body` [n]."""
+    def _cast(self, world: o3d.t.geometry.RaycastingScene, pose: Pose, rays: np.ndarray):
+        """Depth [n] float32 along the optical axis (rays [n, 3] have z = 1, inf: sky) and the facet [n] int16.
+
+        A facet is 6 times the index of its body plus the face of a box; the sky comes after the last body.
+        """
         both = np.empty((len(rays), 6), np.float32)
         both[:, :3] = pose.translation
         both[:, 3:] = rays @ pose.rotation.T.astype(np.float32)
         found = world.cast_rays(o3d.core.Tensor(both), nthreads=1)
-        body = found["geometry_ids"].numpy()
-        sky = len(self.scene.bodies)
-        return {"t": found["t_hit"].numpy().copy(), "body": np.where(body == NO_HIT, sky, body).astype(np.int32)}
+        body, triangle = found["geometry_ids"].numpy(), found["primitive_ids"].numpy()
+        is_box = np.array([b.shape == "box" for b in self.scene.bodies] + [False])
+        body = np.where(body == NO_HIT, len(self.scene.bodies), body).astype(np.int16)
+        facet = 6 * body + np.where(is_box[body], triangle // 2, 0).astype(np.int16)
+        return found["t_hit"].numpy().copy(), facet
 
-    def _shade(self, hit: dict[str, np.ndarray], pose: Pose, rays: np.ndarray, frame: int):
-        """Colours [n, 3] float32 in 0..1, and a number [n] for the facet each ray meets."""
-        scene, n = self.scene, len(rays)
-        body_of = hit["body"]
-        uv, face = np.empty((n, 2), np.float32), np.zeros(n, np.int32)
-        slant, light = np.ones(n, np.float32), np.ones(n, np.float32)
-        world_rays = rays @ pose.rotation.T.astype(np.float32)
-        for index in np.unique(body_of):
-            at = np.flatnonzero(body_of == index)
-            if index == len(scene.bodies):  # the sky: noise on the direction, at infinity
-                uv[at] = world_rays[at, :2] / np.maximum(np.abs(world_rays[at, 2:]), 0.1)
-                hit["t"][at] = np.inf
-                continue
-            body, T_obj_world = scene.bodies[index], scene.bodies[index].pose(frame * SUB).inverse()
-            direction = world_rays[at] @ T_obj_world.rotation.T.astype(np.float32)
-            origin = (T_obj_world @ pose.translation).astype(np.float32)
-            point = origin + hit["t"][at, None] * direction
-            part = point / self._half[index]
-            axis = np.abs(part).argmax(1)
-            rows = np.arange(len(at))
-            other = np.array([[2, 1], [0, 2], [0, 1]])[axis]
-            uv[at] = point[rows[:, None], other]
-            positive = part[rows, axis] > 0
-            if body.shape == "sphere":  # six square patches, as on a cube
-                uv[at] *= (self._half[index][0] / np.abs(point[rows, axis]))[:, None]
-                normal = part / np.linalg.norm(part, axis=1, keepdims=True)
-            else:
-                normal = np.zeros_like(point)
-                normal[rows, axis] = np.where(positive, 1, -1)
-            face[at] = 2 * axis + positive
-            towards = T_obj_world.rotation @ scene.light_world
-            light[at] = AMBIENT + (1 - AMBIENT) * np.maximum(normal @ towards.astype(np.float32), 0)
-            slant[at] = np.abs((normal * direction).sum(1)) / np.linalg.norm(direction, axis=1)
-        scale = self._texture_scale[body_of]
-        sky = body_of == len(scene.bodies)
-        reach = np.where(sky, 1, hit["t"]) / scene.rig.left.fx * np.linalg.norm(rays, axis=1)
-        offset = self._offset[body_of] + 37 * face[:, None].astype(np.float32)
-        noise, low = fractal(uv / scale[:, None], reach / np.maximum(slant, 0.05) / scale, offset)
-        mix = (0.5 + 0.5 * np.tanh(1.2 * low * self._contrast[body_of]))[:, None]
-        colour = self._colours[body_of, 0] * (1 - mix) + self._colours[body_of, 1] * mix
-        colour *= np.clip(1 + 0.42 * self._contrast[body_of] * noise, 0.12, 2.2)[:, None] * light[:, None]
-        return colour, body_of * 6 + face
+    def _shade(self, depth, facet, pose: Pose, rays, ray_norm, frame: int) -> np.ndarray:
+        """Colours [n, 3] float32 in 0..1. Pixels are sorted by facet, so that each facet is one slice."""
+        order = np.argsort(facet, kind="stable")
+        ordered = facet[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        groups = [(int(ordered[a]), slice(a, b)) for a, b in zip(starts, [*starts[1:], len(order)])]
+        rays, reach = rays[order], (depth * ray_norm)[order] / np.float32(self.scene.rig.left.fx)
+        points = rays * np.where(np.isfinite(depth), depth, 1)[order, None]
+        uv, footprint = np.empty((len(order), 2), np.float32), np.empty(len(order), np.float32)
+        light = np.empty(len(order), np.float32)
+        for key, at in groups:
+            surface = self._sky if key // 6 == len(self.scene.bodies) else self._surface
+            uv[at], footprint[at], light[at] = surface(key, rays[at], points[at], reach[at], ray_norm[order[at]], pose,
+                                                       frame)
+        noise, low = fractal(uv, footprint)
+        colour = np.empty((len(order), 3), np.float32)
+        for key, at in groups:
+            sky = key // 6 == len(self.scene.bodies)
+            contrast = SKY_CONTRAST if sky else self.scene.bodies[key // 6].contrast
+            first, second = np.float32(SKY if sky else self.scene.bodies[key // 6].colours)
+            mix = 0.5 + 0.5 * np.tanh(np.float32(1.2 * contrast) * low[at])
+            tone = light[at] * np.clip(1 + np.float32(0.38 * contrast) * noise[at], 0.12, 2.2)
+            colour[at] = (first + mix[:, None] * (second - first)) * tone[:, None]
+        out = np.empty_like(colour)
+        out[order] = colour
+        return out
+
+    def _sky(self, key, rays, points, reach, ray_norm, pose: Pose, frame: int):
+        """Noise on the direction in the world, at infinity."""
+        towards = rays @ pose.rotation.T.astype(np.float32)
+        return towards[:, :2] / np.maximum(np.abs(towards[:, 2:]), 0.1) / 0.35, 3 / self.scene.rig.left.fx, 1.0
+
+    def _surface(self, key: int, rays, points, reach, ray_norm, pose: Pose, frame: int):
+        """Texture coordinates [n, 2], pixel footprints [n] (both in texture wavelengths) and light of one facet.
+
+        The coordinates are those of the body, so that the texture moves with it.
+        """
+        body = self.scene.bodies[key // 6]
+        T_cam_obj = pose.inverse() @ body.pose(frame * SUB)
+        axes, centre = T_cam_obj.rotation.astype(np.float32), T_cam_obj.translation.astype(np.float32)
+        to_light = (pose.rotation.T @ self.scene.light_world).astype(np.float32)
+        local = (points - centre) @ axes
+        if body.shape == "box":
+            axis = key % 6 // 2
+            normal = axes[:, axis] * (1 if key % 2 else -1)
+            uv = local[:, [(axis + 1) % 3, (axis + 2) % 3]]
+            offset = self._offset[key // 6] + 19.3 * (key % 6)
+        else:  # six square patches, as on a cube; they scatter over the noise by the side they face
+            direction = local / np.linalg.norm(local, axis=1, keepdims=True)
+            axis = np.abs(direction).argmax(1)
+            rows = np.arange(len(axis))
+            along = direction[rows, axis]
+            uv = np.stack([direction[rows, (axis + 1) % 3], direction[rows, (axis + 2) % 3]], -1)
+            uv *= (np.float32(body.size[0] / 2) / np.abs(along))[:, None]
+            offset = self._offset[key // 6] + 19.3 * (2 * axis + (along > 0))[:, None]
+            normal = direction @ axes.T
+        facing = np.abs((rays * normal).sum(-1)) / ray_norm
+        # between the long and the short side of a slanted pixel: neither shimmer nor mush
+        footprint = reach / np.maximum(facing, 0.03) ** 0.75 / np.float32(body.texture_scale_m)
+        light = AMBIENT + (1 - AMBIENT) * np.maximum(normal @ to_light, 0)
+        return uv / np.float32(body.texture_scale_m) + offset.astype(np.float32), footprint, light
 
     def _expose(self, colour: np.ndarray, frame: int, view: int) -> np.ndarray:
         scene = self.scene
@@ -179,7 +206,5 @@ def _mesh(body: Body) -> tuple[np.ndarray, np.ndarray]:
     if body.shape == "sphere":
         mesh = o3d.t.geometry.TriangleMesh.create_sphere(body.size[0] / 2, SPHERE_RESOLUTION)
         vertices = mesh.vertex.positions.numpy().astype(float)
-    else:
-        mesh = o3d.t.geometry.TriangleMesh.create_box(1, 1, 1)
-        vertices = (mesh.vertex.positions.numpy() - 0.5) * body.size
-    return vertices, mesh.triangle.indices.numpy().astype(np.uint32)
+        return vertices, mesh.triangle.indices.numpy().astype(np.uint32)
+    return BOX_VERTICES * body.size, BOX_TRIANGLES

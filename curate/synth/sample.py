@@ -178,6 +178,8 @@ class _Stage:
     def _fits(self, body: Body, others: list[Body]) -> bool:
         """In view, whole at the start; its centre to the end; nothing runs into, or at first hides, another."""
         camera = self.rig.left
+        if body.T_world_obj.translation[:, 1].max() + body.size[1] / 2 > self.ground + 1e-6:
+            return False
         uv, z = self._corners_px(body, self.frames)
         disparity = self.rig.left.fx * self.rig.baseline_m / np.maximum(z, 1e-3)
         low, high = uv.min(1), uv.max(1)
@@ -251,10 +253,11 @@ class _Stage:
 
     def _block(self, centre, size, turn: float, texture_scale: float) -> Body:
         rng = self.rng
-        return Body(0, "box", np.asarray(size, float), Pose("world", "obj", yaw(np.array([turn])), centre[None]), "still",
-                    int(rng.integers(1 << 31)), float(texture_scale * rng.uniform(0.7, 1.3)),
+        pose = Pose("world", "obj", yaw(np.array([turn])), np.asarray(centre, float)[None])
+        return Body(0, "box", np.asarray(size, float), pose, "still", int(rng.integers(1 << 31)),
+                    float(texture_scale * rng.uniform(0.7, 1.3)),
                     float(rng.uniform(*self.d.background.texture_contrast)), self._colours(0.25))
 
     def _colours(self, saturation: float = 0.6) -> np.ndarray:
-        grey = self.rng.uniform(0.35, 0.7, (2, 1))
+        grey = self.rng.uniform(0.3, 0.6, (2, 1))
         return np.clip(grey + saturation * self.rng.uniform(-0.5, 0.5, (2, 3)), 0.08, 0.95)

@@ -25,36 +25,34 @@ def band_noise() -> np.ndarray:
     return (noise / noise.std()).astype(np.float32)
 
 
-def fractal(uv: np.ndarray, footprint: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Noise at surface coordinates.
+def fractal(uv: np.ndarray, footprint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Noise at surface coordinates; surfaces far apart in uv look unlike each other.
 
     Args:
         uv: [n, 2] float32 coordinates in units of the longest wavelength.
-        footprint: [n] float32 extent of one pixel in the same units; octaves with under about 2.5 pixels a
+        footprint: [n] float32 extent of one pixel in the same units; octaves with under 2.5 pixels a
             wavelength are left out, those above 4 are whole.
-        offset: [n, 2] float32 shifts that make the noise of one surface unlike that of another.
 
     Returns:
         All octaves, and the two longest alone, [n] float32 each, about unit variance.
     """
     n = len(uv)
-    rows = -(-max(n, 1) // COLUMNS)
     total, low = np.zeros(n, np.float32), np.zeros(n, np.float32)
     power = 0.0
     for octave in range(NUM_OCTAVES):
-        amplitude = PERSISTENCE**octave
+        amplitude, rate = np.float32(PERSISTENCE**octave), np.float32(2**octave)
         power += amplitude**2
-        rate = np.float32(2**octave)
-        weight = np.clip((0.4 - footprint * rate) / 0.15, 0, 1)
-        if octave > 1 and not weight.any():
+        seen = np.flatnonzero(footprint * rate < 0.4)
+        if len(seen) == 0:
             continue
+        rows = -(-len(seen) // COLUMNS)
         texel = np.zeros((rows * COLUMNS, 2), np.float32)
-        texel[:n] = np.mod(uv * (rate * TEXELS) + offset * np.float32(octave + 1), SIZE)
+        turns = uv[seen] * (rate * np.float32(TEXELS / SIZE)) + np.float32(0.377 * octave)
+        texel[: len(seen)] = (turns - np.floor(turns)) * np.float32(SIZE)
         value = cv2.remap(band_noise(), texel.reshape(rows, COLUMNS, 2), None, cv2.INTER_LINEAR,
-                          borderMode=cv2.BORDER_WRAP).reshape(-1)[:n]
-        value *= weight
+                          borderMode=cv2.BORDER_WRAP).reshape(-1)[: len(seen)]
+        value *= np.minimum((0.4 - footprint[seen] * rate) / np.float32(0.15), 1)
         if octave < 2:
-            low += value
-        value *= amplitude
-        total += value
+            low[seen] += value
+        total[seen] += value * amplitude
     return total / np.float32(np.sqrt(power)), low / np.float32(np.sqrt(2))
