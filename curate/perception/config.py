@@ -1,0 +1,54 @@
+"""Settings of perception as a whole: one estimator for each slot, and how the clip is cut into windows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from curate.lift.config import LiftConfig
+from curate.perception.camera.config import StereoVoConfig
+from curate.perception.depth.config import SgmConfig
+from curate.perception.flow.config import DisConfig
+from curate.perception.motion.config import RigidResidualConfig
+from curate.perception.regions.config import MotionClustersConfig
+from curate.perception.tracks.config import FlowChainConfig
+
+
+class PluginConfig(BaseModel):
+    """Settings of an estimator from another package: its kind, and whatever it wants to be told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def _slot(model: type[BaseModel]):
+    """`model` where the kind is its own, else a plug-in; so that a misspelt key is reported once."""
+    own = model.model_fields["kind"].default
+
+    def tag(value: Any) -> str:
+        kind = value.get("kind", own) if isinstance(value, dict) else getattr(value, "kind", own)
+        return own if kind == own else "plug-in"
+
+    return Annotated[Annotated[model, Tag(own)] | Annotated[PluginConfig, Tag("plug-in")], Discriminator(tag)]
+
+
+class PerceptionConfig(BaseModel):
+    """Which estimators fill the fields. A slot whose fields the source gives is not run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    depth: _slot(SgmConfig) = Field(default_factory=SgmConfig)
+    flow: _slot(DisConfig) = Field(default_factory=DisConfig)
+    camera: _slot(StereoVoConfig) = Field(default_factory=StereoVoConfig)
+    motion: _slot(RigidResidualConfig) = Field(default_factory=RigidResidualConfig)
+    regions: _slot(MotionClustersConfig) = Field(default_factory=MotionClustersConfig)
+    tracks: _slot(FlowChainConfig) = Field(default_factory=FlowChainConfig)
+    lift: LiftConfig = Field(default_factory=LiftConfig)
+    window: int = Field(8, ge=2, le=256, description="frames whose dense fields are held at once")
+
+    def estimators(self) -> dict[str, BaseModel]:
+        """Slot name to settings, in the order they are listed."""
+        return {name: getattr(self, name) for name in ("depth", "flow", "camera", "motion", "regions", "tracks")}
