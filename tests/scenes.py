@@ -114,12 +114,23 @@ def object_paths(camera: str, rng: np.random.Generator) -> list[tuple[str, Path,
     start = np.stack([rng.uniform(-.28, .28, 4) * depth, rng.uniform(-.12, .12, 4) * depth, depth], -1)
     velocity = rng.normal(0, [.6, .08, .6], (4, 3)) * pace
     bend = rng.normal(0, [.4, .05, .4], (4, 3)) * pace
-    swing, omega = rng.uniform(.1, .4) * np.array([1, .2, .6]), rng.uniform(.4, 1.2) * 2 * np.pi
+    swing = rng.uniform(.1, .4) * np.array([1, .2, .6])
+    omega, phase = rng.uniform(.4, 1.2) * 2 * np.pi, rng.uniform(0, 2 * np.pi)
     return [
         ("still", lambda t: np.repeat(start[:1], len(t), 0), False),
         ("straight", lambda t: start[1] + velocity[1] * t[:, None], True),
         ("bend", lambda t: start[2] + velocity[2] * t[:, None] + bend[2] * t[:, None] ** 2 / 2, True),
-        ("swing", lambda t: start[3] + swing * np.sin(omega * t[:, None]), True)]
+        ("swing", lambda t: start[3] + swing * (np.sin(omega * t[:, None] + phase) - np.sin(phase)), True)]
+
+
+def _paths_in_front(camera: str, poses: Pose, time_s: np.ndarray, rng: np.random.Generator, nearest_m: float = 1.0):
+    """`object_paths`, drawn again until every object stays before the camera."""
+    while True:
+        objects = object_paths(camera, rng)
+        depth = [np.einsum("tj,tj->t", poses.rotation[:, :, 2], path(time_s) - poses.translation)
+                 for _, path, _ in objects]
+        if np.min(depth) > nearest_m:
+            return objects
 
 
 def make_scene(seed: int = 0, camera: str = "still", num_frames: int = 24, num_regions: int = 4,
@@ -151,7 +162,7 @@ def make_scene(seed: int = 0, camera: str = "still", num_frames: int = 24, num_r
         time_s[num_frames // 2:] += 1 / fps
     camera_path, camera_turn = camera_motion(camera, rng)
     true_camera = Pose("world", "cam", exp_so3(camera_turn(time_s)), camera_path(time_s))
-    objects = list(paths if paths is not None else object_paths(camera, rng))[:num_regions]
+    objects = list(paths if paths is not None else _paths_in_front(camera, true_camera, time_s, rng))[:num_regions]
 
     stretch = 1 + noise.scale * rng.standard_normal()  # true length = estimated length * stretch
     poses, step_cov = _noisy_camera(true_camera, noise, stretch, rng)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from curate.geometry.rotations import log_so3, yaw_pitch_roll
-from curate.measure.chi2 import chi2_survival, zero_p_value
+from curate.measure.chi2 import zero_p_value
 from curate.measure.direction import AXES_3D
 from curate.measure.draws import SceneDraws
 from curate.measure.magnitude import Sample, across_variance, covariance_of, without_noise
-from curate.measure.paths import displacement, path_direction, path_length
+from curate.measure.paths import displacement, p_still, path_direction, path_length
 
 Span = tuple[int, int]
 
@@ -22,7 +22,7 @@ def camera_displacement(draws: SceneDraws, subjects: tuple[int, ...], span: Span
 def camera_path_length(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
     """Arc length of the smoothed path of the camera's centre, m."""
     sample = path_length(draws.camera, *span)
-    sample.p_zero = chi2_survival(*draws.camera_smoother.still_statistic(*span))
+    sample.p_zero = p_still(draws.camera, draws.camera_smoother, *span)
     return sample
 
 
@@ -53,5 +53,5 @@ def camera_rotation(draws: SceneDraws, subjects: tuple[int, ...], span: Span) ->
     extra = {"yaw": float(level[0]), "pitch": float(level[1]), "roll": float(level[2]),
              "sigma": [float(s) for s in turns.std(0)], "category": TURNS[best],
              "probabilities": {name: float(p) for name, p in zip(TURNS, share)}}
-    return Sample(angles, {"pose": np.linalg.norm(vectors, axis=-1)}, scaled=False,
+    return Sample(angles, {"pose": np.linalg.norm(vectors, axis=-1)}, scaled=False, magnitude=True,
                   p_zero=zero_p_value(mean, covariance), extra=extra)

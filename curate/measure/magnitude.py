@@ -25,12 +25,16 @@ class Sample:
         draws: [S], unscaled.
         parts: source -> [P] draws in which this source alone acts.
         scaled: whether it is a length (or a rate of one), and stretches with the scene.
+        p_zero: p-value of "nothing moves", nan where not meant.
+        magnitude: it cannot be negative, and its low quantiles are zero as long as `p_zero` allows zero: an
+            interval then holds zero exactly where the test does.
     """
 
     draws: np.ndarray
     parts: dict[str, np.ndarray]
     scaled: bool = True
     p_zero: float = float("nan")
+    magnitude: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -71,6 +75,8 @@ def state(sample: Sample, scale: np.ndarray, scale_sigma: float, *, kind: str, s
     """The Quantity of a sample; its value is the median of the draws."""
     draws = sample.draws * scale if sample.scaled else sample.draws
     levels = quantiles(draws)
+    if sample.magnitude:
+        levels = tuple(0.0 if level < min(sample.p_zero, 0.5) else q for level, q in zip(LEVELS, levels))
     value = levels[len(levels) // 2]
     error = {name: float(np.var(sample.parts[name])) if name in sample.parts else 0.0 for name in SOURCES[:3]}
     error["scale"] = (value * scale_sigma) ** 2 if sample.scaled else 0.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.measure.chi2 import chi2_survival, zero_p_value
+from curate.measure.chi2 import zero_p_value
 from curate.measure.direction import AXES_2D, AXES_3D, angular_error, describe
 from curate.measure.draws import SceneDraws
 from curate.measure.magnitude import Sample, vector_length
-from curate.measure.paths import displacement, mean_speed, path_direction, path_length, peak_speed
+from curate.measure.paths import displacement, mean_speed, p_still, path_direction, path_length, peak_speed
 
 Span = tuple[int, int]
 
@@ -19,7 +19,7 @@ def _frames(draws: SceneDraws, region_id: int, span: Span) -> Span:
 
 
 def _p_still(draws: SceneDraws, region_id: int, span: Span) -> float:
-    return chi2_survival(*draws.smoother(region_id).still_statistic(*_frames(draws, region_id, span)))
+    return p_still(draws.region(region_id), draws.smoother(region_id), *_frames(draws, region_id, span))
 
 
 def object_displacement(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.measure.chi2 import zero_p_value
+from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import angular_error, describe
 from curate.measure.magnitude import Sample, across_variance, covariance_of, vector_length, without_noise
-from curate.measure.smoothing import PathPosterior
+from curate.measure.smoothing import PathPosterior, PathSmoother
 
 
 def _ends(path: PathPosterior, i: int, j: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -19,47 +19,80 @@ def displacement(path: PathPosterior, i: int, j: int) -> Sample:
     """Length of the vector between two frames, m."""
     mean, draws, parts = _ends(path, i, j)
     lengths, parts = vector_length(mean, draws, parts)
-    return Sample(lengths, parts, p_zero=zero_p_value(mean, covariance_of(draws)))
+    return Sample(lengths, parts, p_zero=zero_p_value(mean, covariance_of(draws)), magnitude=True)
 
 
-def _arc(points: np.ndarray) -> np.ndarray:
+def p_still(path: PathPosterior, smoother: PathSmoother, i: int, j: int) -> float:
+    """p-value of "it does not move between these frames": of all positions, and of the ends, which show slow motion
+    better; twice the smaller (Bonferroni)."""
+    mean, draws, _ = _ends(path, i, j)
+    return min(1.0, 2 * min(zero_p_value(mean, covariance_of(draws)), chi2_survival(*smoother.still_statistic(i, j))))
+
+
+def _less_excess(draws: np.ndarray, of_mean: float) -> np.ndarray:
+    """Takes back what rough draws [S] have on average more than the mean path.
+
+    With a free velocity noise adds this twice (in the estimate and in its draws), with a well-fitting prior never:
+    once is between.
+    """
+    return without_noise(draws, max(float(draws.mean()) ** 2 - of_mean**2, 0) / 2)
+
+
+def _chords(points: np.ndarray) -> np.ndarray:
     """[N, T, 3] to [N], m."""
     step = np.diff(points, axis=1)
     return np.sqrt(np.einsum("nta,nta->nt", step, step)).sum(1)
 
 
-def path_length(path: PathPosterior, i: int, j: int) -> Sample:
-    """Arc length, m: chords between the frames of the smoothed path.
+def _arc_over_chords(points: np.ndarray, velocity: np.ndarray, time_s: np.ndarray) -> float:
+    """How much longer the spline [T, 3] is than the chords between its knots (Simpson's rule on its speed), ≥ 1."""
+    h = np.diff(time_s)
+    chord = np.diff(points, axis=0)
+    middle = 1.5 * chord / h[:, None] - 0.25 * (velocity[:-1] + velocity[1:])
+    speed = np.linalg.norm(velocity, axis=-1)
+    arc = (h / 6 * (speed[:-1] + 4 * np.linalg.norm(middle, axis=-1) + speed[1:])).sum()
+    chords = np.linalg.norm(chord, axis=-1).sum()
+    return max(float(arc / chords), 1.0) if chords > 0 else 1.0
 
-    Start and velocity are free in the smoother, so that noise in the velocity lengthens the path as it lengthens a
-    vector: its part across the path is taken back. (The bends are already drawn in by their prior.)
-    """
+
+def path_length(path: PathPosterior, i: int, j: int) -> Sample:
+    """Arc length of the smoothed path, m."""
     mean = path.mean[i:j + 1]
-    covariance = covariance_of(path.points[:, j] - path.points[:, i])
-    across = across_variance(covariance, np.diff(mean, axis=0))
-    parts = {name: _arc(mean + part[:, i:j + 1]) for name, part in path.parts.items()}
-    return Sample(without_noise(_arc(path.points[:, i:j + 1]), across), parts)
+    bend = _arc_over_chords(mean, path.mean_velocity[i:j + 1], path.time_s[i:j + 1])
+    parts = {name: bend * _chords(mean + part[:, i:j + 1]) for name, part in path.parts.items()}
+    lengths = _less_excess(_chords(path.points[:, i:j + 1]), float(_chords(mean[None])[0]))
+    return Sample(bend * lengths, parts, magnitude=True)
 
 
 def mean_speed(path: PathPosterior, i: int, j: int) -> Sample:
     """Path length over duration, m/s."""
     sample = path_length(path, i, j)
     duration = float(path.time_s[j] - path.time_s[i])
-    return Sample(sample.draws / duration, {name: part / duration for name, part in sample.parts.items()})
+    parts = {name: part / duration for name, part in sample.parts.items()}
+    return Sample(sample.draws / duration, parts, magnitude=True)
 
 
-def _peak(velocity: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("nta,nta->nt", velocity, velocity).max(1))
+def _speed(velocity: np.ndarray) -> np.ndarray:
+    """[..., 3] to [...]."""
+    return np.sqrt(np.einsum("...a,...a->...", velocity, velocity))
 
 
 def peak_speed(path: PathPosterior, i: int, j: int) -> Sample:
-    """Speed at the fastest instant (frame) of the smoothed path, m/s."""
-    mean = path.mean_velocity[i:j + 1]
-    fastest = i + int(np.argmax((mean**2).sum(-1)))
-    across = across_variance(covariance_of(path.velocity[:, fastest]), path.mean_velocity[fastest])
-    parts = {name: _peak(mean + path.to_velocity[i:j + 1] @ part) for name, part in path.parts.items()}
-    return Sample(without_noise(_peak(path.velocity[:, i:j + 1]), across), parts,
-                  extra={"fastest_frame": fastest, "fastest_s": float(path.time_s[fastest])})
+    """Speed at the fastest instant (frame) of the smoothed path, m/s.
+
+    The largest of many noisy speeds is noise's choice, so the truth is bracketed: it is at least the speed at any
+    one instant (the one whose speed stands highest above its error), and at most the largest of all. Low draws are
+    of the first, high draws of the second, and between them by rank.
+    """
+    mean, draws = path.mean_velocity[i:j + 1], path.velocity[:, i:j + 1]
+    of_mean, speeds = _speed(mean), _speed(draws)
+    sure = int(np.argmax(of_mean - speeds.std(0)))
+    at_least = without_noise(speeds[:, sure], across_variance(covariance_of(draws[:, sure]), mean[sure]))
+    at_most = _less_excess(speeds.max(1), float(of_mean.max()))
+    rank = np.argsort(np.argsort(at_most, kind="stable"), kind="stable") / len(at_most)
+    parts = {name: _speed(mean + path.to_velocity[i:j + 1] @ part).max(1) for name, part in path.parts.items()}
+    return Sample(at_least + rank * (at_most - at_least), parts, magnitude=True,
+                  extra={"fastest_frame": i + sure, "fastest_s": float(path.time_s[i + sure])})
 
 
 def path_direction(path: PathPosterior, i: int, j: int, rotation: np.ndarray, axes: dict) -> Sample:

@@ -1,11 +1,13 @@
 """Smooth paths from noisy positions: the Bayesian cubic smoothing spline, with joint draws.
 
 The prior of a path is an integrated Wiener process with free start and velocity, the same on every axis, so
-that nothing depends on the choice of axes; its posterior mean is the cubic smoothing spline (Wahba 1978). The
-noise has one dense covariance over all frames and axes, so that depth noise along the ray, a bias shared by
-all frames and the random walk of the camera's pose are told from motion by their shape. The prior's amplitude is
-weighed on a grid by the marginal likelihood of what start and velocity leave free (Wecker & Ansley 1983) and
-drawn from there: a single best amplitude would be too sure of itself on a short clip.
+that nothing depends on the choice of axes; its posterior mean is the cubic smoothing spline (Wahba 1978). To it
+comes a steady acceleration of ten times the fluctuating one's size: what brakes or falls does so for a while, and an
+amplitude found from rough modes that are empty would otherwise flatten the bend. The noise has one dense covariance
+over all frames and axes, so that depth noise along the ray, a bias shared by all frames and the random walk of the
+camera's pose are told from motion by their shape. The prior's amplitude is weighed on a grid by the marginal
+likelihood of what start and velocity leave free (Wecker & Ansley 1983) and drawn from there: a single best
+amplitude would be too sure of itself on a short clip.
 
 Draws use the pathwise form of conditioning (Matheron's rule): a draw of the *errors* goes in, so that paths
 which share an error (the camera's pose) also share it in their draws.
@@ -19,13 +21,17 @@ import numpy as np
 
 GRID = 48  # amplitudes of the prior
 UNSEEN = 100.0  # standard deviation at unseen frames, in extents of the path: no information
+STEADY = 100.0  # variance of a steady acceleration over that of the fluctuating one's mean
 FLOOR = 1e-6  # m, and share of the extent: smallest noise, keeps exact input invertible
 
 
-def wiener_kernel(time: np.ndarray) -> np.ndarray:
-    """Covariance [T, T] of an integrated Wiener process: ∫ (s−u)₊ (t−u)₊ du, time ≥ 0."""
+def path_kernel(time: np.ndarray) -> np.ndarray:
+    """Covariance [T, T] of a path of amplitude 1 at times 0..1: integrated Wiener process and steady acceleration.
+
+    ∫ (s−u)₊ (t−u)₊ du + STEADY · s² t² / 4.
+    """
     s, t = np.minimum.outer(time, time), np.maximum.outer(time, time)
-    return s**2 * (3 * t - s) / 6
+    return s**2 * (3 * t - s) / 6 + STEADY * s**2 * t**2 / 4
 
 
 def velocity_given_positions(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,16 +44,16 @@ def velocity_given_positions(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     num = len(time)
     if num < 2:
         return np.zeros((num, num)), np.zeros((num, num))
-    k = wiener_kernel(time)
-    before, after = np.minimum.outer(time, time), time[None, :] * np.ones((num, 1))
-    vt = time[:, None]
-    # cov(f'(t), f(s)) = ∫_0^min(s,t) (s−u) du = s m − m²/2 ; cov(f'(t), f'(s)) = min(s, t)
-    cross = after * before - before**2 / 2
+    k = path_kernel(time)
+    low, s, t = np.minimum.outer(time, time), time[None, :], time[:, None]
+    # cov(f'(t), f(s)) and cov(f'(t), f'(s)) of the kernel above
+    cross = low * s - low**2 / 2 + STEADY * t * s**2 / 2
+    slopes = low + STEADY * t * s
     basis, dbasis = np.stack([np.ones(num), time], -1), np.stack([np.zeros(num), np.ones(num)], -1)
     system = np.block([[k, basis], [basis.T, np.zeros((2, 2))]])
     right = np.concatenate([cross, dbasis], 1)
     solved = np.linalg.solve(system, right.T).T  # [T, T + 2]
-    conditional = np.minimum.outer(vt[:, 0], vt[:, 0]) - solved @ right.T
+    conditional = slopes - solved @ right.T
     value, vector = np.linalg.eigh((conditional + conditional.T) / 2)
     return solved[:, :num], vector * np.sqrt(np.clip(value, 0, None))
 
@@ -62,7 +68,8 @@ class PathPosterior:
         points: [S, T, 3] m, draws. velocity: [S, T, 3] m/s, of the same draws.
         parts: source of error -> [P, T, 3] m, deviations of the path that this source alone brings.
         mean_velocity: [T, 3] m/s.
-        roughness: weights of the amplitude grid, and the grid (for diagnosis).
+        amplitude, weight: grid of the prior's variance and what the data make of it.
+        to_velocity: [T, T] 1/s, values at the frames to mean derivatives.
     """
 
     time_s: np.ndarray
@@ -111,7 +118,7 @@ class PathSmoother:
         free = q[:, basis.shape[1]:]  # contrasts in which start and velocity do not appear
         # K = kernel ⊗ I3 applied from the left, without forming it
         contrast = self.inverse_root.T @ free
-        prior = np.einsum("ts,sam->tam", wiener_kernel(self.phase), contrast.reshape(num, 3, -1))
+        prior = np.einsum("ts,sam->tam", path_kernel(self.phase), contrast.reshape(num, 3, -1))
         gram = contrast.T @ prior.reshape(3 * num, -1)
         value, vector = np.linalg.eigh((gram + gram.T) / 2)
         self.energy = np.clip(value, 0, None)  # [m], prior variance over noise variance at amplitude 1
@@ -121,7 +128,7 @@ class PathSmoother:
         self.coefficient = self.contrast.T @ self.data.reshape(-1)
 
     def amplitudes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Grid of variances q of the prior and their posterior weights; flat prior on √q (m s^-3/2 units)."""
+        """Grid of variances q of the prior and their posterior weights; flat prior on √q."""
         if not len(self.energy) or self.energy[-1] <= 0:
             return np.zeros(1), np.ones(1)
         low = 1e-4 / self.energy[-1]
