@@ -98,7 +98,8 @@ def inner_pixels(window: Window, j: int, region: int, box, border: int) -> tuple
     cut = (slice(y0, y1), slice(x0, x1))
     mask = window.fields["regions"].values[j][cut] == region
     field_ = window.fields["disparity"]
-    valid = field_.valid[j][cut] & np.isfinite(field_.values[j][cut])
+    values = field_.values[j][cut]
+    valid = field_.valid[j][cut] & np.isfinite(values) & (values + window.rig.doffs_px > 0.5)
     # small holes of invalid disparity are not the object's border
     filled = cv2.morphologyEx(np.pad(mask, 4).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[3:-3, 3:-3]
     inner = (cv2.distanceTransform(filled, cv2.DIST_L2, 3)[1:-1, 1:-1] > border) & mask & valid

@@ -50,7 +50,7 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
     path.measured[first], path.point[first] = True, birth.reference
     path.cov_frame[first] = birth.covariance
     key, key_point, key_rotation = first, birth.reference, np.eye(3)
-    key_tracks = _with_depth(record.seen[first].tracks)
+    key_tracks = _with_depth(record.seen[first].tracks, rig)
     last: RigidFit | None = None
     since, pending = first, np.zeros((3, 3))
     for t in sorted(f for f in record.seen if f > first):
@@ -63,7 +63,7 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
         path.step_cov[t] = pending
         pending = np.zeros((3, 3))
         last, since = fit, t
-        fresh = _with_depth(tracks[~np.isin(tracks.ids, key_tracks.ids)])
+        fresh = _with_depth(tracks[~np.isin(tracks.ids, key_tracks.ids)], rig)
         if len(fresh) >= config.min_points and len(fresh) > np.isin(tracks.ids, key_tracks.ids).sum() / 2:
             key, key_point, key_tracks = t, fit.point, fresh
             pending = fit.covariance
@@ -73,8 +73,8 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
     return path
 
 
-def _with_depth(tracks: TrackPoints) -> TrackPoints:
-    return tracks[np.isfinite(tracks.disparity)]
+def _with_depth(tracks: TrackPoints, rig: StereoRig) -> TrackPoints:
+    return tracks[np.isfinite(tracks.disparity) & (tracks.disparity + rig.doffs_px > 0.5)]
 
 
 def _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise) -> RigidFit | None:

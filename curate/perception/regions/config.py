@@ -17,7 +17,7 @@ class MotionClustersConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["motion-clusters"] = "motion-clusters"
-    work_width: int = Field(640, ge=160, le=2048, description="segmentation runs on a grid at most this wide, px")
+    work_width: int = Field(400, ge=100, le=2048, description="segmentation runs on a grid at most this wide, px")
     min_share: float = Field(0.003, gt=0, lt=1, description="smallest region when it is born")
     max_share: float = Field(0.20, gt=0, le=1, description="largest region; larger pieces are scenery")
     max_extent_m: float = Field(9.0, gt=0, description="longest side of a region; longer pieces are scenery")
@@ -28,7 +28,7 @@ class MotionClustersConfig(BaseModel):
                                                           "height, for the ground)")
     step_px: float = Field(1.0, gt=0, description="disparity step that separates two surfaces, px")
     step_relative: float = Field(0.03, ge=0, description="the same as a share of the disparity")
-    moving_share: float = Field(0.6, gt=0, lt=1, description="above this share of moving pixels a piece moves as one")
+    min_disparity_px: float = Field(1.0, gt=0, description="farther surfaces are scenery")
     lost_share: float = Field(0.3, gt=0, lt=1, description="a region ends when less of its largest area is seen")
     match_iou: float = Field(0.5, gt=0, lt=1)
     max_live: int = Field(24, ge=1, le=255, description="regions followed at once, the largest")

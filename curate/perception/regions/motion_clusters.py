@@ -15,7 +15,9 @@ import numpy as np
 
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.regions.config import MotionClustersConfig
-from curate.perception.regions.segment import Grid, pieces
+from curate.perception.regions.grid import Grid, make_grid
+from curate.perception.regions.rigidity import disagreeing, main_part, opened
+from curate.perception.regions.segment import bounds, pieces
 
 
 @dataclass
@@ -52,11 +54,12 @@ class MotionClusters:
         first = window.overlap if labels is not None else 0
         before = None
         for j in range(window.num_frames):
-            grid = make_grid(window, j, stride)
+            grid = make_grid(window, j, stride, self.config.min_disparity_px)
             if j >= first:
                 rng = np.random.default_rng([window.seed, window.start + j])
-                found = pieces(grid, window.rig, self.config, rng)
+                found = pieces(grid, self.config, rng)
                 labels = self._advance(found, labels, before, grid, state, window.start + j)
+                labels = prune(labels, grid, rng)
             elif j < first - 1:
                 before = grid
                 continue
@@ -117,14 +120,18 @@ class MotionClusters:
         return carried & grid.valid
 
 
-def make_grid(window: Window, j: int, stride: int) -> Grid:
-    """Frame j of the window on the working grid."""
-    cut = (j, slice(None, None, stride), slice(None, None, stride))
-    disparity, flow, motion = (window.fields[n] for n in ("disparity", "flow", "motion"))
-    valid = disparity.valid[cut] & np.isfinite(disparity.values[cut])
-    return Grid(stride, np.where(valid, disparity.values[cut], 0).astype(np.float32), valid,
-                np.where(valid, disparity.sigma[cut], 0).astype(np.float32), flow.values[cut], flow.valid[cut],
-                motion.values[cut] / motion.info["threshold"], motion.valid[cut])
+def prune(labels: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Regions without the cells that move otherwise (ground under a car), and without crumbs."""
+    labels = labels.copy()
+    for region in np.unique(labels[labels > 0]):
+        cut = bounds(labels == region)
+        mask = labels[cut] == region
+        other = disagreeing(mask, grid.own[cut], grid.points[cut], grid.own_valid[cut], grid.focal, rng)
+        other = cv2.dilate(opened(other, 2).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        keep = main_part(mask & ~other)
+        if keep.sum() > 0.5 * mask.sum():
+            labels[cut][mask & ~keep] = 0
+    return labels
 
 
 def carry_over(labels: np.ndarray, before: Grid, grid: Grid, config: MotionClustersConfig) -> np.ndarray:

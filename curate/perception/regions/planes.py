@@ -33,7 +33,9 @@ def dominant_planes(disparity: np.ndarray, valid: np.ndarray, count: int, min_sh
     weight = len(rows) / (len(pick) * height * width)  # one vote as a share of the image
     planes: list[np.ndarray] = []
     left = np.ones(len(d), bool)
-    for _ in range(count):
+    for _ in range(2 * count + 2):
+        if len(planes) == count:
+            break
         index = np.flatnonzero(left)
         if len(index) * weight < min_share:
             break

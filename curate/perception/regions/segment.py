@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
-from curate.geometry.cameras import StereoRig
 from curate.perception.regions.config import MotionClustersConfig
+from curate.perception.regions.grid import Grid
 from curate.perception.regions.planes import above_ground, dominant_planes, off_planes
+from curate.perception.regions.rigidity import disagreeing, main_part, opened
 
 
-@dataclass
-class Grid:
-    """A frame on the working grid, `stride` image pixels a cell; arrays [h, w]."""
-
-    stride: int
-    disparity: np.ndarray  # image px, 0 where invalid
-    valid: np.ndarray
-    sigma: np.ndarray
-    flow: np.ndarray  # [h, w, 2] image px to the next frame
-    flow_valid: np.ndarray
-    motion: np.ndarray  # test statistic over its threshold: above 1 moves
-    motion_valid: np.ndarray
-
-    @property
-    def margin(self) -> float:
-        return self.stride
-
-
-def pieces(grid: Grid, rig: StereoRig, config: MotionClustersConfig, rng: np.random.Generator) -> np.ndarray:
+def pieces(grid: Grid, config: MotionClustersConfig, rng: np.random.Generator) -> np.ndarray:
     """Labels [h, w] int32 of candidate objects, 0 = scenery, largest first.
 
     Surfaces are cut where the disparity steps; what lies on a dominant plane is scenery unless it moves; pieces
     of which a part moves and a part does not are cut in two.
     """
     moving = moving_mask(grid)
-    tolerance = max(0.5, 0.5 * config.plane_px)
+    tolerance = config.plane_px
     planes = dominant_planes(grid.disparity, grid.valid & ~moving, config.max_planes, config.plane_share, tolerance,
                              rng)
     margin = np.maximum(config.plane_px, config.plane_relative * grid.disparity)
@@ -46,8 +27,8 @@ def pieces(grid: Grid, rig: StereoRig, config: MotionClustersConfig, rng: np.ran
     solid = grid.valid & (stands | moving)
     labels = connected(solid, grid, config)
     min_cells = max(20, config.min_share * labels.size)
-    labels = split_by_motion(labels, moving, grid, config, min_cells)
-    return select(labels, grid, rig, config, min_cells)
+    labels = split_by_motion(labels, grid, min_cells, rng)
+    return select(labels, grid, config, min_cells)
 
 
 def moving_mask(grid: Grid) -> np.ndarray:
@@ -90,32 +71,38 @@ def grow(labels: np.ndarray, room: np.ndarray, disparity: np.ndarray, step: np.n
     return labels
 
 
-def split_by_motion(labels: np.ndarray, moving: np.ndarray, grid: Grid, config: MotionClustersConfig,
-                    min_cells: float) -> np.ndarray:
-    """Pieces that move in part are cut into the moving and the still part, where both are large enough."""
-    known = grid.motion_valid & (labels > 0)
-    count = labels.max() + 1
-    total = np.bincount(labels[known], minlength=count)
-    share = np.bincount(labels[known & moving], minlength=count) / np.maximum(total, 1)
-    area = np.bincount(labels.ravel(), minlength=count)
+def split_by_motion(labels: np.ndarray, grid: Grid, min_cells: float, rng: np.random.Generator) -> np.ndarray:
+    """Pieces whose parts move differently are cut apart, where the part that differs is large enough."""
     labels = labels.copy()
-    for piece in np.flatnonzero((share > 0.1) & (share < config.moving_share) & (area > min_cells)):
-        if piece == 0:
-            continue
+    area = np.bincount(labels.ravel())
+    queue = [piece for piece in np.flatnonzero(area >= min_cells) if piece > 0]
+    count = len(area)
+    while queue:
+        piece = queue.pop(0)
         inside = labels == piece
-        part = cv2.morphologyEx((inside & moving).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-        part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-        part &= inside
-        number, inner, stats, _ = cv2.connectedComponentsWithStats(part.astype(np.uint8), connectivity=4)
+        cut = bounds(inside)
+        inside = inside[cut]
+        other = opened(disagreeing(inside, grid.own[cut], grid.points[cut], grid.own_valid[cut], grid.focal, rng), 3)
+        if other.sum() < max(min_cells / 2, 0.05 * inside.sum()):
+            continue
+        number, parts, stats, _ = cv2.connectedComponentsWithStats(other.astype(np.uint8), connectivity=4)
         for k in range(1, number):
-            if stats[k, cv2.CC_STAT_AREA] >= min_cells:
-                labels[inner == k] = count
+            size = stats[k, cv2.CC_STAT_AREA]
+            if size >= min_cells / 2:
+                labels[cut][parts == k] = count
+                if min_cells <= size < inside.sum():
+                    queue.append(count)
                 count += 1
     return labels
 
 
-def select(labels: np.ndarray, grid: Grid, rig: StereoRig, config: MotionClustersConfig,
-           min_cells: float) -> np.ndarray:
+def bounds(mask: np.ndarray) -> tuple[slice, slice]:
+    """Slices around the true cells of [h, w]."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def select(labels: np.ndarray, grid: Grid, config: MotionClustersConfig, min_cells: float) -> np.ndarray:
     """Pieces of a size that objects have, renumbered 1.. by falling area."""
     area = np.bincount(labels.ravel())
     area[0] = 0
@@ -124,22 +111,20 @@ def select(labels: np.ndarray, grid: Grid, rig: StereoRig, config: MotionCluster
     out = np.zeros_like(labels)
     number = 0
     for piece in keep:
-        mask = labels == piece
-        if extent_m(mask, grid, rig) > config.max_extent_m:
+        cut = bounds(labels == piece)
+        mask = main_part(labels[cut] == piece)
+        if mask.sum() < min_cells or extent_m(grid.points[cut][mask & grid.valid[cut]]) > config.max_extent_m:
             continue
         number += 1
-        out[mask] = number
+        out[cut][mask] = number
         if number == config.max_live:
             break
     return out
 
 
-def extent_m(mask: np.ndarray, grid: Grid, rig: StereoRig) -> float:
-    """Longest side, metres, between the 5 % and 95 % quantiles along the camera's axes."""
-    v, u = np.nonzero(mask & grid.valid)
-    if len(u) < 10:
+def extent_m(points: np.ndarray) -> float:
+    """Longest side, metres, of points [N, 3] between their 5 % and 95 % quantiles along the camera's axes."""
+    if len(points) < 10:
         return 0.0
-    take = slice(None, None, max(1, len(u) // 2000))
-    points = rig.point(np.column_stack([u[take] * grid.stride, v[take] * grid.stride, grid.disparity[v, u][take]]))
-    low, high = np.percentile(points, [5, 95], axis=0)
+    low, high = np.percentile(points[:: max(1, len(points) // 2000)], [5, 95], axis=0)
     return float((high - low).max())
