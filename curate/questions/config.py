@@ -1,0 +1,109 @@
+"""Settings of the questions: families, gates, options, dialect, mixture."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from curate.questions.units import UNITS
+
+Form = Literal["numeric", "choice"]
+
+
+class FamilyConfig(BaseModel):
+    """One family of the mixture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    weight: float = Field(1.0, gt=0, description="share kept of its candidates, relative to the largest weight")
+    forms: tuple[Form, ...] | None = Field(None, min_length=1, description="default: the questions' own forms")
+
+
+class UnitsConfig(BaseModel):
+    """Units in wording; one of each list is drawn for a question, whatever its value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    length: tuple[str, ...] = Field(("m",), min_length=1)
+    speed: tuple[str, ...] = Field(("m/s", "km/h"), min_length=1)
+    angle: tuple[str, ...] = Field(("°",), min_length=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> UnitsConfig:
+        for dimension in ("length", "speed", "angle"):
+            fitting = [s for s, unit in UNITS.items() if unit.dimension == dimension]
+            for symbol in getattr(self, dimension):
+                if symbol not in fitting:
+                    raise ValueError(f"{symbol!r} is not a unit of {dimension}; known: {', '.join(fitting)}")
+        return self
+
+
+class BalanceConfig(BaseModel):
+    """Global selection over all candidates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_answer_share: float = Field(0.5, gt=0, le=1, description="largest share of one answer among a family's choices")
+    answer_floor: int = Field(10, ge=0, description="items of an answer that are kept whatever the balance")
+
+
+class QuestionsConfig(BaseModel):
+    """What is asked of a scene."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    families: Literal["all"] | tuple[FamilyConfig, ...] = "all"
+    forms: tuple[Form, ...] = Field(("numeric", "choice"), min_length=1)
+    num_options: Literal[4, 5] = 4
+    max_per_clip: int | None = Field(None, ge=1)
+    seed: int = 0
+    max_relative_half_width: float = Field(
+        0.25, gt=0, lt=1, description="numeric form: 95 % half-width over value, at most")
+    min_confidence: float = Field(0.99, gt=0.5, le=1, description="choice form: probability of the category")
+    max_p_zero: float = Field(1e-3, gt=0, le=0.05, description="p-value of 'does not move' above which motion "
+                              "is not asked about")
+    dialect: Literal["seconds", "frames"] = "seconds"
+    region_dialect: Literal["<R1>", "[R1]", "region 1"] = "<R1>"
+    units: UnitsConfig = UnitsConfig()
+    reasoning: bool = True
+    balance: BalanceConfig = BalanceConfig()
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _names_as_families(cls, value: object) -> object:
+        if isinstance(value, (list, tuple)):
+            return [{"name": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @model_validator(mode="after")
+    def _known_families(self) -> QuestionsConfig:
+        if self.families == "all":
+            return self
+        from curate.questions.families import families
+        known = families()
+        names = [f.name for f in self.families]
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                raise ValueError(f"unknown question family {name!r}; {hint}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"a family is named twice in {names}")
+        return self
+
+    def chosen(self) -> dict[str, tuple[Form, ...]]:
+        """Family name -> forms asked."""
+        from curate.questions.families import families
+        if self.families == "all":
+            return {name: self.forms for name in families()}
+        return {f.name: f.forms or self.forms for f in self.families}
+
+    def weights(self) -> dict[str, float]:
+        """Family name -> share of its candidates kept, the largest 1."""
+        if self.families == "all":
+            return {}
+        top = max(f.weight for f in self.families)
+        return {f.name: f.weight / top for f in self.families}

@@ -1,0 +1,51 @@
+"""The parts of a sentence that state time, region, reference point and axes, in the dialect asked for."""
+
+from __future__ import annotations
+
+from curate.questions.config import QuestionsConfig
+from curate.scene import Scene
+
+REFERENCES = {
+    "surface@t0": "the centre of the surface that is visible in the first frame",
+    "box-centre": "the centre of the bounding box",
+    "nearest": "the nearest visible point",
+    "camera-centre": "the camera's optical centre",
+}
+WORLD = "in the fixed world, with the camera's own motion taken out"
+
+
+class Times:
+    """Instants and spans as text; seconds count from the clip's start, frames from 0."""
+
+    def __init__(self, scene: Scene, dialect: str) -> None:
+        self.seconds = [float(t - scene.time_s[0]) for t in scene.time_s]
+        self.dialect = dialect
+
+    def at(self, frame: int) -> str:
+        return f"{self.seconds[frame]:.2f} s" if self.dialect == "seconds" else f"frame {frame}"
+
+    @property
+    def _base(self) -> str:
+        last = len(self.seconds) - 1
+        return "" if self.dialect == "seconds" else f" (of frames 0 to {last}, counting from 0)"
+
+    def instant(self, frame: int) -> str:
+        return f"at {self.at(frame)}{self._base}"
+
+    def span(self, first: int, last: int) -> str:
+        return f"between {self.at(first)} and {self.at(last)}{self._base}"
+
+    def fields(self, first: int, last: int) -> dict[str, str]:
+        return {"start": self.at(first), "end": self.at(last), "span": self.span(first, last),
+                "at": self.instant(first), "duration": f"{self.seconds[-1]:.2f} s"}
+
+
+def mark(index: int, config: QuestionsConfig) -> str:
+    """Name of the region at `index` of the question."""
+    return config.region_dialect.replace("1", str(index + 1))
+
+
+def regions(count: int, config: QuestionsConfig) -> dict[str, str]:
+    marks = [f"the object marked {mark(i, config)} in the first frame" for i in range(count)]
+    names = ("region",) if count == 1 else ("region_a", "region_b")
+    return dict(zip(names, marks)) if count else {}

@@ -1,0 +1,133 @@
+"""Wording: Jinja2 templates in a whitelisted subset, checked on the parsed tree when they are loaded.
+
+Allowed: text, the declared fields, `{% if field %}` / `{% if field == "text" %}` with else, and our filters.
+No loops, calls, arithmetic, assignments or includes: a template's time and size are bounded by its own length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+FIELDS = frozenset({
+    "span", "start", "end", "at",  # times, in the question's dialect
+    "region", "region_a", "region_b",  # "the object marked <R1> in the first frame"
+    "unit", "unit_name",  # "m", "metres"
+    "reference",  # "the centre of the surface that is visible in the first frame"
+    "axes",  # "in the fixed world, with the camera's own motion taken out"
+    "duration",  # "1.96 s"
+})
+MAX_SOURCE = 1_000
+ALLOWED = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.If, nodes.Filter, nodes.Compare,
+           nodes.Operand, nodes.Const, nodes.Not)
+
+
+class TemplateError(ValueError):
+    """A template outside the subset. The text names the file, the paraphrase, what was found and what is allowed."""
+
+
+def cap(text: str) -> str:
+    """First letter upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def article(text: str) -> str:
+    """With "a" or "an" before it."""
+    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
+
+
+FILTERS = {"cap": cap, "article": article}
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    env = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True)
+    env.filters.clear()
+    env.filters.update(FILTERS)
+    env.globals.clear()
+    env.tests.clear()
+    return env
+
+
+ENVIRONMENT = _environment()
+
+
+@dataclass(frozen=True)
+class Paraphrase:
+    id: str
+    template: Template
+
+    def render(self, fields: dict[str, str]) -> str:
+        return " ".join(self.template.render(fields).split())
+
+
+def parse(source: str, where: str, required: Iterable[str] = ()) -> Template:
+    """
+    Args:
+        source: template text. where: its place, for messages. required: fields it must speak of.
+
+    Raises:
+        TemplateError: on syntax, anything outside the subset, an undeclared field, or a required one that is missing.
+    """
+    if len(source) > MAX_SOURCE:
+        raise TemplateError(f"{where}: {len(source)} characters; a template has at most {MAX_SOURCE}")
+    try:
+        tree = ENVIRONMENT.parse(source)
+    except TemplateSyntaxError as error:
+        raise TemplateError(f"{where}: {error.message} (line {error.lineno})") from error
+    used = set()
+    for node in [tree, *tree.find_all(nodes.Node)]:
+        if not isinstance(node, ALLOWED):
+            raise TemplateError(f"{where}: {type(node).__name__} is not allowed (line {node.lineno}); a template holds "
+                                "text, declared fields, if/else and the filters " + ", ".join(FILTERS))
+        if isinstance(node, nodes.Name):
+            if node.name not in FIELDS:
+                raise TemplateError(f"{where}: unknown field {node.name!r}; declared: {', '.join(sorted(FIELDS))}")
+            used.add(node.name)
+        elif isinstance(node, nodes.Filter) and (node.name not in FILTERS or node.args or node.kwargs or
+                                                 node.dyn_args or node.dyn_kwargs or node.node is None):
+            raise TemplateError(f"{where}: filter {node.name!r} with these arguments is not allowed; "
+                                f"known, without arguments: {', '.join(FILTERS)}")
+        elif isinstance(node, nodes.Operand) and node.op not in ("eq", "ne"):
+            raise TemplateError(f"{where}: comparison {node.op!r} is not allowed; use == or !=")
+        elif isinstance(node, nodes.Const) and not isinstance(node.value, str):
+            raise TemplateError(f"{where}: constant {node.value!r} is not allowed; only text is")
+    if missing := sorted(set(required) - used):
+        raise TemplateError(f"{where}: does not state {', '.join(missing)}")
+    return ENVIRONMENT.from_string(tree)
+
+
+def load(path: Path, family: str, required: dict[str, Iterable[str]]) -> dict[str, tuple[Paraphrase, ...]]:
+    """The paraphrases of one family.
+
+    Args:
+        path: YAML, section ("number" or "category") -> list of templates.
+        required: section -> fields that each of its templates must speak of. Every section must be there.
+
+    Raises:
+        TemplateError: on a missing or unknown section, an empty one, or a template outside the subset.
+    """
+    try:
+        sections = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise TemplateError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(sections, dict) or set(sections) != set(required):
+        found = sorted(sections) if isinstance(sections, dict) else type(sections).__name__
+        raise TemplateError(f"{path}: sections {found}; family {family!r} needs {sorted(required)}")
+    out = {}
+    for section, sources in sections.items():
+        if not isinstance(sources, list) or not sources or not all(isinstance(s, str) for s in sources):
+            raise TemplateError(f"{path}: section {section!r} must be a list of templates")
+        out[section] = tuple(
+            Paraphrase(f"{family}/{section}/{i}", parse(s, f"{path}: {section} {i}", required[section]))
+            for i, s in enumerate(sources))
+    return out
+
+
+def listed(texts: list[str]) -> str:
+    """Options as lines "A. 1.2 m"."""
+    return "\n".join(f"{letter}. {text}" for letter, text in zip("ABCDE", texts))
