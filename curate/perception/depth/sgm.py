@@ -50,7 +50,7 @@ class Sgm:
             raise ValueError("sgm needs a rectified stereo pair; this window has "
                              f"{len(window.grey)} view(s) and {'no' if rig is None else 'a'} rig")
         left, right = window.grey[0], window.grey[1]
-        lowest, count = self._search_range(left, right, rig)
+        lowest, count = self.search_range(left, right, rig)
         shape = left.shape
         disparity, sigma = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32)
         valid = np.zeros(shape, bool)
@@ -71,7 +71,7 @@ class Sgm:
         depth = np.where(known, np.float32(rig.left.fx * rig.baseline_m) / safe, np.float32(np.inf))
         return depth, np.where(known, depth * sigma / safe, np.float32(np.inf)), known
 
-    def _search_range(self, left: np.ndarray, right: np.ndarray, rig: StereoRig) -> tuple[int, int]:
+    def search_range(self, left: np.ndarray, right: np.ndarray, rig: StereoRig) -> tuple[int, int]:
         """Lowest disparity and number of disparities (multiple of 16) for a window of frames.
 
         The rig and `min_depth_m` bound it; a look at the first and last frame at half size shows how much of it
@@ -87,9 +87,9 @@ class Sgm:
         used = 0.0
         for i in sorted({0, len(left) - 1}):
             small = [cv2.resize(image[i], half, interpolation=cv2.INTER_AREA) for image in (left, right)]
-            coarse, unique = self._semi_global(*small, math.floor(lowest / 2), _ceil16(full / 2),
-                                               cv2.STEREO_SGBM_MODE_SGBM_3WAY)
-            solid = unique & self._not_speckle(coarse, unique)
+            coarse, solid, _ = self._checked(*small, math.floor(lowest / 2), _ceil16(full / 2),
+                                             cv2.STEREO_SGBM_MODE_SGBM_3WAY)
+            solid &= self.not_speckle(coarse, solid)
             seen = 2 * coarse[solid]
             # the nearest thing may be small: the 100th largest pixel counts, or the highest 2000th part
             rank = min(len(seen), max(100, len(seen) // 2000))
@@ -113,6 +113,16 @@ class Sgm:
         at = np.arange(width, dtype=np.float32)[None] - disparity
         return disparity, (raw >= 16 * lowest) & (at >= 0) & (at <= width - 1)
 
+    def _checked(self, left: np.ndarray, right: np.ndarray, lowest: int, count: int, mode: int
+                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Disparity of `left`, where matching from the right agrees, and the residual between the two, px."""
+        disparity, valid = self._semi_global(left, right, lowest, count, mode)
+        flipped, unique = self._semi_global(np.ascontiguousarray(right[:, ::-1]), np.ascontiguousarray(left[:, ::-1]),
+                                            lowest, count, mode)
+        residual = left_right_residual(disparity, np.ascontiguousarray(flipped[:, ::-1]),
+                                       np.ascontiguousarray(unique[:, ::-1]))
+        return disparity, valid & (residual <= self.config.max_left_right_px), residual
+
     def match(self, left: np.ndarray, right: np.ndarray, lowest: int, count: int
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One pair.
@@ -127,19 +137,13 @@ class Sgm:
         disparity, terms, valid = self.match_terms(left, right, lowest, count)
         sigma = self.sigma_px(terms)
         valid &= sigma <= self.config.max_sigma_px
-        valid &= self._not_speckle(disparity, valid)
+        valid &= self.not_speckle(disparity, valid)
         return np.where(valid, disparity, 0), np.where(valid, sigma, np.float32(np.inf)), valid
 
     def match_terms(self, left: np.ndarray, right: np.ndarray, lowest: int, count: int
                     ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
         """Disparity, the squared terms (px²) of its error model, and validity before the bound on sigma."""
-        mode = cv2.STEREO_SGBM_MODE_SGBM
-        coarse, valid = self._semi_global(left, right, lowest, count, mode)
-        flipped, unique = self._semi_global(np.ascontiguousarray(right[:, ::-1]), np.ascontiguousarray(left[:, ::-1]),
-                                            lowest, count, mode)
-        residual = left_right_residual(coarse, np.ascontiguousarray(flipped[:, ::-1]),
-                                       np.ascontiguousarray(unique[:, ::-1]))
-        valid &= residual <= self.config.max_left_right_px
+        coarse, valid, residual = self._checked(left, right, lowest, count, cv2.STEREO_SGBM_MODE_SGBM)
         coarse = np.where(valid, coarse, np.float32(lowest))
         disparity, variance = refine_disparity(left.astype(np.float32), right.astype(np.float32), coarse, valid,
                                                self.config.refine_window, self.config.refine_steps)
@@ -157,7 +161,7 @@ class Sgm:
             variance = variance + np.float32(model[name] ** 2) * term
         return np.sqrt(variance)
 
-    def _not_speckle(self, disparity: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    def not_speckle(self, disparity: np.ndarray, valid: np.ndarray) -> np.ndarray:
         area = round(self.config.speckle_area * (disparity.shape[1] / 640) ** 2)
         if area == 0:
             return np.ones_like(valid)
