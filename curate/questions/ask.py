@@ -168,7 +168,8 @@ class _Asker:
             reasoning=list(self._steps(item, texts, letter, low, high)) if config.reasoning else [],
             quantities=[quantity.to_json()], template=paraphrase.id, dialect=config.dialect, scale=self.scene.scale,
             extra={"option_values": list(options.values) if options else [],
-                   "num_digits": item.num_digits if unit else 0, "recording": str(self.scene.clip.get("recording", self.scene.key)),
+                   "num_digits": item.num_digits if unit else 0,
+                   "recording": str(self.scene.clip.get("recording", self.scene.key)),
                    "clip": self.scene.key})
 
     def _steps(self, item: Item, texts: list[str], letter: str, low: float, high: float) -> Iterator[str]:

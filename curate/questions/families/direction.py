@@ -50,6 +50,6 @@ FAMILIES = (
     Family("camera_direction", "camera_direction", 0, "", CAMERA_AXES, camera_steps, vocabulary=IN_SPACE, **COMMON),
     Family("object_direction", "object_direction", 1, "",
            "with the camera's own motion taken out, " + CAMERA_AXES, object_steps, vocabulary=IN_SPACE, **COMMON),
-    Family("apparent_direction", "apparent_direction", 1, "", "in the image, whether the camera or the object moves", image_steps,
-           vocabulary=IN_IMAGE, **COMMON),
+    Family("apparent_direction", "apparent_direction", 1, "", "in the image, whether the camera or the object moves",
+           image_steps, vocabulary=IN_IMAGE, **COMMON),
 )
