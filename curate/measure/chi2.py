@@ -19,11 +19,11 @@ def chi2_survival(x: float, dof: int) -> float:
     """
     if dof < 1 or dof != int(dof):
         raise ValueError(f"degrees of freedom must be a positive whole number, got {dof}")
-    if not x > 0:
-        return 1.0
-    if math.isinf(x):
-        return 0.0
     half = x / 2
+    if not half > 0:  # a denormal x too
+        return 1.0
+    if math.isinf(half):
+        return 0.0
     start = 0.0 if dof % 2 == 0 else 0.5
     powers = start + np.arange(dof // 2)
     log_terms = powers * math.log(half) - half - np.array([math.lgamma(p + 1) for p in powers])

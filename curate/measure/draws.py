@@ -42,6 +42,13 @@ def ray_root(covariance: np.ndarray, point: np.ndarray) -> np.ndarray:
     return turn @ root
 
 
+def _correlated(rng: np.random.Generator, num: int, covariance: np.ndarray) -> np.ndarray:
+    """[num, T, 3] draws, each frame from its own covariance [T, 3, 3] (singular ones too)."""
+    value, vector = np.linalg.eigh(covariance)
+    root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]
+    return (root @ rng.standard_normal((len(covariance), 3, num))).transpose(2, 0, 1)
+
+
 class SceneDraws:
     """Draws of everything that is uncertain in a scene. Lazy by region; draw n is the same world everywhere.
 
@@ -146,9 +153,9 @@ class SceneDraws:
             return poses.rotation @ covariance @ np.swapaxes(poses.rotation, -1, -2)
 
         own = np.zeros((num, 3, num, 3))
-        walk = turned(region.step_cov)
-        walk[0] = 0
-        walk = np.cumsum(walk, 0)[np.minimum.outer(index, index)]  # [n, n, 3, 3]
+        steps = turned(region.step_cov)
+        steps[0] = 0
+        walk = np.cumsum(steps, 0)[np.minimum.outer(index, index)]  # [n, n, 3, 3]
         own += walk.transpose(0, 2, 1, 3)
         own[index, :, index, :] += turned(region.cov_frame)
         own = own.reshape(3 * num, 3 * num)
@@ -160,9 +167,9 @@ class SceneDraws:
         noise = own + rig_effect @ rig_effect.T + pose_effect @ pose_effect.T
         smoother = PathSmoother(scene.time_s[frames], data, noise)
         rng = self._rng(f"region {region.id}")
-        value, vector = np.linalg.eigh(own)
-        own_root = vector * np.sqrt(np.clip(value, 0, None))
-        errors = {"own": rng.standard_normal((half, 3 * num)) @ own_root.T,
+        frame = _correlated(rng, half, turned(region.cov_frame))
+        drift = np.cumsum(_correlated(rng, half, steps), 1)
+        errors = {"own": (frame + drift).reshape(half, -1),
                   "rig": rng.standard_normal((half, 3)) @ rig_effect.T,
                   "pose": self._pose_noise @ pose_effect.T}
         self._smoothers[region.id] = smoother

@@ -7,7 +7,7 @@ import numpy as np
 from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import angular_error, describe
 from curate.measure.magnitude import Sample, across_variance, covariance_of, vector_length, without_noise
-from curate.measure.smoothing import PathPosterior, PathSmoother
+from curate.measure.smoothing import PathPosterior, PathSmoother, lengths
 
 
 def _ends(path: PathPosterior, i: int, j: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -40,8 +40,7 @@ def _less_excess(draws: np.ndarray, of_mean: float) -> np.ndarray:
 
 def _chords(points: np.ndarray) -> np.ndarray:
     """[N, T, 3] to [N], m."""
-    step = np.diff(points, axis=1)
-    return np.sqrt(np.einsum("nta,nta->nt", step, step)).sum(1)
+    return lengths(np.diff(points, axis=1)).sum(1)
 
 
 def _arc_over_chords(points: np.ndarray, velocity: np.ndarray, time_s: np.ndarray) -> float:
@@ -60,8 +59,8 @@ def path_length(path: PathPosterior, i: int, j: int) -> Sample:
     mean = path.mean[i:j + 1]
     bend = _arc_over_chords(mean, path.mean_velocity[i:j + 1], path.time_s[i:j + 1])
     parts = {name: bend * _chords(mean + part[:, i:j + 1]) for name, part in path.parts.items()}
-    lengths = _less_excess(_chords(path.points[:, i:j + 1]), float(_chords(mean[None])[0]))
-    return Sample(bend * lengths, parts, magnitude=True)
+    drawn = _less_excess(path.chords[:, i:j].sum(1), float(_chords(mean[None])[0]))
+    return Sample(bend * drawn, parts, magnitude=True)
 
 
 def mean_speed(path: PathPosterior, i: int, j: int) -> Sample:
@@ -72,11 +71,6 @@ def mean_speed(path: PathPosterior, i: int, j: int) -> Sample:
     return Sample(sample.draws / duration, parts, magnitude=True)
 
 
-def _speed(velocity: np.ndarray) -> np.ndarray:
-    """[..., 3] to [...]."""
-    return np.sqrt(np.einsum("...a,...a->...", velocity, velocity))
-
-
 def peak_speed(path: PathPosterior, i: int, j: int) -> Sample:
     """Speed at the fastest instant (frame) of the smoothed path, m/s.
 
@@ -85,12 +79,12 @@ def peak_speed(path: PathPosterior, i: int, j: int) -> Sample:
     of the first, high draws of the second, and between them by rank.
     """
     mean, draws = path.mean_velocity[i:j + 1], path.velocity[:, i:j + 1]
-    of_mean, speeds = _speed(mean), _speed(draws)
+    of_mean, speeds = lengths(mean), path.speeds[:, i:j + 1]
     sure = int(np.argmax(of_mean - speeds.std(0)))
     at_least = without_noise(speeds[:, sure], across_variance(covariance_of(draws[:, sure]), mean[sure]))
     at_most = _less_excess(speeds.max(1), float(of_mean.max()))
     rank = np.argsort(np.argsort(at_most, kind="stable"), kind="stable") / len(at_most)
-    parts = {name: _speed(mean + path.to_velocity[i:j + 1] @ part).max(1) for name, part in path.parts.items()}
+    parts = {name: lengths(mean + path.to_velocity[i:j + 1] @ part).max(1) for name, part in path.parts.items()}
     return Sample(at_least + rank * (at_most - at_least), parts, magnitude=True,
                   extra={"fastest_frame": i + sure, "fastest_s": float(path.time_s[i + sure])})
 

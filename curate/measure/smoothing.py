@@ -16,6 +16,7 @@ which share an error (the camera's pose) also share it in their draws.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,6 +59,11 @@ def velocity_given_positions(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return solved[:, :num], vector * np.sqrt(np.clip(value, 0, None))
 
 
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """[..., 3] to [...]."""
+    return np.sqrt(np.einsum("...a,...a->...", vectors, vectors))
+
+
 @dataclass
 class PathPosterior:
     """Posterior of a path in 3D.
@@ -81,6 +87,16 @@ class PathPosterior:
     amplitude: np.ndarray
     weight: np.ndarray
     to_velocity: np.ndarray  # [T, T] 1/s
+
+    @cached_property
+    def chords(self) -> np.ndarray:
+        """[S, T-1] m, between successive frames."""
+        return lengths(np.diff(self.points, axis=1))
+
+    @cached_property
+    def speeds(self) -> np.ndarray:
+        """[S, T] m/s."""
+        return lengths(self.velocity)
 
 
 class PathSmoother:
@@ -106,6 +122,7 @@ class PathSmoother:
         self.phase = (time_s - time_s[0]) / self.duration
         keep = np.repeat(seen, 3)
         self.noise = np.where(keep[:, None] & keep[None], noise, 0) + np.diag(self.extra_sigma**2)
+        self._still: dict[tuple[int, int], tuple[float, int]] = {}
         self._factorise()
 
     def _factorise(self) -> None:
@@ -141,6 +158,8 @@ class PathSmoother:
 
     def still_statistic(self, first: int, last: int) -> tuple[float, int]:
         """Chi-square and degrees of freedom of "the point does not move between these frames (inclusive)"."""
+        if (first, last) in self._still:
+            return self._still[first, last]
         frames = np.arange(first, last + 1)[self.seen[first:last + 1]]
         rows = (3 * frames[:, None] + np.arange(3)).reshape(-1)
         y = self.data[frames].reshape(-1)
@@ -148,7 +167,9 @@ class PathSmoother:
         solved = np.linalg.solve(self.noise[np.ix_(rows, rows)], np.column_stack([y, ones]))
         normal = ones.T @ solved[:, 1:]
         shift = ones.T @ solved[:, 0]
-        return float(y @ solved[:, 0] - shift @ np.linalg.solve(normal, shift)), 3 * (len(frames) - 1)
+        statistic = float(y @ solved[:, 0] - shift @ np.linalg.solve(normal, shift)), 3 * (len(frames) - 1)
+        self._still[first, last] = statistic
+        return statistic
 
     def draw(self, errors: dict[str, np.ndarray], num_parts: int, rng: np.random.Generator) -> PathPosterior:
         """Joint draws, in antithetic pairs.
@@ -183,10 +204,11 @@ class PathSmoother:
         parts["own"] = parts["own"] + wander[rows] @ self.to_data.T + base[rows] - mean
         to_velocity, root = velocity_given_positions(self.phase)
         to_velocity = to_velocity / self.duration
-        jitter = np.einsum("ts,nsa->nta", root / self.duration, rng.standard_normal((half, num, 3)))
-        jitter *= np.sqrt(amplitude)[:, None, None]
-        velocity = np.einsum("ts,nsa->nta", to_velocity, points, optimize=True)
-        velocity += np.concatenate([jitter, -jitter])
+        jitter = rng.standard_normal(deviation.shape) @ np.kron(root / self.duration, np.eye(3)).T
+        jitter *= np.sqrt(amplitude)[:, None]
+        derivative = np.kron(to_velocity, np.eye(3)).T
+        base, deviation = base @ derivative, deviation @ derivative + jitter
+        velocity = np.concatenate([base + deviation, base - deviation]).reshape(2 * half, num, 3)
         mean = mean.reshape(num, 3)
         return PathPosterior(
             self.time_s, mean, to_velocity @ mean, points, velocity,

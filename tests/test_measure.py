@@ -1,0 +1,391 @@
+"""Measurement: closed forms, a dense twin of the smoother, stated errors against simulated ones."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.geometry.rotations import exp_so3
+from curate.measure import KINDS, SceneDraws, measure, probability_greater, quantity, values
+from curate.measure.chi2 import chi2_survival, zero_p_value
+from curate.measure.direction import AXES_3D, describe
+from curate.measure.smoothing import STEADY, PathSmoother, path_kernel, velocity_given_positions
+from curate.scene import Scene
+from tests.scenes import Noise, make_scene
+
+EXACT_M = 2e-5  # the smallest noise the smoother assumes, and its quantiles
+
+
+def by_name(quantities, kind, subjects=None):
+    return [q for q in quantities if q.kind == kind and subjects in (None, q.subjects)]
+
+
+# chi-square
+
+@pytest.mark.parametrize(("x", "dof", "p"), [
+    (3.841459, 1, .05), (5.991465, 2, .05), (7.814728, 3, .05), (16.26624, 3, .001), (18.30704, 10, .05),
+    (100.0, 100, .4812), (0.0, 3, 1.0), (np.inf, 3, 0.0)])
+def test_chi2_survival_meets_the_tables(x, dof, p):
+    assert chi2_survival(x, dof) == pytest.approx(p, abs=2e-5)
+
+
+@given(st.floats(0, 500), st.integers(1, 300))
+def test_chi2_survival_is_a_probability_and_grows_with_dof(x, dof):
+    assert 0 <= chi2_survival(x, dof) <= chi2_survival(x, dof + 1) + 1e-12
+    assert chi2_survival(x, dof) <= 1
+
+
+def test_p_zero_of_nothing_is_one_and_of_a_clear_vector_is_small():
+    assert zero_p_value(np.zeros(3), np.zeros((3, 3))) == 1
+    assert zero_p_value(np.array([1.0, 0, 0]), np.eye(3) * 1e-4) < 1e-100
+    with pytest.raises(ValueError, match="whole number"):
+        chi2_survival(1.0, 0)
+
+
+# smoother against a dense Gaussian-process twin
+
+def fixed_amplitude(amplitude):
+    class Fixed(PathSmoother):
+        def amplitudes(self):
+            return np.array([amplitude]), np.ones(1)
+    return Fixed
+
+
+def small_problem(seed=0):
+    rng = np.random.default_rng(seed)
+    time = np.array([0, .04, .11, .13, .2, .3, .33])
+    points = np.stack([time, time**2, np.sin(8 * time)], -1)
+    root = rng.normal(0, .03, (21, 21)) + .05 * np.eye(21)
+    noise = root @ root.T
+    points = points + (root @ rng.standard_normal(21)).reshape(7, 3)
+    points[3] = np.nan
+    return time, points, noise
+
+
+def dense_posterior(time, points, noise, amplitude):
+    """Mean and covariance of (positions, velocities) by conditioning one big Gaussian, flat prior = huge variance."""
+    num, span = len(time), time[-1] - time[0]
+    phase, grid = (time - time[0]) / span, 1e-5
+    slope = (path_kernel_at(phase + grid, phase) - path_kernel_at(phase - grid, phase)) / (2 * grid)
+    curve = (path_kernel_at(phase + grid, phase + grid) - path_kernel_at(phase + grid, phase - grid)
+             - path_kernel_at(phase - grid, phase + grid) + path_kernel_at(phase - grid, phase - grid)) / (4 * grid**2)
+    kernel = amplitude * np.block([[path_kernel(phase), slope.T / span], [slope / span, curve / span**2]])
+    basis = np.concatenate([np.stack([np.ones(num), phase], -1), np.stack([0 * phase, np.ones(num) / span], -1)])
+    prior = np.kron(kernel + 1e4 * basis @ basis.T, np.eye(3))
+    seen = np.repeat(np.isfinite(points).all(-1), 3)
+    take = np.concatenate([seen, np.zeros_like(seen)])
+    gain = prior[:, take] @ np.linalg.inv(prior[np.ix_(take, take)] + noise[np.ix_(seen, seen)])
+    return gain @ points.reshape(-1)[seen], prior - gain @ prior[take]
+
+
+def path_kernel_at(s, t):
+    """The prior's covariance between two lists of times; the Wiener part starts at 0, so the finite differences may
+    step before it."""
+    low, high = np.minimum.outer(s, t), np.maximum.outer(s, t)
+    return np.where(low > 0, low**2 * (3 * high - low) / 6, 0) + STEADY * low**2 * high**2 / 4
+
+
+@pytest.mark.parametrize("amplitude", [1e-3, .1, 5.0])
+def test_smoother_equals_a_dense_gaussian_process(amplitude):
+    time, points, noise = small_problem()
+    smoother = fixed_amplitude(amplitude)(time, points, noise)
+    rng = np.random.default_rng(1)
+    errors = {"own": rng.standard_normal((30000, 21)) @ np.linalg.cholesky(noise).T}
+    posterior = smoother.draw(errors, 16, rng)
+    mean, covariance = dense_posterior(time, points, noise, amplitude)
+    assert np.allclose(posterior.mean.reshape(-1), mean[:21], atol=2e-4)
+    assert np.allclose(posterior.mean_velocity.reshape(-1), mean[21:], atol=4e-3)
+    joint = np.concatenate([posterior.points, posterior.velocity], 1).reshape(60000, -1)
+    sigma = np.sqrt(np.diagonal(covariance))
+    difference = (np.cov(joint.T) - covariance) / np.outer(sigma, sigma)
+    assert np.abs(difference).max() < .04  # 30,000 independent draws: 5 standard errors
+
+
+def test_velocity_map_is_the_natural_spline_and_exact_on_lines():
+    time = np.array([0, .1, .35, .5, 1.0])
+    to_velocity, _ = velocity_given_positions(time)
+    assert np.allclose(to_velocity @ (3 - 2 * time), -2, atol=1e-9)
+    assert np.allclose(to_velocity.sum(1), 0, atol=1e-9)
+
+
+def test_amplitude_follows_the_data():
+    time, noise = np.linspace(0, 1, 20), np.eye(60) * 1e-4
+    rng = np.random.default_rng(0)
+    still = 1e-2 * rng.standard_normal((20, 3))
+    wild = still + np.sin(9 * time)[:, None]
+
+    def median(points):
+        grid, weight = PathSmoother(time, points, noise).amplitudes()
+        return grid[np.searchsorted(np.cumsum(weight), .5)]
+    assert median(wild) > 100 * median(still)
+
+
+def test_two_frames_give_a_straight_line():
+    smoother = PathSmoother(np.array([0, .1]), np.array([[0, 0, 5.0], [1, 0, 5]]), np.eye(6) * 1e-4)
+    path = smoother.draw({"own": .01 * np.random.default_rng(0).standard_normal((500, 6))}, 8, np.random.default_rng(1))
+    assert np.allclose(path.mean[1] - path.mean[0], [1, 0, 0], atol=1e-6)
+    assert np.allclose(path.mean_velocity, [10, 0, 0], atol=1e-4)
+
+
+# pose errors
+
+def test_pose_effect_is_the_derivative_of_the_chain():
+    scene, _ = make_scene(4, "driving", 6)
+    draws = SceneDraws(scene, 2)
+    poses, frame = scene.T_world_cam, 5
+    cam = np.array([1.0, -.5, 12])
+    point = poses[frame] @ cam
+    effect = draws._pose_effect(point[None], np.array([frame])).reshape(3, 5, 6)
+    for step in range(5):
+        for unit in range(6):
+            error = 1e-4 * draws._step_root[step][:, unit] / np.linalg.norm(draws._step_root[step][:, unit])
+            rotation, centre = np.eye(3), np.zeros(3)
+            for k in range(frame):
+                turn = poses.rotation[k].T @ poses.rotation[k + 1]
+                shift = poses.rotation[k].T @ (poses.translation[k + 1] - poses.translation[k])
+                if k == step:
+                    turn, shift = exp_so3(error[:3]) @ turn, shift + error[3:]
+                centre, rotation = centre + rotation @ shift, rotation @ turn
+            moved = rotation @ cam + centre - point
+            expected = effect[:, step, unit] * 1e-4 / np.linalg.norm(draws._step_root[step][:, unit])
+            assert np.allclose(moved, expected, atol=2e-7)
+
+
+def test_camera_and_regions_share_the_pose_error():
+    noise = replace(Noise.none(), step_rad=1e-3, step_m=5e-3)
+    draws = SceneDraws(make_scene(1, "driving", 12, noise=noise)[0])
+    ends = draws.region(1).points[:, -1] - draws.camera.points[:, -1]
+    assert np.linalg.norm(draws.camera.points[:, -1].std(0)) > 5e-3
+    assert np.std(np.linalg.norm(ends, axis=-1)) < 1e-3  # the distance is seen, not chained
+
+
+# closed forms
+
+@pytest.mark.parametrize("camera", ["still", "hand-held", "driving"])
+@pytest.mark.parametrize("irregular", [False, True])
+def test_exact_scene_gives_exact_values(camera, irregular):
+    scene, truth = make_scene(7, camera, 24, noise=Noise.none(), irregular=irregular)
+    for q in measure(scene):
+        if q.kind == "apparent_direction":
+            continue
+        true = truth.value(q.kind, q.subjects, q.span)
+        if q.kind.endswith("_direction"):
+            if np.linalg.norm(true) > .01:
+                assert np.dot(q.value, true) / np.linalg.norm(true) == pytest.approx(1, abs=1e-4)
+        elif q.kind == "object_peak_speed" or q.kind.endswith("path_length") or q.kind == "object_mean_speed":
+            assert q.value == pytest.approx(true, rel=.02, abs=1e-3)  # a spline through the frames, not the motion
+        else:
+            assert q.value == pytest.approx(true, rel=1e-4, abs=EXACT_M), q.kind
+
+
+def test_straight_uniform_motion_in_closed_form():
+    path = ("car", lambda t: np.array([-1, 0, 6.0]) + np.array([3.0, 0, 0]) * t[:, None], True)
+    scene, _ = make_scene(0, "still", 25, noise=Noise.none(), paths=[path])
+    got = {(q.kind, q.span): q for q in measure(scene)}
+    assert got["object_displacement", (0, 24)].value == pytest.approx(3, abs=1e-4)
+    assert got["object_path_length", (0, 24)].value == pytest.approx(3, abs=1e-4)
+    assert got["object_mean_speed", (0, 24)].value == pytest.approx(3, abs=1e-4)
+    assert got["object_peak_speed", (0, 24)].value == pytest.approx(3, abs=1e-3)
+    direction = got["object_direction", (0, 24)]
+    assert direction.extra["category"] == "right" and direction.extra["probabilities"]["right"] == 1
+    assert got["object_camera_distance", (0, 0)].value == pytest.approx(np.hypot(1, 6), abs=1e-4)
+    change = got["object_camera_distance_change", (0, 24)]
+    assert change.value == pytest.approx(np.hypot(2, 6) - np.hypot(1, 6), abs=1e-4)
+    assert change.extra["category"] == "farther"
+    assert got["camera_displacement", (0, 24)].p_zero == 1
+
+
+def test_true_motion_is_not_apparent_motion():
+    sign = ("sign", lambda t: np.array([6.0, 0, 30]) + 0 * t[:, None], False)
+    scene, truth = make_scene(3, "driving", 24, paths=[sign])
+    relative = truth.points[1] - truth.camera.translation
+    seen = scene.camera.project(np.einsum("tji,tj->ti", truth.camera.rotation, relative))
+    got = measure(scene, kinds=["object_displacement", "apparent_direction", "object_camera_distance_change",
+                                "camera_direction"], spans=[(0, 23)])
+    still, apparent, change, camera = (by_name(got, k)[0] for k in (
+        "object_displacement", "apparent_direction", "object_camera_distance_change", "camera_direction"))
+    assert still.p_zero > .01 and still.interval95[0] == 0
+    assert apparent.p_zero < 1e-6 and np.allclose(apparent.extra["vector_px"], seen[-1] - seen[0], atol=1.5)
+    assert apparent.extra["category"] == ("right" if seen[-1, 0] > seen[0, 0] else "left")
+    assert change.extra["category"] == "closer" and change.interval95[1] < 0
+    assert camera.extra["category"] == "forward" and camera.extra["probabilities"]["forward"] == 1
+
+
+def test_directions_are_in_the_axes_of_the_first_camera_of_the_span():
+    scene, truth = make_scene(5, "driving", 24, noise=Noise.none())
+    turned = np.eye(3)[[2, 1, 0]] * np.array([1, 1, -1.0])  # the world seen from a camera that looks along world -x
+    assert np.linalg.det(turned) == pytest.approx(1)
+    scene.T_world_cam = type(scene.T_world_cam)("world", "cam", turned @ scene.T_world_cam.rotation,
+                                                scene.T_world_cam.translation @ turned.T)
+    for q in measure(scene, kinds=["camera_direction", "object_direction"]):
+        true = truth.value(q.kind, q.subjects, q.span)
+        assert q.frame == f"camera@{q.span[0]}"
+        if np.linalg.norm(true) > .01:
+            assert np.allclose(q.value, true / np.linalg.norm(true), atol=1e-3)
+
+
+@given(st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: np.linalg.norm(v) > .1))
+@settings(max_examples=30)
+def test_nearest_axis(vector):
+    mean = np.array(vector)
+    extra = describe(mean, mean + np.zeros((4, 3)), AXES_3D)
+    best = AXES_3D[extra["category"]]
+    assert mean @ np.array(best) == pytest.approx(np.abs(mean).max())
+    assert extra["probabilities"][extra["category"]] == 1 or np.isclose(extra["axis_margin"], 0)
+    assert 0 <= extra["angle_to_axis"] <= np.arccos(1 / np.sqrt(3)) + 1e-9
+
+
+# still objects
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_jittering_still_object_may_stand_still(seed):
+    scene, _ = make_scene(seed, "hand-held", 32, noise=replace(Noise(), own_disparity_px=.2, own_px=.4))
+    jitter = np.nansum(np.linalg.norm(np.diff(scene.region(1).point_cam, axis=0), axis=-1))
+    got = {q.kind: q for q in measure(scene, kinds=[
+        "object_displacement", "object_path_length", "object_mean_speed", "object_peak_speed"]) if q.subjects == (1,)}
+    for q in got.values():
+        assert q.p_zero > 1e-3
+        assert q.quantiles[0] == 0 and q.value < q.interval95[1]
+    assert got["object_path_length"].interval95[1] < .2 * jitter
+
+
+# scale and comparisons
+
+def test_scale_error_cancels_in_the_ratio_of_two_lengths():
+    scene, _ = make_scene(2, "still", 24, noise=replace(Noise.none(), scale=.05))
+    draws = SceneDraws(scene)
+    a = values(draws, "object_displacement", (2,), (0, 23))
+    b = values(draws, "object_displacement", (3,), (0, 23))
+    assert a.std() / a.mean() == pytest.approx(.05, rel=.1)
+    assert (a / b).std() / (a / b).mean() < 1e-4
+    assert probability_greater(a, b) in (0, 1)
+    assert probability_greater(a, a) == .5
+
+
+def test_error_is_split_by_source():
+    sources = {"own": {"own_px": .15, "own_disparity_px": .05}, "rig": {"shared_disparity_px": .05},
+               "pose": {"step_rad": 1e-4, "step_m": 3e-4}, "scale": {"scale": .005}}
+    for name, noise in sources.items():
+        scene, _ = make_scene(3, "driving", 16, noise=replace(Noise.none(), **noise))
+        for q in measure(scene, kinds=["object_displacement", "object_camera_distance"], spans=[(0, 15)]):
+            if q.kind == "object_camera_distance" and name == "pose":
+                continue  # seen, not chained
+            others = sum(v for k, v in q.error.items() if k != name)
+            assert others <= 1e-2 * q.error[name] + 1e-7, (name, q)
+
+
+def test_parts_add_up_to_the_stated_error():
+    scene, _ = make_scene(6, "driving", 32)
+    for q in measure(scene, kinds=["object_camera_distance", "object_displacement", "camera_displacement"]):
+        if q.p_zero < 1e-9 or q.kind == "object_camera_distance":
+            assert np.sqrt(sum(q.error.values())) == pytest.approx(q.half_width / 1.96, rel=.3)
+
+
+# what comes out
+
+def test_relative_scale_gives_no_metres():
+    scene, _ = make_scene(0, "hand-held", scale="relative")
+    kinds = {q.kind for q in measure(scene)}
+    assert kinds == {"camera_direction", "camera_rotation", "object_direction", "apparent_direction"}
+
+
+def test_every_kind_is_measured_and_json():
+    scene, _ = make_scene(0, "hand-held", 24)
+    got = measure(scene)
+    assert {q.kind for q in got} == set(KINDS)
+    for q in got:
+        record = json.loads(json.dumps(q.to_json()))
+        assert record["kind"] == q.kind and len(record["quantiles"]) == 9
+        assert np.all(np.diff(q.quantiles) >= 0) and np.isfinite(q.quantiles).all()
+        assert q.reference == ("surface@t0" if q.subjects else "camera-centre")
+    assert {q.unit for q in by_name(got, "object_peak_speed")} == {"m/s"}
+    assert {q.span for q in by_name(got, "object_path_length", (1,))} == {(0, 23), (0, 11)}
+
+
+def test_gaps_and_late_regions():
+    scene, truth = make_scene(11, "hand-held", 32, irregular=True, gaps=True)
+    region = scene.region(2)
+    region.seen[:5] = False
+    region.point_cam[:5] = np.nan
+    region.centroid_px[:5] = np.nan
+    region.first = 5
+    region.cov_frame[~region.seen] = np.nan
+    region.step_cov[~region.seen] = np.nan
+    got = measure(scene)
+    late = by_name(got, "object_displacement", (2,))[0]
+    assert late.span == (5, 31) and late.frame == "world"
+    low, high = late.quantiles[0], late.quantiles[-1]
+    assert low <= truth.value("object_displacement", (2,), late.span) <= high
+    assert not [q for q in by_name(got, "object_object_distance") if 2 in q.subjects]
+    assert all(np.isfinite(q.quantiles).all() for q in got)
+
+
+def test_a_region_seen_twice_is_left_out():
+    scene, _ = make_scene(0, "still", 16)
+    region = scene.region(3)
+    region.seen[2:] = False
+    region.point_cam[2:] = np.nan
+    region.last = 1
+    assert not [q for q in measure(scene) if 3 in q.subjects]
+
+
+def test_same_scene_same_bytes():
+    scene, _ = make_scene(9, "driving", 16)
+    first = json.dumps([q.to_json() for q in measure(scene)])
+    again = json.dumps([q.to_json() for q in measure(Scene.from_bytes(scene.to_bytes()))])
+    assert first == again
+    draws = SceneDraws(scene)
+    draws.region(4)  # the order of asking changes nothing
+    one = quantity(draws, "object_displacement", (1,), (0, 15))
+    assert json.dumps(one.to_json()) in first
+
+
+def test_bad_requests_say_what_is_known():
+    scene, _ = make_scene(0)
+    with pytest.raises(ValueError, match="object_displacement"):
+        measure(scene, kinds=["object_displacment"])
+    with pytest.raises(ValueError, match=r"frames 0\.\.23"):
+        measure(scene, spans=[(0, 24)])
+    with pytest.raises(ValueError, match="even"):
+        SceneDraws(scene, 7)
+
+
+# coverage of the stated 95 % intervals
+
+def simulate(seeds, kinds):
+    inside = defaultdict(list)
+    for seed in seeds:
+        camera, frames = ("still", "hand-held", "driving")[seed % 3], (16, 24, 32)[seed // 3 % 3]
+        scene, truth = make_scene(seed, camera, frames, irregular=seed // 9 % 2 == 1, gaps=seed // 18 % 2 == 1)
+        for q in measure(scene, kinds=kinds):
+            true = truth.value(q.kind, q.subjects, q.span)
+            still = "still" if true == 0 else ""
+            low, high = q.interval95
+            inside[q.kind, still].append(low - 1e-6 <= true <= high + 1e-6)
+    return {name: (np.mean(hits), len(hits)) for name, hits in inside.items()}
+
+
+NUMBERS = [k for k, spec in KINDS.items() if not spec.vector]
+
+
+def test_coverage():
+    kinds = ["object_displacement", "object_path_length", "object_peak_speed", "object_camera_distance_change",
+             "object_object_distance", "camera_path_length"]
+    for name, (share, count) in simulate(range(1000, 1036), kinds).items():
+        spread = 3 * np.sqrt(.95 * .05 / (count / 4))  # spans and regions of one scene go together
+        assert share >= .95 - spread, (name, share, count)
+        assert name[1] == "still" or share <= .95 + spread
+
+
+@pytest.mark.slow
+def test_coverage_of_every_kind():
+    for name, (share, count) in simulate(range(360), NUMBERS).items():
+        print(f"{name[0]:32s} {name[1]:6s} {share:.3f} of {count}")
+        assert share >= .925, (name, share)
+        assert name[1] == "still" or share <= .975
