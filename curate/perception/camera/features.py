@@ -22,11 +22,6 @@ MIN_PEAK_GAP = 0.06  # best correlation minus the best elsewhere on the row
 BORDER = 14
 
 
-def pyramid(image: np.ndarray) -> list[np.ndarray]:
-    """[H, W] uint8 to the pyramid that tracking and matching share."""
-    return cv2.buildOpticalFlowPyramid(image, TRACK_WINDOW, LEVELS)[1]
-
-
 def corner_strength(image: np.ndarray) -> np.ndarray:
     """[H, W] smaller eigenvalue of the mean squared gradient over the tracking window, (grey levels/px)²."""
     size = TEMPLATE_WINDOW[0]
@@ -82,18 +77,19 @@ def detect(image: np.ndarray, existing: np.ndarray, num_features: int, grey_nois
     return np.stack([x[keep], y[keep]], -1).astype(np.float32), strength[y[keep], x[keep]].astype(float)
 
 
-def track(pyr_before, pyr_after, points: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def track(before: np.ndarray, after: np.ndarray, points: np.ndarray, guess: np.ndarray) -> tuple[
+        np.ndarray, np.ndarray]:
     """Positions [N, 2] in the next left image, and which came back to their start."""
     if not len(points):
         return np.zeros((0, 2), np.float32), np.zeros(0, bool)
     p, g = np.ascontiguousarray(points, np.float32), np.ascontiguousarray(guess, np.float32).copy()
     flags = cv2.OPTFLOW_USE_INITIAL_FLOW
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(pyr_before, pyr_after, p, g, winSize=TRACK_WINDOW, maxLevel=LEVELS,
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, p, g, winSize=TRACK_WINDOW, maxLevel=LEVELS,
                                             flags=flags, **LK)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(pyr_after, pyr_before, there, p.copy(), winSize=TRACK_WINDOW,
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, p.copy(), winSize=TRACK_WINDOW,
                                                 maxLevel=1, flags=flags, **LK)
     good = (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (np.linalg.norm(back - p, axis=-1) < FORWARD_BACKWARD_PX)
-    return there, good & _inside(there, pyr_after[0].shape)
+    return there, good & _inside(there, after.shape)
 
 
 def cut_templates(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +130,8 @@ def match_templates(tiles: np.ndarray, rest: np.ndarray, image: np.ndarray, gues
     return found, (ok[:, 0] > 0) & (np.linalg.norm(found - guess, axis=-1) < 1.0)
 
 
-def match_right(pyr_left, pyr_right, points: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def match_right(left: np.ndarray, right: np.ndarray, points: np.ndarray, guess: np.ndarray) -> tuple[
+        np.ndarray, np.ndarray]:
     """Disparity [N] of left positions [N, 2] near a guess [N], and which are matched both ways on the row."""
     if not len(points):
         return np.zeros(0), np.zeros(0, bool)
@@ -142,13 +139,13 @@ def match_right(pyr_left, pyr_right, points: np.ndarray, guess: np.ndarray) -> t
     start = p.copy()
     start[:, 0] -= guess
     flags = cv2.OPTFLOW_USE_INITIAL_FLOW
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(pyr_left, pyr_right, p, start, winSize=STEREO_WINDOW, maxLevel=1,
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(left, right, p, start, winSize=STEREO_WINDOW, maxLevel=1,
                                             flags=flags, **LK)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(pyr_right, pyr_left, there, p.copy(), winSize=STEREO_WINDOW,
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(right, left, there, p.copy(), winSize=STEREO_WINDOW,
                                                 maxLevel=0, flags=flags, **LK)
     good = ((ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (np.abs(there[:, 1] - p[:, 1]) < EPIPOLAR_PX)
             & (np.linalg.norm(back - p, axis=-1) < FORWARD_BACKWARD_PX))
-    good &= _inside(there, pyr_right[0].shape, 4) & (np.linalg.norm(there - start, axis=-1) < 4.0)
+    good &= _inside(there, right.shape, 4) & (np.linalg.norm(there - start, axis=-1) < 4.0)
     return (p[:, 0] - there[:, 0]).astype(float), good
 
 
