@@ -1,0 +1,184 @@
+"""Reading a recipe: YAML with line numbers, `--set`, and errors that say file:line, what, expected, how to fix."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from curate.recipe.model import Recipe
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 100_000
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; one line a fault."""
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Reads and checks a recipe.
+
+    Args:
+        path: YAML file.
+        overrides: "a.b=value" strings; the value is YAML.
+
+    Raises:
+        RecipeError: where the file is missing, is not YAML, or does not fit; every fault on a line of its own.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, known, 1, 0.4)
+        hint = f"; did you mean {path.parent / close[0]}?" if close else ""
+        raise RecipeError(f"{path}: no such recipe{hint}")
+    if path.stat().st_size > MAX_BYTES:
+        raise RecipeError(f"{path}: {path.stat().st_size} bytes; a recipe has at most {MAX_BYTES}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
+    return _build(text, str(path), list(overrides))
+
+
+def recipe_from_dict(data: dict[str, Any], overrides: Iterable[str] = ()) -> Recipe:
+    """Checks a recipe given as plain data. Raises RecipeError."""
+    return _build(yaml.safe_dump(data), "recipe", list(overrides))
+
+
+def _build(text: str, name: str, overrides: list[str]) -> Recipe:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise RecipeError(f"{name}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    except RecursionError:
+        raise RecipeError(f"{name}: nested too deeply") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise RecipeError(f"{name}:1: expected a mapping with the key 'source', found "
+                          f"{'nothing' if root is None else root.id}")
+    lines: dict[tuple, int] = {}
+    _index(root, (), lines, name, [0], ())
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{name}: {error}") from None
+    places = {}
+    for override in overrides:
+        places[_apply(data, override)] = override
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        faults = [_describe(fault, data, lines, places, name) for fault in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(faults))) from None
+
+
+def _index(node: yaml.Node, path: tuple, lines: dict, name: str, count: list[int], above: tuple) -> None:
+    """Line of every path; refuses duplicate keys, cycles and alias bombs (counted as they would expand)."""
+    count[0] += 1
+    line = node.start_mark.line + 1
+    if count[0] > MAX_NODES or id(node) in above:
+        raise RecipeError(f"{name}:{line}: aliases expand to more than {MAX_NODES} values or to themselves")
+    lines.setdefault(path, line)
+    above = (*above, id(node))
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise RecipeError(f"{name}:{key.start_mark.line + 1}: the key {key.value!r} stands twice")
+            seen.add(key.value)
+            lines[(*path, key.value)] = key.start_mark.line + 1
+            _index(value, (*path, key.value), lines, name, count, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _index(value, (*path, index), lines, name, count, above)
+
+
+def _apply(data: dict[str, Any], override: str) -> tuple:
+    key, separator, value = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override}: expected key=value, for example --set clip.num_frames=32")
+    path = tuple(key.strip().split("."))
+    at = data
+    for part in path[:-1]:
+        at = at.setdefault(part, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise RecipeError(f"--set {override}: {part!r} is not a section of the recipe")
+    try:
+        at[path[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        at[path[-1]] = value
+    return path
+
+
+def _describe(fault: dict[str, Any], data: Any, lines: dict, places: dict, name: str) -> str:
+    path, model = _resolve(tuple(fault["loc"]), data)
+    at = path
+    while at not in lines and at:
+        at = at[:-1]
+    where = next((f"--set {text}" for place, text in places.items() if path[: len(place)] == place),
+                 f"{name}:{lines.get(at, 1)}")
+    dotted = ".".join(map(str, path))
+    if fault["type"] == "extra_forbidden":
+        names = sorted(model.model_fields) if model else []
+        close = difflib.get_close_matches(str(path[-1]), names, 1, 0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(names)}"
+        return f"{where}: unknown key {dotted!r}{hint}"
+    if fault["type"] == "missing":
+        return f"{where}: the key {dotted!r} is missing"
+    if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        context = fault.get("ctx", {})
+        expected = context.get("expected_tags", "")
+        if fault["type"] == "union_tag_not_found":
+            return f"{where}: {dotted}.kind is missing; expected one of {expected or 'the known kinds'}"
+        known = [tag.strip(" '") for tag in str(expected).split(",")]
+        close = difflib.get_close_matches(str(context.get("tag")), known, 1, 0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{where}: {dotted}.kind is {context.get('tag')!r}; expected one of {expected}{hint}"
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should", "should", 1)
+    found = fault.get("input")
+    shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool, type(None))) else ""
+    return f"{where}: {dotted or 'recipe'}: {message}{shown}"
+
+
+def _resolve(loc: tuple, data: Any) -> tuple[tuple, type[BaseModel] | None]:
+    """pydantic's location, without its union tags, as a path in the data; and the model that holds the last key."""
+    path: list = []
+    model: Any = Recipe
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        models = _models(model)
+        tagged = [m for m in models if part in _tags(m)]
+        if isinstance(part, str) and tagged and not (isinstance(data, dict) and part in data):
+            model = tagged[0]
+            continue
+        if isinstance(data, (dict, list)) or last:
+            path.append(part)
+        holder = models[0] if models else None
+        if last:
+            return tuple(path), holder
+        model = holder.model_fields[part].annotation if holder and part in holder.model_fields else model
+        data = data.get(part) if isinstance(data, dict) else (
+            data[part] if isinstance(data, list) and isinstance(part, int) and part < len(data) else None)
+    return tuple(path), None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        return [m for a in typing.get_args(annotation) for m in _models(a)]
+    return []
+
+
+def _tags(model: type[BaseModel]) -> tuple:
+    kind = model.model_fields.get("kind")
+    return (typing.get_args(kind.annotation) if kind else ()) + (model.__name__,)

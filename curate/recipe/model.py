@@ -1,0 +1,106 @@
+"""The recipe's models, and the two fingerprints that decide what must be computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import metadata
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curate.perception.config import PerceptionConfig
+from curate.questions.config import QuestionsConfig
+from curate.sources.config import ClipConfig, SourceConfig
+
+# A change of one of these may change pixels or estimates, so scenes made with another are not the same scene.
+PERCEPTION_PACKAGES = ("numpy", "opencv-python-headless", "av", "scipy", "open3d-cpu", "open3d")
+# Where things lie does not change what they are: moving a data set must not cost its perception again.
+PLACE_KEYS = ("root", "licence")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MediaConfig(Strict):
+    """The video that goes into the shards (perception always sees the full size)."""
+
+    max_height: int = Field(480, ge=64, le=4320, description="Taller video is scaled down to this many lines.")
+    crf: int = Field(23, ge=0, le=51, description="libx264 quality; lower is better and larger.")
+    views: Literal["all", "first"] = Field("all", description="Which views to write.")
+
+
+class ShardsConfig(Strict):
+    max_samples: int = Field(512, ge=1, description="Clips in one shard at most.")
+    max_bytes: int = Field(1 << 30, ge=1 << 16, description="Bytes in one shard at most.")
+    val_share: float = Field(0.0, ge=0, lt=1, description="Share of recordings in the split `val`, by stable hash.")
+
+
+class EngineConfig(Strict):
+    """Where the work is done. None of this is in a fingerprint: it cannot change a result."""
+
+    kind: Literal["auto", "inline", "ray"] = Field("auto", description="auto: ray for two or more workers.")
+    workers: int | Literal["auto"] = Field("auto", description="Worker processes; auto: one for each CPU.")
+    address: str | None = Field(None, description="Ray cluster to join (auto, ray://host:10001); none: this machine.")
+    cpus_per_worker: float = Field(1.0, gt=0, description="CPUs that one worker holds.")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPU share that one worker holds.")
+    timeout_s: float = Field(1800, gt=0, description="A clip that takes longer is retried alone, then quarantined.")
+    max_retries: int = Field(2, ge=0, le=10, description="Further tries after a failure that may pass.")
+    max_staged_bytes: int = Field(200 << 30, ge=1 << 20, description="The run stops cleanly before staging more.")
+
+
+class Recipe(Strict):
+    """One dataset: where clips come from, how they are perceived, what is asked, how it is packed."""
+
+    version: Literal[1] = Field(1, description="Version of the recipe format.")
+    name: str = Field("curate4d", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Name of the dataset.")
+    source: SourceConfig
+    clip: ClipConfig = Field(default_factory=ClipConfig)
+    perception: PerceptionConfig = Field(default_factory=PerceptionConfig)
+    media: MediaConfig = Field(default_factory=MediaConfig)
+    questions: QuestionsConfig = Field(default_factory=QuestionsConfig)
+    shards: ShardsConfig = Field(default_factory=ShardsConfig)
+    engine: EngineConfig = Field(default_factory=EngineConfig)
+
+    def perception_parts(self) -> dict[str, Any]:
+        """Everything a staged scene depends on, as plain JSON (for the fingerprint, and to show what differs)."""
+        from curate.perception import estimator_versions
+
+        source = {k: v for k, v in self.source.model_dump(mode="json").items() if k not in PLACE_KEYS}
+        clip = self.clip.model_dump(mode="json")
+        clip.pop("max_clips", None)  # how many are taken does not change any one of them
+        packages = {}
+        for name in PERCEPTION_PACKAGES:
+            try:
+                packages[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return {"source": source, "clip": clip, "perception": self.perception.model_dump(mode="json"),
+                "media": self.media.model_dump(mode="json"), "estimators": estimator_versions(self.perception),
+                "packages": packages}
+
+    def writing_parts(self) -> dict[str, Any]:
+        return {"name": self.name, "questions": self.questions.model_dump(mode="json"),
+                "shards": self.shards.model_dump(mode="json")}
+
+    def perception_fingerprint(self) -> str:
+        return fingerprint(self.perception_parts())
+
+    def writing_fingerprint(self) -> str:
+        return fingerprint(self.writing_parts())
+
+
+def fingerprint(parts: dict[str, Any]) -> str:
+    """16 hex digits of canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Lines `path: old -> new` for every leaf that differs between two plain JSON values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        lines = []
+        for key in sorted(set(a) | set(b)):
+            lines += differences(a.get(key), b.get(key), f"{path}.{key}" if path else str(key))
+        return lines
+    return [] if a == b else [f"{path}: {json.dumps(a)} -> {json.dumps(b)}"]
