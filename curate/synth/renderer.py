@@ -55,12 +55,28 @@ class Renderer:
         # each surface has its own far-off place in the noise
         self._offset = np.array([np.random.default_rng(body.texture_seed).uniform(0, 128, 2) for body in scene.bodies])
 
-    def geometry(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """Depth [H, W] float32 metres (inf: sky) and object ids [H, W] int16 of the left view; no shading."""
+    def geometry(self, frame: int, view: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Depth [H, W] float32 metres (inf: sky) and object ids [H, W] int16 of view 0 (left) or 1; no shading."""
         camera = self.scene.rig.left
-        depth, facet = self._cast(self._world(frame), self.scene.camera(frame), self._rays)
+        depth, facet = self._cast(self._world(frame), self._pose(frame, view), self._rays)
         shape = (camera.height, camera.width)
         return depth.reshape(shape), self._object_ids(facet).reshape(shape)
+
+    def outline(self, object_id: int, frame: int) -> float:
+        """Pixels an object would cover in the left view, were it alone and the image three times as wide and high."""
+        camera = self.scene.rig.left
+        index = next(i for i, body in enumerate(self.scene.bodies) if body.id == object_id)
+        step = 4
+        u, v = np.meshgrid(np.arange(-camera.width, 2 * camera.width, step, dtype=float),
+                           np.arange(-camera.height, 2 * camera.height, step, dtype=float))
+        rays = camera.lift(np.stack([u, v], -1), np.ones(u.shape)).reshape(-1, 3).astype(np.float32)
+        depth, _ = self._cast(self._world(frame, [index]), self._pose(frame, 0), rays)
+        return float(np.isfinite(depth).sum() * step**2)
+
+    def _pose(self, frame: int, view: int) -> Pose:
+        """Pose of a view in the world; both views are named "cam"."""
+        offset = np.array([view * self.scene.rig.baseline_m, 0, 0])
+        return self.scene.camera(frame) @ Pose("cam", "cam", np.eye(3), offset)
 
     def render(self, frame: int) -> Rendered:
         """
@@ -71,11 +87,10 @@ class Renderer:
         if not 0 <= frame < scene.num_frames:
             raise IndexError(f"frame {frame} of a scene with {scene.num_frames} frames")
         world = self._world(frame)
-        left_pose = scene.camera(frame)
-        right_pose = left_pose @ Pose("cam", "right", np.eye(3), np.array([scene.rig.baseline_m, 0, 0]))
         shape = (camera.height, camera.width)
         images, seen = [], []
-        for view, pose in enumerate((left_pose, right_pose)):
+        for view in (0, 1):
+            pose = self._pose(frame, view)
             depth, facet = self._cast(world, pose, self._rays)
             colour = self._shade(depth, facet, pose, self._rays, self._ray_norm, frame)
             edge = np.flatnonzero(_edges(facet.reshape(shape)))
@@ -93,9 +108,10 @@ class Renderer:
     def _object_ids(self, facet: np.ndarray) -> np.ndarray:
         return np.array([body.id for body in self.scene.bodies] + [0], np.int16)[facet // 6]
 
-    def _world(self, frame: int) -> o3d.t.geometry.RaycastingScene:
+    def _world(self, frame: int, only: list[int] | None = None) -> o3d.t.geometry.RaycastingScene:
         world = o3d.t.geometry.RaycastingScene(nthreads=1)
-        for body, (vertices, triangles) in zip(self.scene.bodies, self._meshes):
+        for index in range(len(self._meshes)) if only is None else only:
+            body, (vertices, triangles) = self.scene.bodies[index], self._meshes[index]
             pose = body.pose(frame * SUB)
             world.add_triangles((vertices @ pose.rotation.T + pose.translation).astype(np.float32), triangles)
         return world
