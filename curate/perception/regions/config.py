@@ -21,7 +21,7 @@ class MotionClustersConfig(BaseModel):
     min_share: float = Field(0.003, gt=0, lt=1, description="smallest region when it is born")
     max_share: float = Field(0.20, gt=0, le=1, description="largest region; larger pieces are scenery")
     max_extent_m: float = Field(9.0, gt=0, description="longest side of a region; longer pieces are scenery")
-    plane_share: float = Field(0.10, gt=0, lt=1, description="smallest dominant plane (ground, wall)")
+    plane_share: float = Field(0.05, gt=0, lt=1, description="smallest dominant plane (ground, wall)")
     max_planes: int = Field(3, ge=0, le=6)
     plane_px: float = Field(0.8, gt=0, description="disparity a surface must stand off a plane, px")
     plane_relative: float = Field(0.04, ge=0, description="the same as a share of its disparity (height over camera "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from curate.geometry.poses import relative
@@ -35,7 +36,7 @@ def make_grid(window: Window, j: int, stride: int, min_disparity: float) -> Grid
     disparity, flow, motion = (window.fields[n] for n in ("disparity", "flow", "motion"))
     level = np.nan_to_num(disparity.values[cut].astype(np.float32), posinf=0, neginf=0)
     valid = disparity.valid[cut] & (level + window.rig.doffs_px > min_disparity)
-    level = np.where(valid, level, 0)
+    level, valid = fill_holes(np.where(valid, level, 0), valid)
     rows, columns = (np.arange(n) * float(stride) for n in level.shape)
     pixels = np.stack(np.meshgrid(columns, rows), -1)
     points = np.zeros((*level.shape, 3))
@@ -45,6 +46,25 @@ def make_grid(window: Window, j: int, stride: int, min_disparity: float) -> Grid
     if j + 1 < window.num_frames and (camera.valid is None or camera.valid[j + 1]):
         own_valid = valid & flow.valid[cut]
         own = own_motion(flow.values[cut], points, pixels, own_valid, window.rig, relative(camera.values, j + 1, j))
-    sigma = np.where(valid, disparity.sigma[cut], 0).astype(np.float32)
+    sigma = np.where(disparity.valid[cut], np.nan_to_num(disparity.sigma[cut]), 0).astype(np.float32)
     return Grid(stride, window.rig.left.fx, level, valid, sigma, points, flow.values[cut], flow.valid[cut], own,
                 own_valid, motion.values[cut] / motion.info["threshold"], motion.valid[cut])
+
+
+def fill_holes(disparity: np.ndarray, valid: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Disparity [h, w] and validity with speckled holes closed where all that surrounds them is one surface:
+    weak texture must not break an object into crumbs. For segmentation only; nothing is measured there.
+    """
+    near = np.ones((5, 5), np.uint8)
+    disparity, valid = disparity.astype(np.float32), valid.copy()
+    for _ in range(rounds):
+        highest = cv2.dilate(np.where(valid, disparity, -1e6).astype(np.float32), near)
+        lowest = cv2.erode(np.where(valid, disparity, 1e6).astype(np.float32), near)
+        count = cv2.boxFilter(valid.astype(np.float32), -1, (5, 5), normalize=False)
+        mean = cv2.boxFilter(np.where(valid, disparity, 0), -1, (5, 5), normalize=False) / np.maximum(count, 1)
+        hole = ~valid & (count >= 7) & (highest - lowest < np.maximum(1.5, 0.1 * mean))
+        disparity[hole] = mean[hole]
+        valid |= hole
+    smooth = cv2.medianBlur(np.where(valid, disparity, 0), 5)
+    near_it = np.abs(smooth - disparity) < np.minimum(np.maximum(3.0, 0.2 * disparity), 0.5 * disparity)
+    return np.where(valid & near_it, smooth, disparity), valid

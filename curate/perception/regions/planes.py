@@ -1,17 +1,23 @@
 """Dominant planes of a scene, found in disparity space.
 
 A plane in 3D is a plane in (u, v, disparity) under a pinhole pair, and noise is even there, which it is not in
-3D. A wide plane is scenery: the ground, a wall, a far backdrop.
+3D. Scenery is a plane with next to nothing behind it: the ground, a wall, a far backdrop. A plane through the
+faces of two objects has the scene behind it and is none.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+SAMPLES = 2500
+TRIALS = 500
+MIN_SPAN = 0.5  # of the image's width
+MAX_BEHIND = 0.04  # share of the votes that may lie behind a plane
+
 
 def dominant_planes(disparity: np.ndarray, valid: np.ndarray, count: int, min_share: float, tolerance_px: float,
-                    rng: np.random.Generator, trials: int = 300) -> list[np.ndarray]:
-    """Planes d = a·u + b·v + c that cover a wide part of the image, greedily, largest first (RANSAC).
+                    rng: np.random.Generator) -> list[np.ndarray]:
+    """Planes d = a·u + b·v + c that bound the scene, greedily, largest first (RANSAC).
 
     Args:
         disparity: [H, W] px.
@@ -27,57 +33,62 @@ def dominant_planes(disparity: np.ndarray, valid: np.ndarray, count: int, min_sh
     rows, columns = np.nonzero(valid)
     if len(rows) < 200:
         return []
-    pick = rng.choice(len(rows), min(4000, len(rows)), replace=False)
-    v, u = rows[pick].astype(float), columns[pick].astype(float)
+    pick = rng.choice(len(rows), min(SAMPLES, len(rows)), replace=False)
+    points = np.column_stack([columns[pick], rows[pick], np.ones(len(pick))]).astype(float)
     d = disparity[rows[pick], columns[pick]].astype(float)
     weight = len(rows) / (len(pick) * height * width)  # one vote as a share of the image
     planes: list[np.ndarray] = []
     left = np.ones(len(d), bool)
-    for _ in range(2 * count + 2):
-        if len(planes) == count:
-            break
+    while len(planes) < count:
         index = np.flatnonzero(left)
         if len(index) * weight < min_share:
             break
-        points = np.column_stack([u, v, np.ones_like(u)])
-        triples = rng.choice(index, (trials, 3))
+        triples = rng.choice(index, (TRIALS, 3))
         systems = points[triples]
         good = np.abs(np.linalg.det(systems)) > 200  # twice the triangle's area, px²
         if not good.any():
             break
         candidates = np.linalg.solve(systems[good], d[triples[good]][..., None])[..., 0]
-        near = np.abs(candidates @ points[index].T - d[index]) < tolerance_px
-        best = index[near[np.argmax(near.sum(1))]]
-        for _ in range(3):
-            plane = np.linalg.lstsq(points[best], d[best], rcond=None)[0]
-            best = index[np.abs(points[index] @ plane - d[index]) < tolerance_px]
-            if len(best) < 10:
-                break
-        if len(best) * weight < min_share:
+        votes = _votes(candidates, points, d, index, tolerance_px)
+        best = int(np.argmax(votes))
+        if votes[best] * weight < min_share:
             break
-        left[best] = False
-        span = np.ptp(np.percentile(u[best], [5, 95])) / width
-        if span > 0.55:
-            planes.append(plane)
+        plane = _refine(candidates[best], points[index], d[index], tolerance_px)
+        near = np.abs(points[index] @ plane - d[index]) < tolerance_px
+        left[index[near]] = False
+        if not near.any():
+            break
+        planes.append(plane)
     return planes
 
 
-def off_planes(disparity: np.ndarray, planes: list[np.ndarray], margin_px: np.ndarray) -> np.ndarray:
-    """[H, W] bool: nearer than every plane by more than `margin_px` [H, W], wherever that plane is in front."""
+def _votes(candidates: np.ndarray, points: np.ndarray, d: np.ndarray, index: np.ndarray, tolerance: float):
+    """Inliers of each candidate [C] among `index`; zero where it is narrow or the scene goes on behind it."""
+    level = candidates @ points.T
+    behind = ((d - level < -2 * tolerance) & (level > 1)).mean(1)
+    near = np.abs(level[:, index] - d[index]) < tolerance
+    votes = near.sum(1)
+    u = points[index, 0]
+    low = np.where(near, u, np.inf).min(1)
+    high = np.where(near, u, -np.inf).max(1)
+    wide = (high - low) > MIN_SPAN * np.ptp(points[:, 0])
+    return np.where(wide & (behind < MAX_BEHIND), votes, 0)
+
+
+def _refine(plane: np.ndarray, points: np.ndarray, d: np.ndarray, tolerance: float) -> np.ndarray:
+    for _ in range(3):
+        near = np.abs(points @ plane - d) < tolerance
+        if near.sum() < 10:
+            break
+        plane = np.linalg.lstsq(points[near], d[near], rcond=None)[0]
+    return plane
+
+
+def in_front(disparity: np.ndarray, planes: list[np.ndarray], margin_px: np.ndarray) -> np.ndarray:
+    """[H, W] bool: nearer than every plane by more than `margin_px` [H, W]."""
     height, width = disparity.shape
     u, v = np.arange(width)[None], np.arange(height)[:, None]
     stands = np.ones(disparity.shape, bool)
     for a, b, c in planes:
-        level = a * u + b * v + c
-        stands &= (np.abs(disparity - level) > margin_px) | (level <= 0)
+        stands &= disparity > a * u + b * v + c + margin_px
     return stands
-
-
-def above_ground(disparity: np.ndarray, planes: list[np.ndarray], margin_px: np.ndarray) -> np.ndarray:
-    """[H, W] bool: not below the ground (first plane whose disparity grows downwards); noise lies there."""
-    height, width = disparity.shape
-    u, v = np.arange(width)[None], np.arange(height)[:, None]
-    for a, b, c in planes:
-        if b > 0 and b * height > 3 * abs(a) * width * 0.3 and b * height > 2:
-            return disparity > a * u + b * v + c - margin_px
-    return np.ones(disparity.shape, bool)

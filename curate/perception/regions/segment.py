@@ -7,7 +7,7 @@ import numpy as np
 
 from curate.perception.regions.config import MotionClustersConfig
 from curate.perception.regions.grid import Grid
-from curate.perception.regions.planes import above_ground, dominant_planes, off_planes
+from curate.perception.regions.planes import dominant_planes, in_front
 from curate.perception.regions.rigidity import disagreeing, main_part, opened
 
 
@@ -23,7 +23,7 @@ def pieces(grid: Grid, config: MotionClustersConfig, rng: np.random.Generator) -
                              rng)
     margin = np.maximum(config.plane_px, config.plane_relative * grid.disparity)
     margin = np.maximum(margin, np.minimum(2.5 * grid.sigma, 3 * margin))
-    stands = off_planes(grid.disparity, planes, margin) & above_ground(grid.disparity, planes, margin)
+    stands = in_front(grid.disparity, planes, margin)
     solid = grid.valid & (stands | moving)
     labels = connected(solid, grid, config)
     min_cells = max(20, config.min_share * labels.size)
