@@ -49,3 +49,9 @@ def estimator_class(kind: str) -> type:
 def make_estimators(config: PerceptionConfig) -> list[Estimator]:
     """One estimator for each slot of the configuration, in the configuration's order, not yet set up."""
     return [estimator_class(settings.kind)(settings) for settings in config.estimators().values()]
+
+
+def estimator_versions(config: PerceptionConfig) -> dict[str, str]:
+    """Slot to "kind@version" of every estimator of the configuration; part of the perception fingerprint."""
+    return {slot: f"{settings.kind}@{estimator_class(settings.kind).version}"
+            for slot, settings in config.estimators().items()}

@@ -1,0 +1,140 @@
+"""OUT on disk: the run's identity, who holds it, and the ledger of every clip that ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from curate.engine.outcome import Outcome
+from curate.engine.stage import FOLDER
+from curate.recipe import Recipe
+from curate.recipe.model import differences
+from curate.sources.base import ClipSpec
+
+RUN, LEDGER, QUARANTINE, LOCK = "run.json", "ledger.jsonl", "quarantine.jsonl", ".lock"
+
+
+class OutError(ValueError):
+    """The output folder cannot be used; the text says why and what to do."""
+
+
+class Out:
+    """An output folder held by this process. Use as a context manager.
+
+    Args:
+        path: created if missing.
+
+    Raises:
+        OutError: where it cannot be written, or another process holds it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            (self.path / FOLDER).mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / LOCK).open("a+")
+        except OSError as error:
+            raise OutError(f"{self.path}: cannot be written ({error.strerror}); name another folder with --out") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise OutError(f"{self.path}: in use by {holder}; wait for it or stop it") from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.flush()
+        for torn in (self.path / FOLDER).glob(".*"):
+            shutil.rmtree(torn, ignore_errors=True)
+        self._ledger = None
+
+    def __enter__(self) -> Out:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._ledger:
+            self._ledger.close()
+        self._lock.close()
+
+    def claim(self, recipe: Recipe) -> None:
+        """Makes this folder the recipe's, or checks that it is.
+
+        Raises:
+            OutError: where scenes here were made with other perception settings; lists what differs.
+        """
+        parts = json.loads(json.dumps(recipe.perception_parts()))
+        run = self.run_info()
+        if run is None:
+            foreign = [p.name for p in self.path.iterdir() if not p.name.startswith(".") and p.name != FOLDER]
+            if foreign:
+                raise OutError(f"{self.path}: holds other files ({', '.join(sorted(foreign)[:3])}) and no {RUN}; "
+                               f"name an empty or a new folder with --out")
+        elif differing := differences(run["perception"], parts):
+            raise OutError(f"{self.path}: its scenes belong to another recipe: {'; '.join(differing[:6])}"
+                           f"{' ...' if len(differing) > 6 else ''}; name another folder with --out, or delete this one")
+        self._write_json(RUN, {"format": 1, "perception": parts, "recipe": recipe.model_dump(mode="json")})
+
+    def run_info(self) -> dict[str, Any] | None:
+        path = self.path / RUN
+        if not path.is_file():
+            return None
+        try:
+            run = json.loads(path.read_text())
+            run["perception"], run["recipe"]  # noqa: B018
+            return run
+        except (ValueError, KeyError, TypeError):
+            raise OutError(f"{path}: not a run's description; delete the folder or name another with --out") from None
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """The last line of every key; a torn last line (a crash while writing) is ignored."""
+        path, last = self.path / LEDGER, {}
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                    last[entry["key"]] = entry
+                except (ValueError, KeyError, TypeError):
+                    continue
+        return last
+
+    def staged(self) -> list[str]:
+        """Keys that have a scene, sorted."""
+        return sorted(p.parent.name for p in (self.path / FOLDER).glob("[!.]*/scene.npz"))
+
+    def record(self, clip: ClipSpec, outcome: Outcome) -> None:
+        """Appends to the ledger (and, for a failure, to quarantine.jsonl), durable before it returns."""
+        state = "quarantined" if outcome.state == "failed" else outcome.state
+        entry = {"key": clip.key, "uri": clip.uri, "start": clip.start, "num_frames": clip.num_frames, "state": state,
+                 "kind": outcome.kind, "reason": outcome.reason, "recording": clip.recording}
+        if self._ledger is None:
+            path = self.path / LEDGER
+            torn = path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+            self._ledger = path.open("a")
+            if torn:
+                self._ledger.write("\n")
+        self._ledger.write(json.dumps({**entry, **{k: v for k, v in outcome.meta.items() if k != "traceback"}}) + "\n")
+        self._ledger.flush()
+        os.fsync(self._ledger.fileno())
+        if state == "quarantined":
+            with (self.path / QUARANTINE).open("a") as f:
+                f.write(json.dumps({**entry, "traceback": outcome.meta.get("traceback", "")}) + "\n")
+
+    def counts(self, keys: Iterable[str]) -> Counter:
+        entries = self.entries()
+        return Counter(entries[k]["state"] if k in entries else "missing" for k in keys)
+
+    def _write_json(self, name: str, value: Any) -> None:
+        temp = self.path / f".{name}.partial"
+        with temp.open("w") as f:
+            json.dump(value, f, indent=1, sort_keys=True)
+            f.flush()
+            os.fsync(f.fileno())
+        temp.rename(self.path / name)

@@ -1,0 +1,132 @@
+"""One clip from its source to OUT/scenes/{key}: the product of perception, put in place whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.engine.outcome import Outcome, failure
+from curate.recipe import Recipe
+from curate.sources.base import ClipSpec
+
+if TYPE_CHECKING:
+    from curate.perception.estimator import Estimator, Window
+
+FOLDER = "scenes"
+MIN_VALID_DEPTH = 0.02  # a clip with less than this share of pixels measured says nothing about space
+
+
+class ClipWorker:
+    """Perceives clips one after another with estimators that stay loaded. Lives in the driver or in an actor."""
+
+    def __init__(self, recipe: Recipe, out: str) -> None:
+        self.recipe, self.out = recipe, Path(out)
+        self._source = None
+        self._estimators: list[Estimator] | None = None
+
+    def perceive(self, clip: ClipSpec) -> Outcome:
+        """Never raises for a clip's own faults; what went wrong is in the outcome."""
+        try:
+            return self._perceive(clip)
+        except Exception as error:
+            return failure(clip.key, error)
+
+    def _perceive(self, clip: ClipSpec) -> Outcome:
+        from curate.perception import make_estimators
+        from curate.perception.pipeline import perceive
+        from curate.sources import make_source
+
+        begin = time.perf_counter()
+        if self._estimators is None:
+            self._estimators = make_estimators(self.recipe.perception)
+            for estimator in self._estimators:
+                estimator.setup()
+        if self._source is None:
+            self._source = make_source(self.recipe.source, self.recipe.clip)
+        frames = self._source.open(clip)
+        timings: dict[str, float] = {}
+        media = MediaTap(frames, self.recipe)
+        try:
+            scene = perceive(clip, frames, self.recipe.perception, [media], timings, self._estimators)
+            files = {"scene.npz": scene.to_bytes(), **media.finish()}
+        finally:
+            media.close()
+            frames.close()
+        share = scene.stats.get("depth_valid", 1.0)
+        if share < MIN_VALID_DEPTH:
+            return Outcome(clip.key, "filtered", reason=f"{clip.uri}: depth is known for {share:.1%} of the pixels; "
+                                                        f"at least {MIN_VALID_DEPTH:.0%} are needed")
+        put(self.out, clip.key, files)
+        return Outcome(clip.key, "done", meta={
+            "regions": len(scene.regions), "frames": scene.num_frames, "bytes": sum(map(len, files.values())),
+            "seconds": round(time.perf_counter() - begin, 3),
+            "stages": {name: round(seconds, 3) for name, seconds in timings.items()}})
+
+
+def put(out: Path, key: str, files: dict[str, bytes]) -> None:
+    """Writes the folder of a clip beside its place, syncs it and renames it there. An existing one stays."""
+    final = out / FOLDER / key
+    temp = out / FOLDER / f".{key}.{os.getpid()}"
+    shutil.rmtree(temp, ignore_errors=True)
+    temp.mkdir(parents=True)
+    for name, data in files.items():
+        with (temp / name).open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+    if final.exists():  # a staged scene is computed once and is the truth
+        shutil.rmtree(temp)
+        return
+    temp.rename(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class MediaTap:
+    """Takes every window once: encodes each view, keeps the first frame and a depth thumbnail."""
+
+    def __init__(self, frames: Any, recipe: Recipe) -> None:
+        from curate.video.encode import H264Encoder
+
+        camera = frames.views[0].camera
+        scale = min(1.0, recipe.media.max_height / camera.height)
+        # yuv420p wants even sizes
+        self.size = (max(2, round(camera.width * scale / 2) * 2), max(2, round(camera.height * scale / 2) * 2))
+        num_views = len(frames.views) if recipe.media.views == "all" else 1
+        self.encoders = [H264Encoder(*self.size, time_s=np.asarray(frames.time_s), crf=recipe.media.crf)
+                         for _ in range(num_views)]
+        self.files: dict[str, bytes] = {}
+
+    def __call__(self, window: Window) -> None:
+        import cv2
+
+        from curate.marks import depth_picture
+        from curate.video.encode import jpeg
+
+        for encoder, images in zip(self.encoders, window.images):
+            fresh = images[window.overlap:]
+            if fresh.shape[2] != self.size[0] or fresh.shape[1] != self.size[1]:
+                fresh = np.stack([cv2.resize(image, self.size, interpolation=cv2.INTER_AREA) for image in fresh])
+            encoder.add(fresh)
+        if window.start == 0:
+            self.files["frame.jpg"] = jpeg(window.images[0][0], quality=92)
+            if "depth" in window.fields:
+                depth = window.fields["depth"]
+                self.files["depth.jpg"] = depth_picture(depth.values[0], depth.valid[0], width=480)
+
+    def finish(self) -> dict[str, bytes]:
+        for index, encoder in enumerate(self.encoders):
+            self.files[f"v{index}.mp4"] = encoder.finish()
+        return self.files
+
+    def close(self) -> None:
+        for encoder in self.encoders:
+            encoder.close()
