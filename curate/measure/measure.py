@@ -81,8 +81,8 @@ def probability_greater(a: np.ndarray, b: np.ndarray, ratio: float = 1.0) -> flo
 
 
 def usable_frames(region: Region) -> np.ndarray:
-    """Frames where the reference point is measured, in order."""
-    return np.flatnonzero(region.seen & np.isfinite(region.point_cam).all(-1))
+    """Frames where the reference point is measured, in space and in the image, in order."""
+    return np.flatnonzero(region.seen & np.isfinite(region.point_cam).all(-1) & np.isfinite(region.centroid_px).all(-1))
 
 
 def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator[tuple[tuple[int, ...], Span]]:
