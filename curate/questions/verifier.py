@@ -14,12 +14,12 @@ from curate.questions.units import SPELLINGS, UNITS, Unit
 
 MAX_TEXT = 20_000  # of an answer; a longer one is read from its end
 _SPELLED = "|".join(re.escape(s) for s in sorted(SPELLINGS, key=len, reverse=True))
+_FOREIGN = "seconds|second|secs|sec|s|ms|minutes|min|frames|frame|fps|pixels|pixel|px|kg|g|%|m/s²|m²"
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<number>[-+−]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:e[-+]?\d{1,3})?)"
-    rf"\s*(?P<unit>{_SPELLED})?(?![\w/])", re.IGNORECASE)
+    rf"\s*(?:(?P<foreign>{_FOREIGN})(?![\w/²])|(?P<unit>{_SPELLED})(?![\w/²]))?", re.IGNORECASE)
 _LETTER = re.compile(r"^\W*(?:(?:option|answer|choice)\s*(?:is|:)?\s*)?\(?(?P<letter>[A-E])\)?"
                      r"(?:\s*[.:)]\s*(?P<rest>.*)|\W*)$", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,37 @@ class Verdict:
 def final_text(answer: str) -> str:
     """What is between the last <answer> tags, else what follows the thinking."""
     answer = answer[-MAX_TEXT:]
-    if tags := _TAG.findall(answer):
-        return tags[-1].strip()
+    lower = "".join(c.lower() if c.isascii() else c for c in answer)  # same length, whatever the script
+    end = lower.rfind("</answer>")
+    start = lower.rfind("<answer>", 0, max(end, 0))
+    if start >= 0:
+        return answer[start + len("<answer>"):end].strip()
     return re.split(r"</think(?:ing)?>", answer, flags=re.IGNORECASE)[-1].strip()
 
 
 def numbers(text: str) -> list[tuple[float, Unit | None]]:
-    """Every number of a text with the unit behind it, if any.
+    """Every number of a text with the unit behind it, if any; numbers of times, pixels and weights are passed over.
 
     >>> [(v, u.symbol) for v, u in numbers("about 1.5 m, so 150cm")]
     [(1.5, 'm'), (150.0, 'cm')]
     """
     out = []
     for match in _NUMBER.finditer(text):
+        if match["foreign"]:
+            continue
         unit = SPELLINGS.get((match["unit"] or "").lower())
         out.append((float(match["number"].replace(",", "").replace("−", "-")), unit))
     return out
 
 
 def read_number(text: str, unit: str) -> float | None:
-    """The number that a text states, in `unit`; a bare one is taken as being in it. The last fitting one counts."""
-    target = UNITS.get(unit)
-    fitting = [v if u is None or target is None else v / u.factor * target.factor
-               for v, u in numbers(text) if u is None or target is None or u.dimension == target.dimension]
+    """The number that a text states, in `unit`; a bare one is taken as being in it, where none has a fitting unit.
+
+    The last one counts.
+    """
+    target, found = UNITS.get(unit), numbers(text)
+    fitting = [v / u.factor * target.factor for v, u in found if u and target and u.dimension == target.dimension]
+    fitting = fitting or [v for v, u in found if u is None]
     return fitting[-1] if fitting else None
 
 
@@ -70,19 +78,21 @@ def read_choice(text: str, options: list[str], unit: str) -> str | None:
     def plain(s: str) -> str:
         return re.sub(r"[\s.]+$", "", " ".join(s.lower().split()))
 
-    def by_text(s: str) -> str | None:
+    def by_text(s: str, by_number: bool) -> str | None:
         same = [letter for letter, option in zip(letters, options) if plain(option) == plain(s)]
-        if not same and unit and (value := read_number(s, unit)) is not None and len(numbers(s)) == 1:
+        if not same and by_number and unit and (value := read_number(s, unit)) is not None and len(numbers(s)) == 1:
             same = [letter for letter, option in zip(letters, options)
                     if math.isclose(read_number(option, unit), value, rel_tol=1e-6)]
         return same[0] if len(same) == 1 else None
 
-    if found := by_text(text):
+    if found := by_text(text, by_number=False):
         return found
     if match := _LETTER.match(text):
         letter = match["letter"].upper()
-        named = by_text(match["rest"] or "")
+        named = by_text(match["rest"] or "", by_number=True)
         return letter if letter in letters and named in (None, letter) else None
+    if found := by_text(text, by_number=True):
+        return found
     if not unit:
         named = [letter for letter, option in zip(letters, options)
                  if re.search(rf"\b{re.escape(option)}\b", text, re.IGNORECASE)]

@@ -1,0 +1,441 @@
+"""Scene to questions: gates, rounding, wording, steps, training forms and their verifier."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from curate.measure import measure
+from curate.measure.quantity import Quantity
+from curate.questions import Dropped, Question, QuestionsConfig, ask, gates, judge, rft, sft
+from curate.questions.families import families
+from curate.questions.units import UNITS, convert
+from curate.questions.verifier import final_text, read_choice, read_number
+from curate.questions.wording import TemplateError, parse
+from curate.scene import Scene
+from tests.scenes import make_scene
+
+GOLDEN = Path(__file__).parent / "golden"
+CAMERAS = ("still", "hand-held", "driving")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [(scene, truth, measure(scene)) for scene, truth in
+            (make_scene(seed, camera) for camera in CAMERAS for seed in range(4))]
+
+
+@pytest.fixture(scope="module")
+def asked(scenes):
+    return [(scene, truth, *ask(scene, None, quantities)) for scene, truth, quantities in scenes]
+
+
+def length(value=2.0, relative=0.05, p_zero=0.0, kind="object_displacement", **changes):
+    deviations = np.array([-2.576, -1.96, -1.28, -0.67, 0, 0.67, 1.28, 1.96, 2.576]) / 1.96
+    known = {"kind": kind, "subjects": (2,), "span": (0, 23), "value": value, "unit": "m", "frame": "world",
+             "reference": "surface@t0", "quantiles": tuple(value * (1 + relative * deviations)), "error": {"own": 1e-4},
+             "p_zero": p_zero}
+    return Quantity(**(known | changes))
+
+
+def direction(share=1.0, p_zero=0.0, kind="object_direction"):
+    rest = (1 - share) / 5
+    names = ("forward", "backward", "left", "right", "up", "down")
+    shares = {n: share if n == "left" else rest for n in names}
+    return replace(length(kind=kind, unit="", frame="camera@0", p_zero=p_zero), value=[-1.0, 0.0, 0.0],
+                   quantiles=tuple(np.linspace(0, .1, 9)),
+                   extra={"category": "left", "probabilities": shares, "vector_m": [-2.0, 0.1, 0.2]})
+
+
+def asked_of(quantity, scene=None, **config):
+    return ask(scene or make_scene(0)[0], QuestionsConfig(**config), [quantity])
+
+
+# ---- what is asked ----
+
+def test_every_family_is_asked_and_every_quantity_is_asked_or_dropped(asked, scenes):
+    found = {q.family for *_, questions, _ in asked for q in questions}
+    assert found == set(families())
+    for (*_, questions, dropped), (_, _, quantities) in zip(asked, scenes):
+        expected = sum(len(families()[q.kind].forms) for q in quantities)
+        assert len(questions) + len(dropped) == expected
+        assert len({q.id for q in questions}) == len(questions)
+
+
+def test_choices_are_right_against_the_exact_truth(asked):
+    right = []
+    for _, truth, questions, _ in asked:
+        for q in questions:
+            if q.form != "choice" or q.family in ("apparent_direction", "camera_rotation"):
+                continue
+            values = q.extra["option_values"]
+            exact = truth.value(q.family, q.regions, (q.start_frame, q.end_frame))
+            if q.family.endswith("direction"):
+                axes = {"right": (1, 0, 0), "left": (-1, 0, 0), "down": (0, 1, 0), "up": (0, -1, 0),
+                        "forward": (0, 0, 1), "backward": (0, 0, -1)}
+                best = max(values, key=lambda name: np.dot(axes[name], exact))
+            elif q.family == "object_camera_distance_change":
+                best = "closer" if exact < 0 else "farther"
+            else:
+                best = min(values, key=lambda v: abs(v - exact * UNITS[q.unit].factor))
+            right.append(best == values["ABCDE".index(q.letter)])
+    assert len(right) > 400 and np.mean(right) > 0.97
+
+
+def test_the_truth_lies_in_the_stated_interval(asked):
+    inside = []
+    for _, truth, questions, _ in asked:
+        for q in questions:
+            if q.form == "numeric":
+                exact = truth.value(q.family, q.regions, (q.start_frame, q.end_frame)) * UNITS[q.unit].factor
+                inside.append(q.low <= exact <= q.high)
+    assert len(inside) > 400 and np.mean(inside) > 0.9
+
+
+def test_a_still_object_is_asked_nothing_of_its_motion(asked):
+    moving = {"object_displacement", "object_path_length", "object_mean_speed", "object_peak_speed", "object_direction"}
+    false = [q for *_, questions, _ in asked for q in questions if q.family in moving and q.regions == [1]]
+    assert not false  # region 1 of the factory never moves
+
+
+# ---- gates ----
+
+def test_a_wide_number_is_dropped_with_its_reason():
+    questions, dropped = asked_of(length(relative=0.3), forms=["numeric"])
+    assert questions == []
+    assert dropped == [Dropped("object_displacement", (2,), gates.WIDE, "numeric", (0, 23))]
+    assert len(asked_of(length(relative=0.3), forms=["numeric"], max_relative_half_width=0.4)[0]) == 1
+
+
+def test_a_value_not_clear_of_zero_is_dropped():
+    _, dropped = asked_of(length(p_zero=0.01))
+    assert {d.reason for d in dropped} == {gates.STILL}
+    _, dropped = asked_of(length(value=0.0))
+    assert {d.reason for d in dropped} == {gates.STILL}
+
+
+def test_distances_need_no_motion():
+    quantity = length(kind="object_camera_distance", span=(0, 0), p_zero=float("nan"))
+    assert len(asked_of(quantity)[0]) == 2
+
+
+def test_options_that_cannot_stand_clear_are_dropped():
+    _, dropped = asked_of(length(relative=0.4), forms=["choice"])
+    assert [d.reason for d in dropped] == [gates.CROWDED]
+
+
+@pytest.mark.parametrize("share,reason", [(0.995, None), (0.99, None), (0.98, gates.UNCERTAIN)])
+def test_a_category_is_asked_where_it_is_certain(share, reason):
+    questions, dropped = asked_of(direction(share))
+    assert [d.reason for d in dropped] == ([reason] if reason else [])
+    if questions:
+        assert questions[0].answer == "left" and len(questions[0].options) == 4
+
+
+def test_metric_questions_only_of_metric_scenes():
+    scene = replace(make_scene(0)[0], scale="relative")
+    assert {d.reason for d in asked_of(length(), scene)[1]} == {gates.NOT_METRIC}
+    assert len(asked_of(direction(), scene)[0]) == 1
+
+
+def test_a_region_not_seen_in_the_marked_frame_is_dropped():
+    scene = make_scene(0)[0]
+    scene.region(2).seen[0] = False
+    assert {d.reason for d in asked_of(length(), scene)[1]} == {gates.NOT_VISIBLE}
+    assert {d.reason for d in asked_of(length(subjects=(99,)))[1]} == {gates.NOT_KNOWN}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_dropped(bad):
+    assert {d.reason for d in asked_of(length(bad))[1]} == {gates.NOT_FINITE}
+
+
+def test_a_category_that_no_option_names_is_an_error():
+    bad = replace(direction(), extra={"probabilities": {"sideways": 1.0}})
+    with pytest.raises(ValueError, match="sideways"):
+        asked_of(bad)
+
+
+# ---- what a question states ----
+
+def test_wording_states_time_region_unit_reference_and_axes(asked):
+    for *_, questions, _ in asked:
+        for q in questions:
+            head = q.question.split("\n")[0]
+            assert "{" not in q.question and "  " not in head
+            assert head[0].isupper() and "?" in head
+            assert f"{q.start_s:.2f} s" in head and f"{q.end_s:.2f} s" in head
+            assert "optical centre" in head or "surface that is visible in the first frame" in head
+            for i in range(len(q.regions)):
+                assert f"the object marked <R{i + 1}> in the first frame" in head
+            if q.unit:
+                assert UNITS[q.unit].name in head
+            assert not re.search(r"\b(a|the) (a|an|the)\b", head)
+            if q.form == "choice":
+                assert q.question.split("\n")[2:] == [f"{x}. {o}" for x, o in zip("ABCDE", q.options)]
+                assert q.options["ABCDE".index(q.letter)] == q.answer
+
+
+def test_every_family_has_four_paraphrases_of_each_form():
+    for family in families().values():
+        for section in family.sections:
+            assert len(family.wording(section)) >= 4
+
+
+def test_all_options_are_written_alike(asked):
+    from curate.questions.audit import num_digits
+    for *_, questions, _ in asked:
+        for q in questions:
+            if q.form == "choice" and q.unit:
+                assert len({re.sub(r"[\d.]+", "#", o) for o in q.options}) == 1
+                if all("." in o for o in q.options):
+                    assert len({num_digits(o) for o in q.options}) == 1
+
+
+def test_numbers_have_the_digits_their_error_supports(asked):
+    for *_, questions, _ in asked:
+        for q in questions:
+            if q.unit:
+                assert q.low <= q.value <= q.high and float(q.answer.split()[0].rstrip("°")) == q.value
+                assert q.tolerance >= max(q.high - q.value, q.value - q.low) * (1 - 1e-5)
+
+
+def test_frames_dialect_says_where_counting_starts():
+    questions, _ = asked_of(length(), dialect="frames")
+    for q in questions:
+        assert "frame 0 and frame 23 (of frames 0 to 23, counting from 0)" in q.question
+        assert " s (" not in q.question
+
+
+def test_region_dialect():
+    assert "marked [R1] in the first frame" in asked_of(length(), region_dialect="[R1]")[0][0].question
+
+
+def test_speeds_come_in_both_units_whatever_their_value():
+    units = set()
+    for seed in range(20):
+        quantity = length(kind="object_mean_speed", unit="m/s")
+        for q in asked_of(quantity, seed=seed, forms=["numeric"])[0]:
+            units.add(q.unit)
+            assert math.isclose(convert(q.value, q.unit, "m/s"), 2.0, rel_tol=0.03)
+    assert units == {"m/s", "km/h"}
+
+
+def test_a_change_keeps_its_sign():
+    quantity = length(-2.0, kind="object_camera_distance_change", frame="camera@0",
+                      quantiles=tuple(-2.0 + 0.05 * z for z in (-2.5, -1.96, -1.3, -.7, 0, .7, 1.3, 1.96, 2.5)),
+                      extra={"probabilities": {"closer": 1.0, "farther": 0.0}})
+    numeric, choice = asked_of(quantity)[0]
+    assert numeric.value == -2.0 and numeric.low < -2 < numeric.high and choice.answer == "closer"
+    assert judge("-2.0 m", numeric).correct and not judge("2.0 m", numeric).correct
+
+
+# ---- reasoning ----
+
+def test_the_printed_steps_lead_to_the_answer(asked):
+    roots = 0
+    for *_, questions, _ in asked:
+        for q in questions:
+            text = " ".join(q.reasoning)
+            assert q.answer in text and "nan" not in text
+            if q.unit:
+                for parts, result in re.findall(r"√\(((?:\(-?[\d.]+\)²(?: \+ )?)+)\) = ([\d.]+)", text):
+                    again = math.hypot(*map(float, re.findall(r"\((-?[\d.]+)\)", parts)))
+                    assert math.isclose(again, float(result), rel_tol=0.006, abs_tol=0.006)
+                    assert q.low - q.tolerance <= float(result) <= q.high + q.tolerance
+                    roots += 1
+                if found := re.search(r"([\d.]+) m / ([\d.]+) s = ([\d.]+)", text):
+                    a, b, c = map(float, found.groups())
+                    assert math.isclose(a / b, c, rel_tol=0.01)
+            if q.form == "choice":
+                assert text.endswith(f"This is option {q.letter}, {q.answer}.")
+    assert roots > 100
+
+
+def test_reasoning_can_be_left_out():
+    assert all(q.reasoning == [] for q in asked_of(length(), reasoning=False)[0])
+
+
+# ---- forms and verifier ----
+
+def test_every_own_answer_is_judged_right(asked):
+    for *_, questions, _ in asked:
+        for q in questions:
+            for reasoning in (True, False):
+                user, assistant = sft(q, reasoning)["messages"]
+                assert (user["role"], assistant["role"]) == ("user", "assistant")
+                assert user["content"].startswith("<video>\n")
+                assert judge(assistant["content"], q).correct
+            record = rft(q)
+            json.dumps(record, allow_nan=False)
+            assert judge(q.answer, record).correct and judge(q.answer, json.loads(json.dumps(q.to_json()))).correct
+
+
+def test_every_wrong_option_is_judged_wrong(asked):
+    for *_, questions, _ in asked[:3]:
+        for q in questions:
+            for letter, option in zip("ABCDE", q.options):
+                given = (letter, option, f"({letter})", f"{letter}. {option}", f"<answer>{letter}</answer>",
+                         f"Option {letter}", letter.lower())
+                assert {judge(text, q).correct for text in given} == {letter == q.letter}
+
+
+CHOICES = ["1.2 m", "2.4 m", "0.30 m", "0.60 m"]
+
+
+@pytest.mark.parametrize("text,letter", [
+    ("B", "B"), ("B. 2.4", "B"), ("(b)", "B"), ("2.4 m", "B"), ("2.4", "B"), ("240 cm", "B"), ("answer: B", "B"),
+    ("A. 2.4 m", None), ("E", None), ("", None), ("1.3 m", None), ("A or B", None)])
+def test_reading_a_choice(text, letter):
+    assert read_choice(text, CHOICES, "m") == letter
+
+
+@pytest.mark.parametrize("text,value", [
+    ("1.8", 1.8), ("1.8 m", 1.8), ("180 cm", 1.8), ("about 1.8 metres", 1.8), ("-1.8 m", -1.8), ("−1.8", -1.8),
+    ("1,800 mm", 1.8), ("0.0018 km", 1.8), ("3 s, so 1.8 m", 1.8), ("no idea", None), ("1.8 kg", None),
+    ("5 km/h", None), ("1.8 m after 3 s", 1.8), ("1.8 m, that is 6", 1.8), ("4 m/s²", None), ("1.8e0", 1.8), ("5.9055118 ft", 1.8)])
+def test_reading_a_number(text, value):
+    assert read_number(text, "m") == (None if value is None else pytest.approx(value))
+
+
+def test_only_the_final_answer_counts():
+    assert final_text("<think>5 m</think><answer> 1.8 m </answer>") == "1.8 m"
+    assert final_text("<think>5 m</think> 1.8 m") == "1.8 m"
+    question = asked_of(length(), forms=["numeric"])[0][0]
+    assert not judge("<think>2.0 m</think><answer>7 m</answer>", question).correct
+    assert not judge("", question).correct and not judge("x" * 10**6, question).correct
+
+
+@pytest.mark.parametrize("text", ["1" * 10**5, "1,111," * 10**4, "<answer>" * 10**4, "1 m per " * 10**4, "(" * 10**5])
+def test_reading_a_hostile_answer_takes_no_time(text):
+    question = asked_of(length(), forms=["choice"])[0][0]
+    start = time.process_time()
+    assert not judge(text, question).correct
+    assert time.process_time() - start < 0.3
+
+
+def test_converting_different_dimensions_is_an_error():
+    with pytest.raises(ValueError, match="do not convert"):
+        convert(1, "m", "m/s")
+    with pytest.raises(ValueError, match="unknown unit"):
+        convert(1, "furlong", "m")
+
+
+# ---- templates ----
+
+@pytest.mark.parametrize("source,message", [
+    ("{% for x in span %}{{ x }}{% endfor %}", "For"), ("{{ span() }}", "Call"), ("{{ span + unit }}", "Add"),
+    ("{{ span.__class__ }}", "Getattr"), ("{{ span[0] }}", "Getitem"), ("{% include 'x' %}", "Include"),
+    ("{% set x = span %}", "Assign"), ("{{ secret }}", "secret"), ("{{ span | upper }}", "filter|upper"),
+    ("{{ span | cap(1) }}", "cap"), ("{% macro m() %}{% endmacro %}", "Macro"), ("{{ 10 ** 9 }}", "Pow"),
+    ("{{ span ~ span }}", "Concat"), ("{{ span if unit else at }}", "CondExpr"), ("{{ span", "end of"),
+    ("{% if span < unit %}x{% endif %}", "lt"), ("x" * 1001, "1001"), ("{{ [span] }}", "List"),
+    ("{% if span is defined %}x{% endif %}", "defined|Test"), ("{{ self }}", "self"), ("{{ 5 }}", "constant"),
+    ("{% raw %}{% endraw %}{% block b %}{% endblock %}", "Block")])
+def test_templates_outside_the_subset_are_refused(source, message):
+    with pytest.raises(TemplateError, match=message):
+        parse(source, "my.yaml: number 0")
+
+
+def test_templates_inside_the_subset():
+    template = parse("{% if unit == 'm' %}{{ span | cap }}{% else %}{{ region | article }}{% endif %}", "t", {"span"})
+    assert template.render(unit="m", span="between", region="") == "Between"
+    assert template.render(unit="", span="", region="object") == "an object"
+    with pytest.raises(TemplateError, match="does not state reference"):
+        parse("{{ span }}", "t", {"span", "reference"})
+
+
+# ---- settings ----
+
+@pytest.mark.parametrize("bad,message", [
+    ({"families": ["object_displacment"]}, "did you mean 'object_displacement'"), ({"num_options": 3}, "4 or 5"),
+    ({"forms": []}, "at least 1"), ({"sed": 1}, "Extra inputs"), ({"max_relative_half_width": 0}, "greater than 0"),
+    ({"families": ["object_direction", "object_direction"]}, "twice"), ({"units": {"speed": ["m"]}}, "not a unit"),
+    ({"families": [{"name": "object_direction", "weight": -1}]}, "greater than 0"), ({"dialect": "index"}, "seconds")])
+def test_wrong_settings_are_named(bad, message):
+    with pytest.raises(ValidationError, match=message):
+        QuestionsConfig(**bad)
+
+
+def test_families_and_forms_can_be_chosen(scenes):
+    config = QuestionsConfig(families=["camera_displacement", {"name": "object_direction", "forms": ["choice"]}],
+                             forms=["numeric"])
+    questions, _ = ask(scenes[-1][0], config, scenes[-1][2])
+    assert {(q.family, q.form) for q in questions} == {
+        ("camera_displacement", "numeric"), ("object_direction", "choice")}
+
+
+def test_five_options():
+    made = asked_of(length(), num_options=5, forms=["choice"])[0][0]
+    assert len(set(made.options)) == 5 and judge("ABCDE"["ABCDE".index(made.letter)], made).correct
+
+
+# ---- determinism, speed, imports ----
+
+def test_the_same_scene_and_seed_give_the_same_questions_whatever_else_there_is(scenes):
+    scene, _, quantities = scenes[5]
+    one, _ = ask(scene, None, quantities)
+    two, _ = ask(Scene.from_bytes(scene.to_bytes()), None, measure(scene))
+    assert json.dumps([q.to_json() for q in one]) == json.dumps([q.to_json() for q in two])
+    fewer, _ = ask(scene, QuestionsConfig(families=["object_mean_speed"]), quantities)
+    assert [q.to_json() for q in fewer if q.form == "choice"] == [
+        q.to_json() for q in one if q.family == "object_mean_speed" and q.form == "choice"]
+    other, _ = ask(scene, QuestionsConfig(seed=1), quantities)
+    assert [q.question for q in one] != [q.question for q in other]
+
+
+def golden_questions():
+    scene = Scene.from_bytes((GOLDEN / "scene.npz").read_bytes())
+    return [q.to_json() for q in ask(scene, QuestionsConfig(seed=7))[0]]
+
+
+SHOWN = ("id", "question", "options", "answer", "letter", "unit", "template")
+
+
+def test_the_golden_scene_gives_the_golden_questions():
+    """After a wanted change: `python -m tests.test_questions` writes the file anew; read its difference."""
+    golden = json.loads((GOLDEN / "questions.json").read_text(encoding="utf-8"))
+    made = golden_questions()
+    assert [q["id"] for q in made] == [q["id"] for q in golden]
+    for new, old in zip(made, golden):
+        assert {name: new[name] for name in SHOWN} == {name: old[name] for name in SHOWN}
+
+
+def test_a_thousand_questions_a_second(scenes):
+    ask(*[scenes[0][0], None, scenes[0][2]])  # templates are compiled once
+    start, count = time.process_time(), 0
+    for scene, _, quantities in scenes:
+        count += len(ask(scene, None, quantities)[0])
+    assert count / (time.process_time() - start) > 1_000
+
+
+def test_questions_import_nothing_beyond_the_base_install():
+    code = ("import sys, curate.questions, curate.questions.audit, curate.questions.balance\n"
+            "bad = {'cv2', 'open3d', 'scipy', 'torch', 'ray', 'av', 'decord', 'webdataset'} & set(sys.modules)\n"
+            "assert not bad, bad")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_question_record_has_only_plain_values(asked):
+    for *_, questions, dropped in asked[:2]:
+        for q in questions:
+            assert isinstance(q, Question)
+            json.dumps(q.to_json())
+        for d in dropped:
+            json.dumps(d.to_json())
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    if not (GOLDEN / "scene.npz").exists():
+        (GOLDEN / "scene.npz").write_bytes(make_scene(3, "hand-held", num_frames=16, size=(320, 180))[0].to_bytes())
+    shown = [{name: q[name] for name in SHOWN} for q in golden_questions()]
+    (GOLDEN / "questions.json").write_text(json.dumps(shown, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
