@@ -88,7 +88,7 @@ class Out:
             return None
         try:
             run = json.loads(path.read_text())
-            run["perception"], run["recipe"]  # noqa: B018
+            run["perception"], run["recipe"]
             return run
         except (ValueError, KeyError, TypeError):
             raise OutError(f"{path}: not a run's description; delete the folder or name another with --out") from None
