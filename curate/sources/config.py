@@ -82,10 +82,11 @@ class StereoCalibration(CameraCalibration):
 class ClipConfig(Strict):
     """How recordings are cut into clips."""
 
-    num_frames: int = Field(48, ge=2, le=4096, description="most frames of one clip")
-    min_frames: int = Field(8, ge=2, description="fewest frames of a clip; a shorter rest joins the clip before it "
-                                                 "by overlapping it, a shorter recording is quarantined")
-    max_clips: int | None = Field(None, ge=1, description="stop after this many clips (previews)")
+    num_frames: int = Field(48, ge=2, le=4096, description="most frames of one clip; a longer recording is divided "
+                                                           "evenly, so that no short rest is left")
+    min_frames: int = Field(8, ge=2, description="fewest frames of a clip; clips overlap where an even division would "
+                                                 "fall below it, a shorter recording is quarantined")
+    max_clips: int | None = Field(None, ge=1, description="stop after this many clips, good or bad (previews)")
 
     @model_validator(mode="after")
     def _ordered(self) -> ClipConfig:
@@ -129,12 +130,13 @@ class StereoPairConfig(Strict):
 class PackedConfig(Strict):
     """One video whose frames hold both eyes."""
 
-    root: str = Field(description="folder that holds the videos")
+    root: str = Field(description="folder that holds the videos, or one video")
     videos: str | list[str] = Field(
-        "**/*.mp4", description="file name, glob, or a list of them, relative to root")
+        "**/*.mp4", description="file name, glob, or a list of them, relative to root (not used where root is a video)")
     packing: Literal["full", "half"] = Field(
         "full", description="full: each eye at its own resolution; half: each eye squeezed to half along the packed "
-                            "axis. Calibration is always that of the eye at full resolution")
+                            "axis, and the calibration is that of the eye before squeezing. Squeezed eyes are brought "
+                            "to square pixels by their rows alone (halved side by side, doubled top-bottom)")
     first: Literal["left", "right"] = Field("left", description="the eye stored first (left side, or top)")
     calibration: StereoCalibration | str | None = Field(
         None, description="inline, or a json file relative to root; default: {stem}.calib.json beside each video")

@@ -1,0 +1,622 @@
+"""Sources: what is planned, what frames and cameras come out, and what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from curate.sources import SOURCES, make_source
+from curate.sources import calibration as calibrations
+from curate.sources.base import BadInput, ClipSpec
+from curate.sources.calibration import StereoCameras
+from curate.sources.config import (
+    ClipConfig,
+    SideBySideConfig,
+    SourceConfig,
+    StereoCalibration,
+    StereoPairConfig,
+    TopBottomConfig,
+)
+from curate.sources.cut import spans
+from curate.sources.rectify import ROW_TOLERANCE_PX, rectify, row_error
+from curate.sources.times import check_in_step, read_times
+from curate.video.encode import encode_h264
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+CALIBRATION = {"fx": 80.0, "baseline_m": 0.1}
+WIDTH, HEIGHT = 96, 64
+
+
+def texture(number: int, side: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """A smooth picture that differs from frame to frame and from side to side."""
+    noise = np.random.default_rng([number, side]).integers(0, 256, (8, 12, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def write_pair(root: Path, num_frames: int = 10, *, grey: bool = False, bits: int = 8, **calibration) -> Path:
+    for side, name in enumerate(("left", "right")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(num_frames):
+            image = texture(i, side)
+            image = image[..., 1] if grey else image[..., ::-1]
+            if bits > 8:
+                image = image.astype(np.uint16) << (bits - 8)
+            cv2.imwrite(str(root / name / f"{i:06d}.png"), image)
+    (root / "calib.json").write_text(json.dumps(calibration or CALIBRATION))
+    return root
+
+
+def pair(root: Path, clip: ClipConfig | None = None, **fields):
+    return make_source(StereoPairConfig(root=str(root), **({"fps": 10} | fields)), clip)
+
+
+def refused(source, words: str) -> str:
+    """The one line with which nothing is planned."""
+    with pytest.raises(BadInput, match=words) as caught:
+        list(source.plan())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def write_packed(path: Path, eyes: list[np.ndarray], axis: int, calibration: dict | None = CALIBRATION, **settings):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_h264(np.concatenate(eyes, axis), crf=4, **(settings or {"fps": 20})))
+    if calibration:
+        path.with_name(f"{path.stem}.calib.json").write_text(json.dumps(calibration))
+    return path
+
+
+def assert_same_picture(got: np.ndarray, expected: np.ndarray) -> None:
+    """Equal in brightness up to compression (colour is stored at half resolution); other frames differ by 40."""
+    assert np.abs(got.mean(-1) - expected.mean(-1)).mean() < 6
+
+
+def eyes(num_frames: int = 10) -> list[np.ndarray]:
+    return [np.stack([texture(i, side) for i in range(num_frames)]) for side in (0, 1)]
+
+
+# Settings
+
+def test_every_kind_is_made_by_name():
+    kinds = {json.dumps(m["properties"]["kind"]["const"]) for m in
+             TypeAdapter(SourceConfig).json_schema()["$defs"].values() if "kind" in m.get("properties", {})}
+    assert kinds == {json.dumps(k) for k in SOURCES}
+
+
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("baseline_m", 0, "greater than 0"), ("baseline_m", -0.1, "greater than 0"), ("baseline_m", float("nan"), "."),
+    ("fx", float("nan"), "."), ("fx", float("inf"), "."), ("fx", -5, "greater than 0"), ("cx", float("nan"), "finite"),
+    ("doffs_px", float("nan"), "finite"), ("baseline_m", None, "baseline_m .* is missing"),
+    ("distortion", [0.1, 0.2], "0, 4, 5, 8, 12 or 14"), ("translation_right_left_m", [0.1, 0, 0], "swapped")])
+def test_calibration_in_the_recipe_is_checked(field, value, words):
+    with pytest.raises(ValidationError, match=words):
+        StereoPairConfig(root=".", calibration=CALIBRATION | {field: value})
+
+
+def test_unknown_fields_are_refused():
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        StereoPairConfig(root=".", lefd="x")
+
+
+# Cutting
+
+@given(st.integers(2, 2000), st.integers(2, 64), st.integers(2, 64))
+@settings(max_examples=200, deadline=None)
+def test_every_frame_is_in_a_clip_of_bounded_length(total, a, b):
+    clip = ClipConfig(num_frames=max(a, b), min_frames=min(a, b))
+    if total < clip.min_frames:
+        return
+    cut = spans(total, clip)
+    seen = np.zeros(total, int)
+    for start, count in cut:
+        assert clip.min_frames <= count <= clip.num_frames
+        seen[start : start + count] += 1
+    assert seen.min() == 1
+    assert [s for s, _ in cut] == sorted({s for s, _ in cut})
+    if total // len(cut) >= clip.min_frames:
+        assert seen.max() == 1
+
+
+# Two folders
+
+def test_folders_of_images(tmp_path):
+    source = pair(write_pair(tmp_path, 20), ClipConfig(num_frames=8, min_frames=4))
+    clips = list(source.plan())
+    assert [(c.start, c.num_frames) for c in clips] == [(0, 6), (6, 7), (13, 7)]
+    with source.open(clips[1]) as frames:
+        np.testing.assert_allclose(frames.time_s, np.arange(7) / 10, atol=1e-12)
+        left, right = frames.read(2, 5)
+        np.testing.assert_array_equal(left, [texture(i, 0) for i in (8, 9, 10)])
+        np.testing.assert_array_equal(right, [texture(i, 1) for i in (8, 9, 10)])
+        assert frames.scale == "calibrated" and not frames.is_grey
+        assert frames.rig.baseline_m == pytest.approx(0.1) and frames.rig.left.cx == (WIDTH - 1) / 2
+        assert frames.baseline_sigma_m == pytest.approx(0.0005)
+        with pytest.raises(IndexError):
+            frames.read(5, 8)
+
+
+def test_plans_repeat_and_do_not_depend_on_where_the_root_is(tmp_path):
+    first = list(pair(write_pair(tmp_path / "a")).plan())
+    assert first == list(pair(tmp_path / "a").plan())
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert first == list(pair(tmp_path / "b").plan())
+    assert ClipSpec(**json.loads(json.dumps(first[0].to_json()))) == first[0]
+
+
+def test_another_calibration_is_another_clip(tmp_path):
+    first = list(pair(write_pair(tmp_path)).plan())
+    (tmp_path / "calib.json").write_text(json.dumps(CALIBRATION | {"fx": 81.0}))
+    assert first[0].key != next(iter(pair(tmp_path).plan())).key
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("grey", [False, True])
+def test_grey_colour_and_deep_images_become_the_same_rgb(tmp_path, grey, bits):
+    source = pair(write_pair(tmp_path, grey=grey, bits=bits))
+    with source.open(next(iter(source.plan()))) as frames:
+        left = frames.read(3, 4)[0][0]
+        assert frames.is_grey == grey
+    expected = np.repeat(texture(3)[..., 1:2], 3, -1) if grey else texture(3)
+    np.testing.assert_array_equal(left, expected)
+
+
+def test_recordings_below_the_root_and_one_bad_among_good(tmp_path):
+    for name in ("run2", "run10", "run1"):
+        write_pair(tmp_path / name)
+    (tmp_path / "run2" / "right" / "000004.png").unlink()
+    planned = list(pair(tmp_path, recordings="run*").plan())
+    assert [p[0].uri if isinstance(p, tuple) else p.uri for p in planned] == ["run1", "run2", "run10"]
+    assert len({(p[0] if isinstance(p, tuple) else p).key for p in planned}) == 3
+    assert "10 left but 9 right frames, expected the same number: 000004.png is only on the left" in planned[1][1]
+
+
+def test_missing_right_view(tmp_path):
+    write_pair(tmp_path)
+    for path in (tmp_path / "right").iterdir():
+        path.unlink()
+    assert "right" in refused(pair(tmp_path), "right: found nothing, expected images")
+    (tmp_path / "right").rmdir()
+    refused(pair(tmp_path), "right: no such folder or file, expected a folder of images")
+
+
+def test_empty_and_missing_root(tmp_path):
+    refused(pair(tmp_path / "gone"), r"gone: no such folder \(source\.root\)")
+    refused(pair(tmp_path), "left: no such folder or file")
+    refused(pair(tmp_path, recordings="*"), r"no folder matches recordings: '\*'")
+    refused(make_source(SideBySideConfig(root=str(tmp_path))), r"no video matches '\*\*/\*\.mp4'")
+
+
+def test_counts_that_agree_by_chance(tmp_path):
+    write_pair(tmp_path)
+    (tmp_path / "left" / "000003.png").unlink()
+    (tmp_path / "right" / "000007.png").unlink()
+    refused(pair(tmp_path), "do not pair up: 000007.png is only on the left")
+
+
+def test_different_sizes(tmp_path):
+    write_pair(tmp_path)
+    for path in (tmp_path / "right").iterdir():
+        cv2.imwrite(str(path), texture(0, width=100))
+    refused(pair(tmp_path), "left is 96x64 but right is 100x64, expected the same size")
+
+
+def test_size_that_changes_on_the_way(tmp_path):
+    source = pair(write_pair(tmp_path))
+    cv2.imwrite(str(tmp_path / "right" / "000005.png"), texture(0, width=100))
+    with source.open(next(iter(source.plan()))) as frames:
+        frames.read(0, 5)
+        with pytest.raises(BadInput, match=r"000005\.png: 100x64, expected 96x64 as 000000\.png"):
+            frames.read(5, 6)
+
+
+def test_unreadable_images(tmp_path):
+    source = pair(write_pair(tmp_path))
+    clip = next(iter(source.plan()))
+    (tmp_path / "right" / "000006.png").write_bytes(b"no image")
+    with source.open(clip) as frames, pytest.raises(BadInput, match=r"right/000006\.png: not readable as an image"):
+        frames.read(4, 8)
+    (tmp_path / "right" / "000006.png").write_bytes(b"")
+    refused(source, r"right/000006\.png: empty \(0 bytes\)")
+
+
+def test_too_few_frames(tmp_path):
+    refused(pair(write_pair(tmp_path, 5)), r"5 frames, expected at least 8 \(clip\.min_frames\)")
+
+
+def test_max_clips(tmp_path):
+    assert len(list(pair(write_pair(tmp_path, 40), ClipConfig(num_frames=8, max_clips=2)).plan())) == 2
+
+
+# Times
+
+def test_seconds_and_nanoseconds(tmp_path):
+    (tmp_path / "s.txt").write_text("# a comment\n1403715273.262142976\n\n1403715273.312143104, x.png\n")
+    (tmp_path / "ns.csv").write_text("1403715273262142976,a.png\n1403715273312143104,b.png\n")
+    np.testing.assert_array_equal(read_times(tmp_path / "s.txt"), read_times(tmp_path / "ns.csv"))
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("0\n0.1\nfoo\n", r"t\.txt:3: found 'foo', expected seconds"), ("0\nnan\n", "found 'nan'"),
+    ("0\n0.2\n0.1\n", "time 2 .* is not after time 1")])
+def test_bad_times(tmp_path, text, words):
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(BadInput, match=words):
+        read_times(tmp_path / "t.txt")
+
+
+def test_times_decide_not_the_frame_rate(tmp_path):
+    write_pair(tmp_path)
+    times = np.cumsum(np.linspace(0.05, 0.3, 10))
+    (tmp_path / "times.txt").write_text("\n".join(f"{t:.9f}" for t in times))
+    source = pair(tmp_path, timestamps="times.txt", fps=None)
+    with source.open(next(iter(source.plan()))) as frames:
+        np.testing.assert_allclose(frames.time_s, times - times[0], atol=1e-8)
+    (tmp_path / "times.txt").write_text("0\n1\n")
+    refused(source, r"times\.txt: 2 times, expected 10 \(one a frame\)")
+
+
+def test_images_without_times(tmp_path):
+    refused(pair(write_pair(tmp_path), fps=None), r"images without times; give timestamps \(a file\) or fps")
+
+
+def test_out_of_step(tmp_path):
+    write_pair(tmp_path)
+    for name, offset in (("l.txt", 0), ("r.txt", 0.06)):
+        (tmp_path / name).write_text("\n".join(str(0.1 * i + offset) for i in range(10)))
+    refused(pair(tmp_path, timestamps="l.txt", timestamps_right="r.txt"),
+            r"out of step: at frame 0 the right one is \+60\.00 ms from the left one, expected within half a frame "
+            r"\(50\.00 ms\)")
+
+
+def test_drift_is_found_and_called_so():
+    left = np.arange(100) * 100_000_000
+    check_in_step(left, left + 49_000_000, "x")
+    with pytest.raises(BadInput, match=r"at frame 51 the right one is \+51\.00 ms from the left one growing"):
+        check_in_step(left, left + np.arange(100) * 1_000_000, "x")
+
+
+def test_images_named_by_their_times(tmp_path):
+    write_pair(tmp_path)
+    for side, late in (("left", 0), ("right", 128)):
+        for i, path in enumerate(sorted((tmp_path / side).iterdir())):
+            path.rename(path.with_name(f"{1403715273262142976 + i * 50_000_000 + late}.png"))
+    source = pair(tmp_path, fps=None)
+    with source.open(next(iter(source.plan()))) as frames:
+        np.testing.assert_allclose(frames.time_s, np.arange(10) * 0.05, atol=1e-9)
+
+
+# Two videos
+
+def write_videos(root: Path, counts=(12, 12), times=None) -> Path:
+    root.mkdir(exist_ok=True)
+    for side, name in enumerate(("l.mp4", "r.mp4")):
+        frames = np.stack([texture(i, side) for i in range(counts[side])])
+        timing = {"fps": 20} if times is None else {"time_s": times[side]}
+        (root / name).write_bytes(encode_h264(frames, crf=4, **timing))
+    (root / "calib.json").write_text(json.dumps(CALIBRATION))
+    return root
+
+
+def test_two_videos_with_a_variable_frame_rate(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.2, 12))
+    source = pair(write_videos(tmp_path, times=(times, times)), left="l.mp4", right="r.mp4", fps=None)
+    with source.open(next(iter(source.plan()))) as frames:
+        np.testing.assert_allclose(frames.time_s, times - times[0], atol=1e-4)
+        left, right = frames.read(4, 9)
+    assert_same_picture(left[0], texture(4, 0))
+    assert_same_picture(right[-1], texture(8, 1))
+
+
+def test_two_videos_that_do_not_fit(tmp_path):
+    source = pair(write_videos(tmp_path / "a", (12, 10)), left="l.mp4", right="r.mp4", fps=None)
+    refused(source, "12 left but 10 right frames, expected the same number")
+    times = np.arange(12) * 0.1
+    source = pair(write_videos(tmp_path / "b", times=(times, times * 1.2)), left="l.mp4", right="r.mp4", fps=None)
+    refused(source, "out of step: at frame 3 the right one is .* growing")
+
+
+# Packed video
+
+@pytest.mark.parametrize(("kind", "axis"), [("side_by_side", 2), ("top_bottom", 1)])
+@pytest.mark.parametrize("first", ["left", "right"])
+def test_full_packing(tmp_path, kind, axis, first):
+    both = eyes()
+    path = write_packed(tmp_path / "v.mp4", both if first == "left" else both[::-1], axis)
+    config = {"side_by_side": SideBySideConfig, "top_bottom": TopBottomConfig}[kind]
+    source = make_source(config(root=str(path), first=first))
+    clips = list(source.plan())
+    assert len(clips) == 1 and clips[0].kind == kind
+    with source.open(clips[0]) as frames:
+        got = frames.read(0, 10)
+        np.testing.assert_allclose(frames.time_s, np.arange(10) / 20, atol=1e-4)
+        assert (frames.rig.left.width, frames.rig.left.height, frames.rig.left.fx) == (WIDTH, HEIGHT, 80.0)
+    for eye, expected in zip(got, both):
+        assert_same_picture(eye, expected)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("side_by_side", (160, 90)), ("top_bottom", (320, 180))])
+def test_half_packing_keeps_points_where_its_camera_says(tmp_path, kind, size):
+    """Blobs drawn in full-size eyes, squeezed and packed, are found where the opened cameras project them."""
+    width, height, fx, baseline = 320, 180, 260.0, 0.12
+    points = np.array([[-0.5, -0.2, 2.0], [0.6, 0.3, 2.5], [0.1, -0.05, 1.2]])
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    packed = []
+    for centre in (0.0, baseline):
+        image = np.full((height, width), 20.0)
+        for x, y, z in points:
+            at = fx * (x - centre) / z + (width - 1) / 2, fx * y / z + (height - 1) / 2
+            image += 200 * np.exp(-((u - at[0]) ** 2 + (v - at[1]) ** 2) / (2 * 5.0**2))
+        squeezed = (width // 2, height) if kind == "side_by_side" else (width, height // 2)
+        image = cv2.resize(image, squeezed, interpolation=cv2.INTER_AREA)
+        packed.append(np.repeat(np.clip(image, 0, 255).astype(np.uint8)[None, ..., None], 3, -1))
+    path = write_packed(tmp_path / "v.mp4", [np.repeat(p, 8, 0) for p in packed], 2 if "side" in kind else 1, None)
+    config = SideBySideConfig if kind == "side_by_side" else TopBottomConfig
+    source = make_source(config(root=str(path), packing="half", calibration={"fx": fx, "baseline_m": baseline}))
+    with source.open(next(iter(source.plan()))) as frames:
+        images, rig = frames.read(0, 1), frames.rig
+    assert (rig.left.width, rig.left.height) == size and rig.left.fx == pytest.approx(rig.left.fy)
+    for view, image in enumerate(images):
+        grey = image[0, ..., 0].astype(float) - 20
+        for x, y, z in points:
+            at = rig.left.project([x - view * rig.baseline_m, y, z])
+            r = 9 if kind == "side_by_side" else 16
+            rows, columns = (np.arange(round(c) - r, round(c) + r + 1) for c in at[::-1])
+            patch = np.clip(grey[np.ix_(rows, columns)], 0, None)
+            found = (patch.sum(0) @ columns / patch.sum(), patch.sum(1) @ rows / patch.sum())
+            np.testing.assert_allclose(found, at, atol=0.15)
+
+
+def test_odd_width_cannot_hold_two_eyes():
+    from curate.sources.packed import Layout
+
+    with pytest.raises(BadInput, match="width of 97 px cannot hold two eyes"):
+        Layout("side_by_side", "full", "left", 97, 64, "v.mp4")
+
+
+def test_bad_videos_among_good_ones(tmp_path):
+    write_packed(tmp_path / "b_good.mp4", eyes(), 2)
+    (tmp_path / "a_empty.mp4").touch()
+    data = (tmp_path / "b_good.mp4").read_bytes()
+    (tmp_path / "c_cut.mp4").write_bytes(data[: len(data) * 2 // 3])
+    (tmp_path / "c_cut.calib.json").write_text(json.dumps(CALIBRATION))
+    (tmp_path / "d_bare.mp4").write_bytes(data)
+    (tmp_path / "e_calib.mp4").write_bytes(data)
+    (tmp_path / "e_calib.calib.json").write_text('{"fx": NaN, "baseline_m": 0.1}')
+    planned = list(make_source(SideBySideConfig(root=str(tmp_path))).plan())
+    reasons = {p[0].uri: p[1] for p in planned if isinstance(p, tuple)}
+    assert [p.uri for p in planned if isinstance(p, ClipSpec)] == ["b_good.mp4"]
+    assert "a_empty.mp4: empty (0 bytes), expected a video" in reasons["a_empty.mp4"]
+    assert "truncated: holds" in reasons["c_cut.mp4"] and "expected 10 by its index" in reasons["c_cut.mp4"]
+    assert "no calibration: d_bare.calib.json is not there" in reasons["d_bare.mp4"]
+    assert "e_calib.calib.json: fx:" in reasons["e_calib.mp4"] and "found nan" in reasons["e_calib.mp4"]
+    assert len({(p[0] if isinstance(p, tuple) else p).key for p in planned}) == 5
+
+
+def test_a_named_video_that_is_missing(tmp_path):
+    source = make_source(SideBySideConfig(root=str(tmp_path), videos="mine.mp4", calibration=CALIBRATION))
+    refused(source, r"mine\.mp4: no such file")
+
+
+def test_windows_of_a_long_video_give_the_same_pixels(tmp_path):
+    path = write_packed(tmp_path / "v.mp4", eyes(40), 2)
+    source = make_source(SideBySideConfig(root=str(path)), ClipConfig(num_frames=16, min_frames=4))
+    clips = list(source.plan())
+    assert [(c.start, c.num_frames) for c in clips] == [(0, 13), (13, 13), (26, 14)]
+    for clip in clips:
+        with source.open(clip) as frames:
+            assert frames.time_s[0] == 0
+            whole = frames.read(0, clip.num_frames)[1]
+            parts = [frames.read(i, min(i + 5, clip.num_frames))[1] for i in range(0, clip.num_frames, 5)]
+            np.testing.assert_array_equal(whole, np.concatenate(parts))
+            assert_same_picture(whole[0], texture(clip.start, 1))
+
+
+# Calibration
+
+KITTI_02 = ("P0: 718.856 0 607.1928 0 0 718.856 185.2157 0 0 0 1 0\n"
+            "P1: 718.856 0 607.1928 -386.1448 0 718.856 185.2157 0 0 0 1 0\n"
+            "P2: 718.856 0 607.1928 45.38225 0 718.856 185.2157 -0.1130887 0 0 1 0.003779761\n"
+            "P3: 718.856 0 607.1928 -337.2877 0 718.856 185.2157 2.369057 0 0 1 0.004915215\n")
+
+
+def test_kitti_projections_are_used_whole(tmp_path):
+    (tmp_path / "calib.txt").write_text(KITTI_02)
+    cameras = calibrations.load(tmp_path / "calib.txt", (2, 3))
+    f, cx, cy = 718.856, 607.1928, 185.2157
+    x = (-337.2877 - cx * 0.004915215 - (45.38225 - cx * 0.003779761)) / f
+    y = (2.369057 - cy * 0.004915215 - (-0.1130887 - cy * 0.003779761)) / f
+    z = 0.004915215 - 0.003779761
+    np.testing.assert_allclose(cameras.T_right_left.translation, [x, y, z], atol=1e-12)
+    np.testing.assert_allclose(cameras.T_right_left.rotation, np.eye(3), atol=1e-12)
+    assert y == pytest.approx(0.0032, abs=1e-4)
+    assert cameras.baseline_m == pytest.approx(np.sqrt(x * x + y * y + z * z))
+    grey = calibrations.load(tmp_path / "calib.txt", is_grey=True)
+    assert grey.baseline_m == pytest.approx(386.1448 / f)
+    with pytest.raises(BadInput, match=r"say which with cameras: \[0, 1\] or \[2, 3\]"):
+        calibrations.load(tmp_path / "calib.txt")
+
+
+def test_general_projections_are_decomposed():
+    k = np.array([[700, 1.5, 320], [0, 690, 240], [0, 0, 1.0]])
+    rotation = cv2.Rodrigues(np.array([0.1, -0.4, 0.2]))[0]
+    t = np.array([0.3, -0.2, 1.1])
+    for scale in (1.0, -2.5):
+        got = calibrations.decompose_projection(scale * k @ np.c_[rotation, t])
+        for a, b in zip(got, (k, rotation, t)):
+            np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("calib.txt", KITTI_02.replace("-337.2877", "nan"), r"right P matrix is .*nan.*, expected 3 x 4 finite numbers"),
+    ("calib.txt", KITTI_02.replace("-337.2877 0", "-337.2877"), r"P3: found .*, expected 3 x 4 numbers"),
+    ("calib.txt", KITTI_02.replace("-337.2877", "437.2877"), "positive number .*are left and right swapped"),
+    ("calib.txt", "nothing", r"no P0\.\.P3 line"),
+    ("calib.json", '{"fx": 80, "baseline_m": 0}', r"baseline_m: Input should be greater than 0, found 0"),
+    ("calib.json", '{"fx": 80, "baseline_m": -0.1}', r"baseline_m: .*greater than 0, found -0\.1"),
+    ("calib.json", '{"fx": 80, "baseline_m": NaN}', r"baseline_m: .*, found nan"),
+    ("calib.json", '{"baseline_m": 0.1}', r"fx: Field required"),
+    ("calib.json", '{"fx": 80, "baseline_m": 0.1', r"calib\.json:1: not json"),
+    ("calib.json", "[1]", "found a list, expected an object"),
+    ("calib.json", '{"fx": 80, "baseline_m": 0.1, "width": 640, "height": 480}',
+     r"images are 96x64, expected 640x480 \(or that size scaled\)"),
+    ("calib.json", '{"fx": 80, "baseline_m": 0.1, "cx": 500}', "principal point x = 500 px is outside")])
+def test_broken_calibration_files(tmp_path, name, text, words):
+    write_pair(tmp_path)
+    (tmp_path / "calib.json").unlink()
+    (tmp_path / name).write_text(text)
+    assert str(tmp_path) in refused(pair(tmp_path, calibration=name, cameras=(2, 3)), words)
+
+
+def test_no_calibration_file(tmp_path):
+    write_pair(tmp_path)
+    (tmp_path / "calib.json").unlink()
+    refused(pair(tmp_path), r"calib\.json: no such calibration file; write one, or give calibration")
+
+
+def test_calibration_of_another_size_is_scaled(tmp_path):
+    source = pair(write_pair(tmp_path, fx=160.0, cx=100.0, baseline_m=0.1, width=192, height=128))
+    with source.open(next(iter(source.plan()))) as frames:
+        assert frames.rig.left.fx == 80.0 and frames.rig.left.cx == pytest.approx(49.75)
+
+
+# Rectification
+
+def unrectified(distorted: bool) -> StereoCameras:
+    return calibrations.from_config(StereoCalibration(
+        fx=458.7, fy=457.3, cx=367.2, cy=248.4, distortion=[-0.28, 0.074, 2e-4, 2e-5] if distorted else [],
+        right={"fx": 457.6, "fy": 456.1, "cx": 380.0, "cy": 255.2,
+               "distortion": [-0.284, 0.0745, -1e-4, -4e-5] if distorted else []},
+        rotation_right_left=[0.012, -0.02, 0.008], translation_right_left_m=[-0.11, 0.0004, -0.001])).at(752, 480, "x")
+
+
+@pytest.mark.parametrize("distorted", [False, True])
+def test_rectified_pixels_come_from_where_the_published_cameras_saw_the_point(distorted):
+    cameras = unrectified(distorted)
+    done = rectify(cameras, "x")
+    rig, rng = done.rig, np.random.default_rng(0)
+    uv = np.stack([rng.uniform(250, 700, 200), rng.uniform(10, 470, 200)], -1)
+    points = rig.left.lift(uv, rng.uniform(0.8, 30, 200))
+    right_uv = uv - np.stack([rig.disparity(points[:, 2]), np.zeros(200)], -1)
+    in_left = points @ done.R_rectified_left  # axes of the published left camera
+    in_right = cameras.T_right_left @ in_left
+    for view, (at, seen, k, d) in enumerate((
+            (uv, in_left, cameras.K_left, cameras.distortion_left),
+            (right_uv, in_right, cameras.K_right, cameras.distortion_right))):
+        expected = cv2.projectPoints(seen, np.zeros(3), np.zeros(3), k, d if d.size else None)[0][:, 0]
+        inside = (at[:, 0] > 1) & (at[:, 0] < 750)
+        at32 = at[inside].astype(np.float32)
+        mapped = np.stack([cv2.remap(m, at32[:, :1], at32[:, 1:], cv2.INTER_LINEAR)[:, 0] for m in done.maps[view]], -1)
+        np.testing.assert_allclose(mapped, expected[inside], atol=0.03)  # remap looks maps up at 1/32 px
+    assert rig.baseline_m == pytest.approx(np.linalg.norm([0.11, 0.0004, 0.001]))
+
+
+@pytest.mark.parametrize("distorted", [False, True])
+def test_rectified_views_have_content_everywhere(distorted):
+    for x, y in rectify(unrectified(distorted), "x").maps:
+        assert x.min() >= -0.5 and x.max() <= 751.5 and y.min() >= -0.5 and y.max() <= 479.5
+
+
+def test_rows_match_after_rectification_of_rendered_pixels(tmp_path):
+    """A smooth fronto-parallel pattern seen by KITTI's raised right camera: equal rows after rectification."""
+    (tmp_path / "calib.txt").write_text(KITTI_02)
+    cameras = calibrations.load(tmp_path / "calib.txt", (2, 3)).at(1241, 376, "x")
+    depth, f = 6.0, 718.856
+    u, v = np.meshgrid(np.arange(1241), np.arange(376))
+    images = []
+    for t in (np.zeros(3), cameras.T_right_left.translation):
+        z = depth + t[2]
+        x, y = (u - 607.1928) / f * z - t[0], (v - 185.2157) / f * z - t[1]
+        value = 128 + 60 * np.sin(9 * x + 3 * np.sin(5 * y)) + 50 * np.sin(11 * y + 2 * np.sin(7 * x))
+        images.append(np.repeat(np.clip(value, 0, 255).astype(np.uint8)[None, ..., None], 3, -1))
+
+    def row_shift(left, right, disparity):
+        a, b = (image[0, 60:300, :, 0].astype(np.float64) for image in (left, right))
+        columns = np.arange(300, 1000)
+        b = np.stack([np.interp(columns - disparity, np.arange(1241), row) for row in b])
+        slope = np.gradient(a[:, columns], axis=0)
+        return -np.sum(slope * (b - a[:, columns])) / np.sum(slope**2)
+
+    disparity = f * cameras.baseline_m / depth
+    before = row_shift(*images, disparity)
+    assert before == pytest.approx(f * cameras.T_right_left.translation[1] / depth, rel=0.2)
+    done = rectify(cameras, "x")
+    # The plane is no longer quite parallel to the image: its disparity varies by less than 0.5 px over these columns.
+    left, right = done.apply(0, images[0]), done.apply(1, images[1])
+    assert abs(row_shift(left, right, done.rig.disparity(depth))) < 0.05 < abs(before)
+
+
+def test_pairs_that_are_rectified_well_enough_are_not_resampled():
+    def cameras(ty: float) -> StereoCameras:
+        return calibrations.from_config(StereoCalibration(
+            fx=700, fy=710, cx=600, cy=180, right={"fx": 700, "fy": 710, "cx": 612, "cy": 180},
+            translation_right_left_m=[-0.5, ty, 0])).at(1200, 360, "x")
+
+    exact = rectify(cameras(0), "x")
+    assert exact.maps is None and exact.rig.doffs_px == 12 and exact.rig.left.fy == 710 and exact.right.cx == 612
+    # A vertical offset shifts rows by its share of the disparity, at most a quarter of the width here.
+    for ty in (0.00005, 0.003):
+        assert row_error(cameras(ty)) == pytest.approx(300 * ty / 0.5 * 710 / 700, rel=0.02)
+    assert rectify(cameras(0.00005), "x").maps is None
+    assert rectify(cameras(0.003), "x").maps is not None
+    assert ROW_TOLERANCE_PX == 0.05
+
+
+def test_cameras_that_do_not_stand_side_by_side(tmp_path):
+    write_pair(tmp_path, fx=80, translation_right_left_m=[-0.1, 0.2, 0])
+    refused(pair(tmp_path), r"the right camera is at \[0\.1, -0\.2.*, expected beside it")
+
+
+def test_distortion_beyond_reason(tmp_path):
+    write_pair(tmp_path, fx=80, baseline_m=0.1, distortion=[-5.0, 3.0, 0, 0])
+    refused(pair(tmp_path), "cannot be rectified")
+
+
+# Real recordings
+
+def real(name: str):
+    root = SHARED / name
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there")
+    return make_source(StereoPairConfig(root=str(root), timestamps="times_s.txt"))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "num_frames", "baseline", "grey"), [
+    ("stereo_kitti06_gray", 38, 0.53715065, True), ("stereo_kitti02_color", 20, 0.53330151, False)])
+def test_kitti_excerpts_open(name, num_frames, baseline, grey):
+    source = real(name)
+    clips = list(source.plan())
+    assert [(c.start, c.num_frames) for c in clips] == [(0, num_frames)]
+    with source.open(clips[0]) as frames:
+        assert frames.rig.baseline_m == pytest.approx(baseline, abs=1e-8) and frames.is_grey == grey
+        assert frames.time_s[1] == pytest.approx(0.104, abs=0.001)
+        left, right = frames.read(num_frames - 2, num_frames)
+        assert left.shape == right.shape == (2, frames.rig.left.height, frames.rig.left.width, 3)
+        assert (frames.row_error_px > 1) == (not grey)
+
+
+@pytest.mark.shared
+def test_kitti_02_rows_match_at_every_disparity():
+    """Without use of the vertical offset, rows part by 0.006 px for every pixel of disparity."""
+    source = real("stereo_kitti02_color")
+    with source.open(next(iter(source.plan()))) as frames:
+        left, right = frames.read(0, 2)
+    found = []
+    sift = cv2.SIFT_create(1500)
+    for a, b in zip(left, right):
+        (ka, da), (kb, db) = (sift.detectAndCompute(image, None) for image in (a, b))
+        pairs = cv2.BFMatcher(crossCheck=True).match(da, db)
+        found += [(*ka[m.queryIdx].pt, *kb[m.trainIdx].pt) for m in pairs]
+    ua, va, ub, vb = np.array(found).T
+    disparity, rows = ua - ub, vb - va
+    good = (np.abs(rows) < 1.5) & (disparity > 2) & (disparity < 150)
+    assert good.sum() > 300
+    assert abs(np.median(rows[good])) < 0.05
+    assert abs(np.polyfit(disparity[good], rows[good], 1)[0]) < 0.002
