@@ -1,4 +1,4 @@
-"""Writes scenes as what a user would have, H.264 side-by-side videos with a calibration; and apart from it the truth."""
+"""Writes scenes as what a user would have, H.264 side-by-side videos with a calibration, and the truth beside it."""
 
 from __future__ import annotations
 

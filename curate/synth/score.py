@@ -163,7 +163,8 @@ def score_samples(samples: Iterable[Mapping[str, Any]], truth_dir: Path) -> Repo
     for record in samples:
         name = Path(record["source"]["uri"]).stem
         if name not in names:
-            raise ValueError(f"clip {record['key']} of {record['source']['uri']}: no {name}{TRUTH_SUFFIX} in {truth_dir}")
+            raise ValueError(f"clip {record['key']} of {record['source']['uri']}: "
+                             f"no {name}{TRUTH_SUFFIX} in {truth_dir}")
         if name not in scenes:
             scene = SceneTruth.load(Path(truth_dir) / f"{name}{TRUTH_SUFFIX}")
             scenes[name] = (scene, Renderer(scene))
@@ -194,7 +195,7 @@ def _judge(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: list[Subje
     problem = ""
     if None in subjects:
         problem = "a region lies on no one object"
-    elif qa["family"] in MOVING and 0 in objects and qa["family"].startswith("object_"):
+    elif qa["family"] in MOVING and 0 in objects:
         problem = "asked as a moving object, but it is the still world"
     elif len(set(objects)) < len(objects) and 0 not in objects:
         problem = "two regions lie on the same object"
@@ -207,7 +208,8 @@ def _judge(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: list[Subje
         right, text = _choice(qa, true)
         return Judged(**common, right=right, covered=None, truth=text)
     value = true.in_unit(qa["unit"])
-    return Judged(**common, right=None, covered=bool(qa["low"] <= value <= qa["high"]), truth=f"{value:.6g} {qa['unit']}",
+    covered = bool(qa["low"] <= value <= qa["high"])
+    return Judged(**common, right=None, covered=covered, truth=f"{value:.6g} {qa['unit']}",
                   relative_error=abs(_stated(qa) - value) / abs(value) if value else math.inf,
                   relative_half_width=_half_width(qa))
 
