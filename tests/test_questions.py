@@ -18,8 +18,6 @@ from curate.measure.quantity import Quantity
 from curate.questions import Dropped, Question, QuestionsConfig, ask, gates, judge, rft, sft
 from curate.questions.families import families
 from curate.questions.units import UNITS, convert
-from curate.questions.verifier import final_text, read_choice, read_number
-from curate.questions.wording import TemplateError, parse
 from curate.scene import Scene
 from tests.scenes import make_scene
 
@@ -288,71 +286,6 @@ def test_every_wrong_option_is_judged_wrong(asked):
                 assert {judge(text, q).correct for text in given} == {letter == q.letter}
 
 
-CHOICES = ["1.2 m", "2.4 m", "0.30 m", "0.60 m"]
-
-
-@pytest.mark.parametrize("text,letter", [
-    ("B", "B"), ("B. 2.4", "B"), ("(b)", "B"), ("2.4 m", "B"), ("2.4", "B"), ("240 cm", "B"), ("answer: B", "B"),
-    ("A. 2.4 m", None), ("E", None), ("", None), ("1.3 m", None), ("A or B", None)])
-def test_reading_a_choice(text, letter):
-    assert read_choice(text, CHOICES, "m") == letter
-
-
-@pytest.mark.parametrize("text,value", [
-    ("1.8", 1.8), ("1.8 m", 1.8), ("180 cm", 1.8), ("about 1.8 metres", 1.8), ("-1.8 m", -1.8), ("−1.8", -1.8),
-    ("1,800 mm", 1.8), ("0.0018 km", 1.8), ("3 s, so 1.8 m", 1.8), ("no idea", None), ("1.8 kg", None),
-    ("5 km/h", None), ("1.8 m after 3 s", 1.8), ("1.8 m, that is 6", 1.8), ("4 m/s²", None), ("1.8e0", 1.8), ("5.9055118 ft", 1.8)])
-def test_reading_a_number(text, value):
-    assert read_number(text, "m") == (None if value is None else pytest.approx(value))
-
-
-def test_only_the_final_answer_counts():
-    assert final_text("<think>5 m</think><answer> 1.8 m </answer>") == "1.8 m"
-    assert final_text("<think>5 m</think> 1.8 m") == "1.8 m"
-    question = asked_of(length(), forms=["numeric"])[0][0]
-    assert not judge("<think>2.0 m</think><answer>7 m</answer>", question).correct
-    assert not judge("", question).correct and not judge("x" * 10**6, question).correct
-
-
-@pytest.mark.parametrize("text", ["1" * 10**5, "1,111," * 10**4, "<answer>" * 10**4, "1 m per " * 10**4, "(" * 10**5])
-def test_reading_a_hostile_answer_takes_no_time(text):
-    question = asked_of(length(), forms=["choice"])[0][0]
-    start = time.process_time()
-    assert not judge(text, question).correct
-    assert time.process_time() - start < 0.3
-
-
-def test_converting_different_dimensions_is_an_error():
-    with pytest.raises(ValueError, match="do not convert"):
-        convert(1, "m", "m/s")
-    with pytest.raises(ValueError, match="unknown unit"):
-        convert(1, "furlong", "m")
-
-
-# ---- templates ----
-
-@pytest.mark.parametrize("source,message", [
-    ("{% for x in span %}{{ x }}{% endfor %}", "For"), ("{{ span() }}", "Call"), ("{{ span + unit }}", "Add"),
-    ("{{ span.__class__ }}", "Getattr"), ("{{ span[0] }}", "Getitem"), ("{% include 'x' %}", "Include"),
-    ("{% set x = span %}", "Assign"), ("{{ secret }}", "secret"), ("{{ span | upper }}", "filter|upper"),
-    ("{{ span | cap(1) }}", "cap"), ("{% macro m() %}{% endmacro %}", "Macro"), ("{{ 10 ** 9 }}", "Pow"),
-    ("{{ span ~ span }}", "Concat"), ("{{ span if unit else at }}", "CondExpr"), ("{{ span", "end of"),
-    ("{% if span < unit %}x{% endif %}", "lt"), ("x" * 1001, "1001"), ("{{ [span] }}", "List"),
-    ("{% if span is defined %}x{% endif %}", "defined|Test"), ("{{ self }}", "self"), ("{{ 5 }}", "constant"),
-    ("{% raw %}{% endraw %}{% block b %}{% endblock %}", "Block")])
-def test_templates_outside_the_subset_are_refused(source, message):
-    with pytest.raises(TemplateError, match=message):
-        parse(source, "my.yaml: number 0")
-
-
-def test_templates_inside_the_subset():
-    template = parse("{% if unit == 'm' %}{{ span | cap }}{% else %}{{ region | article }}{% endif %}", "t", {"span"})
-    assert template.render(unit="m", span="between", region="") == "Between"
-    assert template.render(unit="", span="", region="object") == "an object"
-    with pytest.raises(TemplateError, match="does not state reference"):
-        parse("{{ span }}", "t", {"span", "reference"})
-
-
 # ---- settings ----
 
 @pytest.mark.parametrize("bad,message", [
@@ -376,6 +309,29 @@ def test_families_and_forms_can_be_chosen(scenes):
 def test_five_options():
     made = asked_of(length(), num_options=5, forms=["choice"])[0][0]
     assert len(set(made.options)) == 5 and judge("ABCDE"["ABCDE".index(made.letter)], made).correct
+
+
+def test_a_plugged_in_family_is_asked(monkeypatch):
+    import curate.questions.families as module
+    mine = replace(families()["object_displacement"], name="mine",
+                   templates=Path(module.__file__).parents[1] / "templates" / "object_displacement.yaml")
+
+    class Entry:
+        name, value = "mine", "their_package:mine"
+
+        def load(self):
+            return mine
+
+    families.cache_clear()
+    monkeypatch.setattr(module, "entry_points", lambda group: [Entry()])
+    try:
+        assert {q.family for q in asked_of(length(), families=["mine"])[0]} == {"mine"}
+        families.cache_clear()
+        mine = "text"
+        with pytest.raises(ValueError, match="expected a Family"):
+            families()
+    finally:
+        families.cache_clear()
 
 
 # ---- determinism, speed, imports ----
