@@ -2,8 +2,8 @@
 
 Each feature keeps the small grey patch in which it was first seen (its *template*). A frame-to-frame track only
 says where to look; the position is then that of the template, so errors do not add up from frame to frame and
-a still camera sees still features. Where the surface has come nearer or gone farther than a template bears, the
-feature begins anew with a fresh template and a fresh identity.
+a still camera sees still features. The template is resized as its surface comes nearer or goes farther; beyond
+what it bears, the feature begins anew with a fresh template and a fresh identity.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 
 LK = {"criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005), "minEigThreshold": 1e-5}
 TRACK_WINDOW, TEMPLATE_WINDOW, STEREO_WINDOW = (21, 21), (17, 17), (17, 17)
-TILE = 23  # side of a template: the window, its gradient and its interpolation border
+TILE = 23  # side of a template as matched: the window, its gradient and its interpolation border
+PATCH = 31  # side of a template as kept: room to shrink it to three quarters
+MIN_SCALE, MAX_SCALE = 0.75, 1.5  # of a template, before it is renewed
 LEVELS = 4
 FORWARD_BACKWARD_PX = 0.5
 EPIPOLAR_PX = 1.0
-MIN_CORRELATION = 0.75
-MIN_PEAK_GAP = 0.06  # best correlation minus the best elsewhere on the row
+MIN_CORRELATION = 0.7
+MIN_PEAK_GAP = 0.03  # best correlation minus the best elsewhere on the row
 BORDER = 14
 
 
@@ -93,13 +95,12 @@ def track(before: np.ndarray, after: np.ndarray, points: np.ndarray, guess: np.n
 
 
 def cut_templates(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Patches [N, TILE, TILE] uint8 around positions [N, 2], and where in it each lies (its sub-pixel rest)."""
-    whole = np.rint(points).astype(int)
-    half = TILE // 2
+    """Patches [N, PATCH, PATCH] uint8 around positions [N, 2], and where in it each lies (its sub-pixel rest)."""
+    half = PATCH // 2
     padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_REPLICATE)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (TILE, TILE))
-    whole_in = np.clip(whole, 0, [image.shape[1] - 1, image.shape[0] - 1])
-    return windows[whole_in[:, 1], whole_in[:, 0]].copy(), (points - whole_in).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH))
+    whole = np.clip(np.rint(points).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1])
+    return windows[whole[:, 1], whole[:, 0]].copy(), (points - whole).astype(np.float32)
 
 
 def template_capacity(shape: tuple[int, int]) -> int:
@@ -107,27 +108,48 @@ def template_capacity(shape: tuple[int, int]) -> int:
     return (shape[0] // TILE) * (shape[1] // TILE)
 
 
-def match_templates(tiles: np.ndarray, rest: np.ndarray, image: np.ndarray, guess: np.ndarray) -> tuple[
-        np.ndarray, np.ndarray]:
-    """Position [N, 2] of each template near `guess` [N, 2] (within about a pixel), and whether it was found there.
+def match_templates(patches: np.ndarray, rest: np.ndarray, scale: np.ndarray, image: np.ndarray,
+                    guess: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each template lies in `image`, and whether it was found there.
 
-    The tiles are laid out as a picture of the image's size, so that one call of the tracker does them all.
+    The templates, resized, are laid out as a picture of the image's size, so that one call of the tracker does
+    them all.
+
+    Args:
+        patches, rest: from `cut_templates`.
+        scale: [N] size of the surface now over its size in the patch.
+        guess: [N, 2] px, where to look; reach: [N] px, how far from there it may be.
     """
-    if not len(tiles):
+    if not len(patches):
         return np.zeros((0, 2), np.float32), np.zeros(0, bool)
-    columns = image.shape[1] // TILE
-    index = np.arange(len(tiles))
+    rows, columns = image.shape[0] // TILE, image.shape[1] // TILE
+    index = np.arange(len(patches))
     at = np.stack([index % columns, index // columns], -1) * TILE
-    sheet = np.zeros(((image.shape[0] // TILE) * columns, TILE, TILE), np.uint8)
-    sheet[:len(tiles)] = tiles
-    sheet = sheet.reshape(-1, columns, TILE, TILE).transpose(0, 2, 1, 3).reshape(-1, columns * TILE)
+    tiles = np.zeros((rows * columns, TILE, TILE), np.uint8)
+    tiles[:len(patches)] = _resized(patches, rest, scale)
     picture = np.zeros(image.shape, np.uint8)
-    picture[:sheet.shape[0], :sheet.shape[1]] = sheet
-    start = (at + TILE // 2 + rest).astype(np.float32)
-    found, ok, _ = cv2.calcOpticalFlowPyrLK(picture, image, start, np.ascontiguousarray(guess, np.float32).copy(),
-                                            winSize=TEMPLATE_WINDOW, maxLevel=0, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-                                            **LK)
-    return found, (ok[:, 0] > 0) & (np.linalg.norm(found - guess, axis=-1) < 1.0)
+    picture[:rows * TILE, :columns * TILE] = tiles.reshape(rows, columns, TILE, TILE).transpose(0, 2, 1, 3).reshape(
+        rows * TILE, columns * TILE)
+    start, guess = (at + TILE // 2).astype(np.float32), np.ascontiguousarray(guess, np.float32)
+    found, ok, _ = cv2.calcOpticalFlowPyrLK(picture, image, start, guess.copy(), winSize=TEMPLATE_WINDOW, maxLevel=0,
+                                            flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **LK)
+    return found, (ok[:, 0] > 0) & (np.linalg.norm(found - guess, axis=-1) < reach) & _inside(found, image.shape)
+
+
+def _resized(patches: np.ndarray, rest: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Patches about their features, `scale` times as large: [N, TILE, TILE] with the feature in the middle."""
+    offset = (np.arange(TILE) - TILE // 2) / scale[:, None]
+    x, y = (np.clip(offset + rest[:, k, None] + PATCH // 2, 0, PATCH - 1 - 1e-4) for k in (0, 1))
+    x += (np.arange(len(patches)) % 32 * PATCH)[:, None]  # 32 patches side by side
+    y += (np.arange(len(patches)) // 32 * PATCH)[:, None]
+    rows = -(-len(patches) // 32)
+    sheet = np.zeros((rows * 32, PATCH, PATCH), np.uint8)
+    sheet[:len(patches)] = patches
+    sheet = sheet.reshape(rows, 32, PATCH, PATCH).transpose(0, 2, 1, 3).reshape(rows * PATCH, 32 * PATCH)
+    map_x = np.broadcast_to(x[:, None, :], (len(patches), TILE, TILE)).reshape(-1, TILE)
+    map_y = np.broadcast_to(y[:, :, None], (len(patches), TILE, TILE)).reshape(-1, TILE)
+    return cv2.remap(sheet, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR).reshape(
+        -1, TILE, TILE)
 
 
 def match_right(left: np.ndarray, right: np.ndarray, points: np.ndarray, guess: np.ndarray) -> tuple[
@@ -170,7 +192,7 @@ def search_right(left: np.ndarray, right: np.ndarray, points: np.ndarray, min_di
         strip = small_right[v - half - slack:v + half + slack + 1, x0 - half:x1 + half + 1]
         score = cv2.matchTemplate(strip, patch, cv2.TM_CCOEFF_NORMED).max(0)
         best = int(score.argmax())
-        elsewhere = np.concatenate([score[:max(best - 2, 0)], score[best + 3:]])
+        elsewhere = np.concatenate([score[:max(best - 3, 0)], score[best + 4:]])
         if score[best] < MIN_CORRELATION or (len(elsewhere) and score[best] - elsewhere.max() < MIN_PEAK_GAP):
             continue
         shift = 0.0

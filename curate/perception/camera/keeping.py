@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from curate.perception.camera.bundle import Observations, Points
-from curate.perception.camera.features import TILE
+from curate.perception.camera.features import PATCH
 
 
 @dataclass
@@ -17,14 +17,14 @@ class Live:
     point: np.ndarray  # [N] index of its point
     uvd: np.ndarray  # [N, 3] px
     sigma: np.ndarray  # [N, 3] px
-    tiles: np.ndarray  # [N, TILE, TILE] uint8 template
+    patches: np.ndarray  # [N, PATCH, PATCH] uint8 template
     rest: np.ndarray  # [N, 2] px, where in the template's middle pixel the feature lies
     template_disparity: np.ndarray  # [N] px + doffs, when the template was cut
     record: np.ndarray  # [N] how often it agreed with the camera's motion; negative: disagreed
 
     @staticmethod
     def none() -> Live:
-        return Live(np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, TILE, TILE), np.uint8),
+        return Live(np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, PATCH, PATCH), np.uint8),
                     np.zeros((0, 2), np.float32), np.zeros(0), np.zeros(0))
 
     def __len__(self) -> int:

@@ -21,7 +21,8 @@ from curate.perception.camera.consensus import find_motion
 from curate.perception.camera.keeping import Live, Memory
 from curate.perception.estimator import Field, Resources, Window
 
-TEMPLATE_SCALE = 1.12  # a template is renewed where its surface appears this much larger or smaller
+SAME_SCALE = 0.02  # templates within this share of their first size are matched as they are
+REACH_PX = 2.5  # how far from where it was expected a feature that was not tracked may be found
 MIN_INLIER_SHARE = 0.2
 LOST_ROTATION_SIGMA, LOST_SPEED_SIGMA_M = 0.1, 0.5  # of a step that could not be measured
 OUTLIER_DISTANCE2 = 16.3  # chi-square, 3 degrees of freedom, 0.1 %
@@ -99,10 +100,16 @@ class _Odometry:
         frame, live = memory.num_frames, memory.live
         expected = self._expected(live.uvd)
         tracked, ok = features.track(left_before, left, live.uvd[:, :2], expected[:, :2])
-        live, tracked, expected = live[ok], tracked[ok], expected[ok]
-        sharp, found = features.match_templates(live.tiles, live.rest, left, tracked)
-        growth = (expected[:, 2] + self.rig.doffs_px) / np.maximum(live.template_disparity, 0.5)
-        stale = ~found | (np.abs(np.log(np.maximum(growth, 1e-3))) > np.log(TEMPLATE_SCALE))
+        scale = (expected[:, 2] + self.rig.doffs_px) / np.maximum(live.template_disparity, 0.5)
+        scale = np.where(np.abs(scale - 1) < SAME_SCALE, 1.0, scale)
+        worn = (scale < features.MIN_SCALE) | (scale > features.MAX_SCALE)
+        sharp, found = features.match_templates(
+            live.patches, live.rest, np.clip(scale, features.MIN_SCALE, features.MAX_SCALE), left,
+            np.where(ok[:, None], tracked, expected[:, :2]), np.where(ok, 1.0, REACH_PX))
+        found &= ~worn
+        keep = found | ok
+        live, tracked, sharp, expected = live[keep], tracked[keep], sharp[keep], expected[keep]
+        stale = ~found[keep]
         live = self._renewed(live, stale, left_before, frame - 1)
         uv = np.where(stale[:, None], tracked, sharp)
         disparity, ok = features.match_right(left, right, uv, expected[:, 2])
@@ -206,12 +213,12 @@ class _Odometry:
         if not stale.any():
             return live
         old = live[stale]
-        tiles, rest = features.cut_templates(image, old.uvd[:, :2])
+        patches, rest = features.cut_templates(image, old.uvd[:, :2])
         point = self.memory.add_points(old.uvd, frame)
         trusted = old.record > 0
         self.memory.see(frame, point[trusted], old.uvd[trusted], old.sigma[trusted])
         live = live[np.arange(len(live))]
-        live.point[stale], live.tiles[stale], live.rest[stale] = point, tiles, rest
+        live.point[stale], live.patches[stale], live.rest[stale] = point, patches, rest
         live.template_disparity[stale] = old.uvd[:, 2] + self.rig.doffs_px
         return live
 
@@ -230,11 +237,11 @@ class _Odometry:
         uvd = np.concatenate([uv, disparity[:, None]], -1)[ok].astype(float)
         noise = features.localisation_sigma(strength[ok], config.grey_noise)
         sigma = np.hypot(noise[:, None], [config.track_sigma_px, config.track_sigma_px, config.disparity_sigma_px])
-        tiles, rest = features.cut_templates(left, uvd[:, :2])
+        patches, rest = features.cut_templates(left, uvd[:, :2])
         point = memory.add_points(uvd, frame)
         memory.see(frame, point, uvd, sigma)
         memory.live = memory.live.joined(
-            Live(point, uvd, sigma, tiles, rest, uvd[:, 2] + self.rig.doffs_px, np.zeros(len(point))))
+            Live(point, uvd, sigma, patches, rest, uvd[:, 2] + self.rig.doffs_px, np.zeros(len(point))))
 
     def _distinct(self, live: Live) -> np.ndarray:
         """Of features that ran onto one spot, the one with the best record."""
