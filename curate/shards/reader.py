@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -77,15 +78,20 @@ class Media(Mapping[str, bytes]):
         return dict, (dict(self),)
 
 
-def marked_prompt(qa: dict[str, Any], sample: dict[str, Any]) -> str:
-    """The question with `<R1>`, `<R2>` replaced by the labels drawn in `mark.jpg`."""
-    marks = {region["id"]: region["mark"] for region in sample["regions"]}
-    text = qa["question"]
-    for index in range(len(qa["regions"]), 0, -1):
-        text = text.replace(f"<R{index}>", f"\0{index}\0")
-    for index, region_id in enumerate(qa["regions"], 1):
-        text = text.replace(f"\0{index}\0", marks[region_id])
-    return text
+_REGION = re.compile(r"(<R|\[R|\bregion )(\d+)(?!\d)")
+
+
+def as_marked(text: str, qa: dict[str, Any]) -> str:
+    """A text of a question with its regions named as they are drawn in `mark.jpg`.
+
+    A question counts its own regions: `<R1>` is `regions[0]`. One picture serves all questions of a clip, and
+    draws region 3 as R3: so "<R1>" of a question about region 3 becomes "<R3>".
+    """
+    def rename(match: re.Match[str]) -> str:
+        index = int(match[2]) - 1
+        return match[1] + str(qa["regions"][index]) if 0 <= index < len(qa["regions"]) else match[0]
+
+    return _REGION.sub(rename, text)
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ class Reader:
                     yield base
                     continue
                 for qa in sample["qa"]:
-                    yield base | {"key": qa["id"], "qa": qa, "prompt": marked_prompt(qa, sample)}
+                    yield base | {"key": qa["id"], "qa": qa, "prompt": as_marked(qa["question"], qa)}
 
     def _samples(self, info: dict[str, Any], offset: int, stride: int) -> Iterator[tuple[dict[str, Any], Media]]:
         path = self.root / info["name"]
@@ -300,7 +306,7 @@ def read(path: Path | str, split: str = "train", *, flatten: bool = True, shuffl
         An iterable of dicts. `key`; `json`: the clip's record (`curate.shards.schema`, NaN for null, free-form
         records restored, `json["qa"]` equal to the `Question.to_json()` that were written); `media`: part name
         to bytes, read on first use. Flattened: `key` is the question's id, `qa` its record, and `prompt` the
-        question with the labels drawn in `mark.jpg` in place of `<R1>`.
+        question with its regions named as in `mark.jpg` (`as_marked`; use it on other texts of the record too).
 
     Raises:
         ShardError: on anything torn, missing or unsafe: a cut shard never ends silently.

@@ -215,6 +215,8 @@ def _to_free(value: Any, where: str) -> Any:
     if kind is dict:
         if bad := [name for name in value if type(name) is not str]:
             raise ShardError(f"{where or 'record'}: key {bad[0]!r} is not text")
+        if "$float" in value:
+            raise ShardError(f"{where or 'record'}: a field may not be called '$float'")
         return {name: _to_free(item, f"{where}.{name}") for name, item in value.items()}
     raise ShardError(f"{where or 'record'}: {kind.__module__}.{kind.__name__} cannot be written; "
                      "expected text, numbers, lists or objects of plain Python types")

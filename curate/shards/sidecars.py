@@ -80,9 +80,8 @@ def feature_list(parts: Iterable[str]) -> list[dict[str, Any]]:
             return {"list": inner["struct"] if set(inner) == {"struct"} else inner}
         return {"dtype": schema.FLOAT if spec == schema.NULLABLE else spec}
 
-    kinds = {"json": convert(schema.SAMPLE), "mark.jpg": {"dtype": "image"}}
-    video = {"dtype": {"video": {"decode": False}}}
-    return [*({"name": part} | kinds.get(part, video) for part in parts),
+    # media are plain bytes: an image column wants Pillow, a decoded video column torchcodec, before any row is read
+    return [*({"name": part} | (convert(schema.SAMPLE) if part == "json" else {"dtype": "binary"}) for part in parts),
             {"name": "__key__", "dtype": "string"}, {"name": "__url__", "dtype": "string"}]
 
 
@@ -104,6 +103,9 @@ region with id 3 is drawn as `R3` in `mark.jpg`. Licences of the media are in `j
 from datasets import load_dataset
 ds = load_dataset("path/to/this/folder", split="train", streaming=True)  # the types come from this card
 ```
+
+Media arrive as bytes, so that neither Pillow nor torchcodec is needed to read; with them,
+`ds.cast_column("mark.jpg", Image())` and `ds.cast_column("v0.mp4", Video())` decode.
 """
 
 
