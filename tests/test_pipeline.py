@@ -126,7 +126,7 @@ def test_one_frame_is_not_a_clip():
 def test_an_unknown_kind_of_estimator_says_which_there_are():
     from curate.perception import estimator_class
 
-    with pytest.raises(ValueError, match="no estimator of kind 'sgmm'.*did you mean 'sgm'"):
+    with pytest.raises(ValueError, match=r"no estimator of kind 'sgmm'.*did you mean 'sgm'"):
         estimator_class("sgmm")
 
 

@@ -12,9 +12,12 @@ class LiftConfig(BaseModel):
 
     max_regions: int = Field(12, ge=1, le=255, description="regions kept, the largest")
     min_frames: int = Field(5, ge=2, description="regions seen in fewer frames are dropped")
-    erode_px: int = Field(4, ge=0, le=50, description="border left out of every measurement on a mask, px")
+    erode_px: int = Field(6, ge=0, le=50, description="border left out of every measurement on a mask, px")
+    reference_share: float = Field(0.005, ge=0, description="sigma of where the reference point lies on the object, "
+                                                            "as a share of its size: stray pixels in its mask")
     min_pixels: int = Field(60, ge=10, description="fewest inner pixels a region is measured from")
     min_points: int = Field(8, ge=4, description="fewest tracked points of a rigid fit")
     rotation_prior_rad: float = Field(0.5, gt=0, description="sigma of the turn of an object against the world, where "
                                                              "its points do not tell")
+    turn_sigma_rad: float = Field(0.1, gt=0, description="sigma of that turn from one frame to the next")
     baseline_relative_sigma: float = Field(0.005, ge=0, description="where the source does not state its own")

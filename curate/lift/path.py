@@ -1,4 +1,4 @@
-"""The path of a region's reference point in camera axes, frame by frame against key frames."""
+"""The path of a region's reference point in camera axes: first frame by frame, then all frames together."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import numpy as np
 
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
+from curate.lift.bundle import Adjusted, Body, Matches, adjust
 from curate.lift.config import LiftConfig
 from curate.lift.gather import Gathered
 from curate.lift.noise import DisparityNoise
-from curate.lift.rigid import RigidFit, fit_rigid
+from curate.lift.rigid import RigidFit, fit_rigid, project
 from curate.perception.tracks.points import TrackPoints
 
-TRACK_CORRELATION_PX = 10.0  # matches nearer to each other share image and error
+TRACK_CORRELATION_PX = 15.0  # matches nearer to each other than a patch share image and error
+MATCH_INFLATION = 1.5  # of sigma: errors of matches that neighbours and frames share (measured on rendered scenes)
 TRACK_FLOOR_PX = 0.03  # of the mean of all matches of a region in one frame
+REFERENCE_PX = 0.03  # between the reference point and the points around it, in each of u, v and disparity
 
 
 @dataclass
@@ -27,8 +30,8 @@ class Path:
         point: [T, 3], nan where not measured.
         cov_frame: [T, 3, 3] independent from frame to frame.
         shared: [T, 3] the error one standard deviation of the region's common depth error makes.
-        cov_shared: [T, 3, 3] its outer product.
-        step_cov: [T, 3, 3] what a change of key frame adds.
+        cov_shared: [T, 3, 3] its outer product, and where on the object the point lies.
+        step_cov: [T, 3, 3] what is added from the frame before: turn and relief not known, worn points.
     """
 
     measured: np.ndarray
@@ -39,42 +42,63 @@ class Path:
     step_cov: np.ndarray
 
 
+@dataclass
+class _Start:
+    """Frames that could be followed one by one: [F] indices, rotations from the first frame, points."""
+
+    frames: np.ndarray
+    rotation: np.ndarray
+    point: np.ndarray
+
+
 def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, noise: DisparityNoise) -> Path:
-    """Fits every frame to the last key frame; the first frame is the first key, a new one is taken where the
-    tracker has started new points."""
+    """Path and covariance of the region's reference point; measured in no frame where it cannot be followed."""
     num_frames = len(poses)
     path = Path(np.zeros(num_frames, bool), np.full((num_frames, 3), np.nan), np.zeros((num_frames, 3, 3)),
                 np.zeros((num_frames, 3)), np.zeros((num_frames, 3, 3)), np.zeros((num_frames, 3, 3)))
-    birth = record.birth
-    first = birth.frame
-    path.measured[first], path.point[first] = True, birth.reference
-    path.cov_frame[first] = birth.covariance
-    key, key_point, key_rotation = first, birth.reference, np.eye(3)
+    start = _one_by_one(record, rig, poses, config, noise)
+    if len(start.frames) < config.min_frames:
+        return path
+    result = _together(record, rig, poses, start, config, noise)
+    if result is None:
+        return path
+    path.measured[start.frames] = True
+    path.point[start.frames] = result.body.point
+    _share_out(path, start.frames, result, record, rig, poses, noise)
+    size = np.ptp(np.percentile(record.birth.points, [5, 95], axis=0), axis=0).max()
+    path.cov_shared[start.frames] += (config.reference_share * size) ** 2 * np.eye(3)
+    return path
+
+
+def _one_by_one(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, noise: DisparityNoise) -> _Start:
+    """Fits every frame to the last key frame; a new key is taken where the tracker has started new points."""
+    first = record.birth.frame
+    key, key_point, key_rotation = first, record.birth.reference, np.eye(3)
     key_tracks = _with_depth(record.seen[first].tracks, rig)
     last: RigidFit | None = None
-    since, pending = first, np.zeros((3, 3))
+    frames, rotations, points = [first], [np.eye(3)], [key_point]
     for t in sorted(f for f in record.seen if f > first):
         tracks = record.seen[t].tracks
-        fit = _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise) if len(tracks) else None
+        fit = _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise)
         if fit is None:
             continue
-        path.measured[t], path.point[t] = True, fit.point
-        path.cov_frame[t] = fit.covariance
-        path.step_cov[t] = pending
-        pending = np.zeros((3, 3))
-        last, since = fit, t
+        frames.append(t)
+        rotations.append(fit.rotation @ key_rotation)
+        points.append(fit.point)
+        last = fit
         fresh = _with_depth(tracks[~np.isin(tracks.ids, key_tracks.ids)], rig)
         if len(fresh) >= config.min_points and len(fresh) > np.isin(tracks.ids, key_tracks.ids).sum() / 2:
-            key, key_point, key_tracks = t, fit.point, fresh
-            pending = fit.covariance
-            last = None
-    del since, key_rotation
-    _share_depth_error(path, record, rig, noise)
-    return path
+            key, key_point, key_tracks, key_rotation, last = t, fit.point, fresh, rotations[-1], None
+    return _Start(np.array(frames), np.array(rotations), np.array(points))
 
 
 def _with_depth(tracks: TrackPoints, rig: StereoRig) -> TrackPoints:
     return tracks[np.isfinite(tracks.disparity) & (tracks.disparity + rig.doffs_px > 0.5)]
+
+
+def _effective(uv: np.ndarray) -> float:
+    """Independent matches among those at pixels [N, 2]."""
+    return float(max(3.0, min(len(uv), np.prod(np.ptp(uv, axis=0) + 1) / TRACK_CORRELATION_PX**2)))
 
 
 def _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise) -> RigidFit | None:
@@ -85,8 +109,8 @@ def _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise)
     start, now = key_tracks[a], tracks[b]
     shape = rig.point(np.column_stack([start.uv, start.disparity]))
     prior = poses.rotation[t].T @ poses.rotation[key]
-    position = rig.point(np.column_stack([now.uv, now.disparity]))
-    known = np.isfinite(position).all(1)
+    known = np.isfinite(now.disparity) & (now.disparity + rig.doffs_px > 0.5)
+    position = rig.point(np.column_stack([now.uv, np.where(known, now.disparity, 1.0)]))
     guesses = []
     if known.any():
         turned = (shape - key_point) @ prior.T
@@ -98,21 +122,74 @@ def _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise)
     parallax = start.disparity_sigma * min(moved / rig.baseline_m, 5.0) * 0.5
     across = np.hypot(now.uv_sigma, parallax)
     along = np.hypot(now.disparity_sigma, start.disparity_sigma)
-    effective = max(3.0, min(len(a), np.prod(np.ptp(start.uv, axis=0) + 1) / TRACK_CORRELATION_PX**2))
-    fit = fit_rigid(rig, shape, key_point, np.column_stack([now.uv, now.disparity]),
-                    np.column_stack([across, across, along]), effective, prior, config.rotation_prior_rad,
+    fit = fit_rigid(rig, shape, key_point, np.column_stack([now.uv, np.where(known, now.disparity, np.nan)]),
+                    np.column_stack([across, across, along]), _effective(start.uv), prior, config.rotation_prior_rad,
                     np.sqrt(2) * noise.own_px + 1e-3, guesses)
     if fit is None or fit.inliers.sum() < config.min_points or fit.spread > 8:
         return None
-    floor = TRACK_FLOOR_PX * fit.point[2] / np.array([rig.left.fx, rig.left.fy])
-    fit.covariance = fit.covariance + np.diag([floor[0] ** 2, floor[1] ** 2, 0.0])
     return fit
 
 
-def _share_depth_error(path: Path, record: Gathered, rig: StereoRig, noise: DisparityNoise) -> None:
-    """The floor of the disparity at the first frame scales the whole path along its rays."""
-    first = record.birth.frame
-    disparity = float(rig.disparity(path.point[first, 2])) + rig.doffs_px
-    relative = noise.floor_px / disparity
-    path.shared[path.measured] = path.point[path.measured] * relative
-    path.cov_shared = path.shared[:, :, None] * path.shared[:, None, :]
+def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, config: LiftConfig,
+              noise: DisparityNoise) -> Adjusted | None:
+    """All frames and points at once, from where the frame-by-frame fits left off."""
+    tracks = [_with_depth(record.seen[int(f)].tracks, rig) if k == 0 else record.seen[int(f)].tracks
+              for k, f in enumerate(start.frames)]
+    ids = np.concatenate([t.ids for t in tracks])
+    frame = np.repeat(np.arange(len(tracks)), [len(t) for t in tracks])
+    joined = TrackPoints.join(tracks)
+    usable = np.isfinite(joined.disparity) & (joined.disparity + rig.doffs_px > 0.5)
+    _, began, point = np.unique(ids, return_index=True, return_inverse=True)
+    seen_again = np.bincount(point)[point] > 1
+    keep = usable[began][point] & seen_again  # a track must begin with a depth
+    _, began, point = np.unique(ids[keep], return_index=True, return_inverse=True)
+    if len(began) < config.min_points:
+        return None
+    frame, joined, usable = frame[keep], joined[keep], usable[keep]
+    uvd = np.column_stack([joined.uv, np.where(usable, joined.disparity, np.nan)])
+    sigma = np.column_stack([joined.uv_sigma, joined.uv_sigma, np.maximum(joined.disparity_sigma, 0.02)])
+    later = np.ones(len(frame), bool)
+    later[began] = False
+    matches = Matches(frame[began], uvd[began], sigma[began, 2], point[later], frame[later], uvd[later], sigma[later])
+    effective = np.array([_effective(uvd[frame == f, :2]) if (frame == f).any() else 1.0
+                          for f in range(len(tracks))])
+    reference = project(rig, record.birth.reference[None])[0][0]
+    still = np.swapaxes(poses.rotation[start.frames], 1, 2) @ poses.rotation[start.frames[0]]
+    return adjust(rig, matches, Body(start.rotation, start.point), reference, np.full(3, REFERENCE_PX), effective,
+                  still, config.turn_sigma_rad, noise.own_px + 1e-3)
+
+
+def _share_out(path: Path, frames: np.ndarray, result: Adjusted, record: Gathered, rig: StereoRig, poses: Pose,
+               noise: DisparityNoise) -> None:
+    """The joint covariance in the scene's form: common depth error, what each frame has to itself, drift.
+
+    The common error scales the path about the camera. Of what is left, each frame's own part is what would
+    remain if all else were known; the rest grows along the clip and is given as steps.
+    """
+    point, joint, alone = result.body.point, MATCH_INFLATION**2 * result.covariance, MATCH_INFLATION**2 * result.own
+    own_z = joint[0, 2, 0, 2]
+    disparity = float(rig.disparity(point[0, 2])) + rig.doffs_px
+    relative = np.sqrt((noise.shared_px / disparity) ** 2 + own_z / point[0, 2] ** 2)
+    path.shared[frames] = point * relative
+    path.cov_shared[frames] = path.shared[frames, :, None] * path.shared[frames, None, :]
+    R = poses.rotation[frames]
+    floor = TRACK_FLOOR_PX * point[:, 2:] / np.array([rig.left.fx, rig.left.fy])
+    own = alone.copy()
+    own[:, [0, 1], [0, 1]] += floor**2
+    grown = np.zeros((3, 3))
+    ratio = point / point[0, 2]
+    for k in range(len(frames)):
+        # error of point k once the error of the first depth is scaled out of it
+        left = (joint[k, :, k] - np.outer(joint[k, :, 0, 2], ratio[k]) - np.outer(ratio[k], joint[k, :, 0, 2])
+                + own_z * np.outer(ratio[k], ratio[k]))
+        step = R[k] @ (left - alone[k]) @ R[k].T - grown
+        step = _positive(step) if k else np.zeros((3, 3))
+        grown = grown + step
+        path.step_cov[frames[k]] = R[k].T @ step @ R[k]
+        path.cov_frame[frames[k]] = own[k]
+
+
+def _positive(matrix: np.ndarray) -> np.ndarray:
+    """The nearest symmetric matrix [3, 3] without negative eigenvalues."""
+    value, vector = np.linalg.eigh((matrix + matrix.T) / 2)
+    return (vector * np.clip(value, 0, None)) @ vector.T

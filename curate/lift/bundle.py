@@ -1,0 +1,241 @@
+"""Bundle adjustment of one rigid body: its pose in every frame and the depth of every tracked point, together.
+
+Depth from disparity is too coarse to tell how far a distant body has turned, while its own motion over many
+frames tells both its relief and its turn. A point is fixed on the ray where its track began; only its
+disparity there is free. Solved by Levenberg-Marquardt with the points eliminated (Schur complement).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.geometry.cameras import StereoRig
+from curate.geometry.rotations import exp_so3, log_so3, skew
+from curate.lift.rigid import MEDIAN_LENGTH, TUKEY, project
+
+ITERATIONS = 12
+POSE = 7  # turn, reference point, disparity offset of a frame
+
+
+@dataclass
+class Matches:
+    """Tracks of one body. F frames, N points, M matches (the one a track began with is not among them).
+
+    Args:
+        anchor_frame: [N] index of the frame where the track began.
+        anchor: [N, 3] (u, v, disparity) there; u and v are exact by definition.
+        anchor_sigma: [N] px, of that disparity.
+        point, frame: [M] indices.
+        uvd: [M, 3], disparity nan where unknown.
+        sigma: [M, 3] px.
+    """
+
+    anchor_frame: np.ndarray
+    anchor: np.ndarray
+    anchor_sigma: np.ndarray
+    point: np.ndarray
+    frame: np.ndarray
+    uvd: np.ndarray
+    sigma: np.ndarray
+
+
+@dataclass
+class Body:
+    """rotation [F, 3, 3] body to camera (identity in frame 0), point [F, 3] the reference point in camera axes."""
+
+    rotation: np.ndarray
+    point: np.ndarray
+
+
+@dataclass
+class Adjusted:
+    """covariance: [F, 3, F, 3] of all reference points jointly; own: [F, 3, 3] the part each frame has to itself.
+    weight: [M] 0..1 of the matches."""
+
+    body: Body
+    covariance: np.ndarray
+    own: np.ndarray
+    weight: np.ndarray
+
+
+def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray, reference_sigma: np.ndarray,
+           effective: np.ndarray, still: np.ndarray, turn_sigma: float, bias_sigma: float) -> Adjusted | None:
+    """
+    Args:
+        reference: [3] (u, v, disparity) of the reference point as measured in frame 0; sigma [3] px.
+        effective: [F] number of independent matches among those of each frame.
+        still: [F, 3, 3] rotations the body would have if it did not turn in the world.
+        turn_sigma: radians from one frame to the next about that.
+        bias_sigma: px, offset that all disparities of a frame share.
+
+    Returns:
+        None where the equations cannot be solved.
+    """
+    problem = _Problem(rig, matches, reference, reference_sigma, effective, still, turn_sigma, bias_sigma)
+    state = (start.rotation.copy(), start.point.copy(), np.zeros(len(start.point)), matches.anchor[:, 2].copy())
+    damping, cost = 1e-4, np.inf
+    weight = problem.weights(state)
+    cost = problem.cost(state, weight)
+    for _ in range(ITERATIONS):
+        system = problem.equations(state, weight)
+        for _ in range(4):
+            moved = problem.step(state, system, damping)
+            if moved is not None and (new := problem.cost(moved, weight)) < cost:
+                break
+            damping *= 10
+        else:
+            break
+        gain = (cost - new) / max(cost, 1e-12)
+        state, damping = moved, max(damping / 5, 1e-7)
+        weight = problem.weights(state)
+        cost = problem.cost(state, weight)
+        if gain < 1e-4:
+            break
+    hessian = problem.equations(state, weight)[0]
+    try:
+        covariance = np.linalg.inv(hessian + 1e-12 * np.diag(np.diag(hessian)))
+    except np.linalg.LinAlgError:
+        return None
+    num = len(state[1])
+    index = (np.arange(num)[:, None] * POSE + np.arange(3, 6)).ravel()
+    own = np.linalg.inv(hessian.reshape(num, POSE, num, POSE)[np.arange(num), 3:6, np.arange(num), 3:6])
+    joint = covariance[np.ix_(index, index)]
+    if not np.isfinite(joint).all() or (np.diag(joint) <= 0).any() or (state[1][:, 2] <= 0.05).any():
+        return None
+    return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own, weight)
+
+
+class _Problem:
+    """Residuals and normal equations. The state is (rotations, reference points, offsets, disparities)."""
+
+    def __init__(self, rig, matches, reference, reference_sigma, effective, still, turn_sigma, bias_sigma) -> None:
+        self.rig, self.m = rig, matches
+        self.reference, self.reference_information = reference, 1 / reference_sigma**2
+        self.still, self.turn, self.offset = still, 1 / turn_sigma**2, 1 / bias_sigma**2
+        known = np.isfinite(matches.uvd[:, 2])
+        self.observed = np.where(np.isfinite(matches.uvd), matches.uvd, 0)
+        self.information = 1 / np.where(np.isfinite(matches.sigma), matches.sigma, 1) ** 2
+        self.information[:, 2] *= known
+        self.known = known
+        count = np.bincount(matches.frame, minlength=len(effective))
+        self.down = np.minimum(1, effective / np.maximum(count, 1))[matches.frame]
+        begun = np.bincount(matches.anchor_frame, minlength=len(effective))
+        self.anchor_information = (np.minimum(1, effective / np.maximum(begun, 1))[matches.anchor_frame]
+                                   / matches.anchor_sigma**2)
+
+    def predict(self, state):
+        rotation, point, bias, disparity = state
+        a, t, i = self.m.anchor_frame[self.m.point], self.m.frame, self.m.point
+        where = np.column_stack([self.m.anchor[:, :2], disparity])
+        start = self.rig.point(where)
+        along = self.rig.point_jacobian(where)[:, :, 2]
+        arm = start[i] - point[a]
+        between = rotation[t] @ np.swapaxes(rotation[a], -1, -2)
+        turned = np.einsum("mij,mj->mi", between, arm)
+        uvd, jacobian = project(self.rig, turned + point[t])
+        uvd[:, 2] += bias[t]
+        error = self.observed - uvd
+        error[:, 2] *= self.known
+        return error, jacobian, between, arm, turned, along[i]
+
+    def weights(self, state) -> np.ndarray:
+        error = self.predict(state)[0]
+        size = np.sqrt((error**2 * self.information).sum(1))
+        spread = max(1.0, float(np.median(size)) / MEDIAN_LENGTH)
+        return np.clip(1 - (size / (TUKEY * spread)) ** 2, 0, None) ** 2 / spread**2
+
+    def extra(self, state):
+        """Errors of: the disparities tracks began with [N], the reference point [3], turns [F, 3]."""
+        rotation, point, bias, disparity = state
+        began = self.m.anchor[:, 2] - disparity - bias[self.m.anchor_frame]
+        uvd, jacobian = project(self.rig, point[:1])
+        reference = self.reference - uvd[0] - np.array([0, 0, bias[0]])
+        against = np.swapaxes(self.still, -1, -2) @ rotation
+        turns = np.zeros((len(point), 3))
+        turns[1:] = log_so3(against[1:] @ np.swapaxes(against[:-1], -1, -2))
+        return began, reference, jacobian[0], turns
+
+    def cost(self, state, weight) -> float:
+        error = self.predict(state)[0]
+        began, reference, _, turns = self.extra(state)
+        return float((error**2 * self.information * (weight * self.down)[:, None]).sum()
+                     + (began**2 * self.anchor_information).sum() + (reference**2 * self.reference_information).sum()
+                     + self.turn * (turns**2).sum() + self.offset * (state[2] ** 2).sum())
+
+    def equations(self, state, weight):
+        """Reduced Hessian [7F, 7F] and gradient, and what is needed to get the points back."""
+        error, jacobian, between, arm, turned, along = self.predict(state)
+        num, count = len(state[1]), len(self.m.anchor)
+        a, t, i = self.m.anchor_frame[self.m.point], self.m.frame, self.m.point
+        whole = np.zeros((len(t), 3, 2 * POSE + 1))
+        whole[:, :, :3] = -jacobian @ skew(turned)
+        whole[:, :, 3:6] = jacobian
+        whole[:, 2, 6] = 1
+        back = jacobian @ between
+        whole[:, :, 7:10] = back @ skew(arm)
+        whole[:, :, 10:13] = -back
+        whole[:, :, 14] = np.einsum("mij,mj->mi", back, along)
+        scaled = whole * (self.information * (weight * self.down)[:, None])[..., None]
+        blocks = np.swapaxes(scaled, 1, 2) @ whole  # [M, 15, 15]
+        slopes = np.einsum("mij,mi->mj", scaled, error)
+        hessian, gradient = np.zeros((num, num, POSE, POSE)), np.zeros((num, POSE))
+        np.add.at(hessian, (t, t), blocks[:, :7, :7])
+        np.add.at(hessian, (a, a), blocks[:, 7:14, 7:14])
+        np.add.at(hessian, (t, a), blocks[:, :7, 7:14])
+        np.add.at(hessian, (a, t), blocks[:, 7:14, :7])
+        np.add.at(gradient, t, slopes[:, :7])
+        np.add.at(gradient, a, slopes[:, 7:14])
+        cross = np.zeros((num, count, POSE))
+        np.add.at(cross, (t, i), blocks[:, :7, 14])
+        np.add.at(cross, (a, i), blocks[:, 7:14, 14])
+        depth = np.bincount(i, blocks[:, 14, 14], count)
+        depth_slope = np.bincount(i, slopes[:, 14], count)
+        began, reference, at_reference, turns = self.extra(state)
+        depth += self.anchor_information
+        depth_slope += self.anchor_information * began
+        anchors = self.m.anchor_frame
+        np.add.at(hessian, (anchors, anchors, 6, 6), self.anchor_information)
+        np.add.at(gradient, (anchors, 6), self.anchor_information * began)
+        cross[anchors, np.arange(count), 6] += self.anchor_information
+        at = np.zeros((3, POSE))
+        at[:, 3:6], at[2, 6] = at_reference, 1
+        hessian[0, 0] += at.T @ (self.reference_information[:, None] * at)
+        gradient[0] += at.T @ (self.reference_information * reference)
+        hessian[0, 0, :3, :3] += 1e10 * np.eye(3)  # the body's axes are those of frame 0
+        every = np.arange(num)
+        hessian[every, every, 6, 6] += self.offset
+        gradient[:, 6] -= self.offset * state[2]
+        self._add_turns(hessian, gradient, turns)
+        flat = cross.transpose(0, 2, 1).reshape(num * POSE, count)
+        full = hessian.transpose(0, 2, 1, 3).reshape(num * POSE, num * POSE)
+        reduced = full - (flat / depth) @ flat.T
+        slope = gradient.ravel() - flat @ (depth_slope / depth)
+        return reduced, slope, flat, depth, depth_slope
+
+    def _add_turns(self, hessian, gradient, turns) -> None:
+        axes = np.swapaxes(self.still, -1, -2)
+        for t in range(1, len(turns)):
+            hessian[t, t, :3, :3] += self.turn * np.eye(3)
+            hessian[t - 1, t - 1, :3, :3] += self.turn * np.eye(3)
+            coupling = -self.turn * axes[t].T @ axes[t - 1]
+            hessian[t, t - 1, :3, :3] += coupling
+            hessian[t - 1, t, :3, :3] += coupling.T
+            gradient[t, :3] -= self.turn * axes[t].T @ turns[t]
+            gradient[t - 1, :3] += self.turn * axes[t - 1].T @ turns[t]
+
+    def step(self, state, system, damping: float):
+        reduced, slope, flat, depth, depth_slope = system
+        try:
+            move = np.linalg.solve(reduced + damping * np.diag(np.diag(reduced)), slope)
+        except np.linalg.LinAlgError:
+            return None
+        rotation, point, bias, disparity = state
+        each = move.reshape(-1, POSE)
+        deeper = disparity + (depth_slope - flat.T @ move) / depth
+        point = point + each[:, 3:6]
+        nearest = self.rig.doffs_px + deeper
+        if not np.isfinite(move).all() or (point[:, 2] <= 0.05).any() or (nearest <= 0.2).any():
+            return None
+        return exp_so3(each[:, :3]) @ rotation, point, bias + each[:, 6], deeper
