@@ -14,6 +14,7 @@ from curate.synth.motion import camera_path, heading_vector, object_path, yaw
 from curate.synth.scene import SUB, Body, SceneTruth
 
 REFERENCE_WIDTH = 640  # the distribution's pixels are those of an image this wide
+MAX_DRAWS = 30
 CORNERS = np.stack(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [-0.5, 0.5]), -1).reshape(8, 3)
 
 
@@ -30,7 +31,7 @@ def sample_scene(seed: int, index: int = 0, distribution: Distribution | str | P
     """
     if not isinstance(distribution, Distribution):
         distribution = load_distribution(distribution)
-    for attempt in range(100):
+    for attempt in range(MAX_DRAWS):
         try:
             return _draw(np.random.default_rng([seed, index, attempt]), distribution, (seed, index), width, height)
         except _Redraw:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -161,7 +162,7 @@ class SceneTruth:
             meta["seed"] = tuple(meta["seed"])
             return SceneTruth(**meta, rig=rig, bodies=bodies, light_world=arrays["light_world"], T_world_cam=Pose(
                 "world", "cam", arrays["camera.rotation"], arrays["camera.translation"]))
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"not a scene truth file: {type(error).__name__}: {error}") from error
 
     @staticmethod

@@ -108,12 +108,14 @@ class Report:
         from rich.console import Console
         from rich.table import Table
 
-        console = console or Console()
+        if console is None:
+            console = Console()
+            console = console if console.is_terminal else Console(width=120)
         table = Table(title="Answers against the known truth")
-        table.add_column("family")
-        for name in ("askable", "asked", "questions", "right", "median rel. error", "median half-width",
-                     "truth in 95 % interval"):
-            table.add_column(name, justify="right")
+        table.add_column("family", no_wrap=True)
+        for name in ("askable", "asked", "questions", "choices\nright", "median\nrel. error", "median\nhalf-width",
+                     "truth in\n95 % interval"):
+            table.add_column(name, justify="right", no_wrap=True)
         for family in [*self.families, None]:
             row = self.row(family)
             if family is None:
