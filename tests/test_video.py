@@ -199,6 +199,13 @@ def test_truncated_with_the_index_at_the_end(tmp_path):
         open_video(tmp_path / "v.mp4")
 
 
+def test_truncated_matroska(tmp_path):
+    data = with_b_frames(tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "v.mkv").write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(BadInput, match=r"v\.mkv: truncated: its last frame is at .* expected frames up to 1\.\d+ s"):
+        open_video(tmp_path / "v.mkv")
+
+
 def test_damage_inside_is_an_error_not_a_picture(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (30, 64, 96, 3), np.uint8)
     data = bytearray(encode_h264(noise, fps=30))

@@ -8,6 +8,7 @@ worth more, and stereo matching costs a hundred times what decoding does.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -234,6 +235,7 @@ def _build_index(path: Path) -> Index:
     container, stream = _open(path)
     with container:
         promised, time_base, codec = stream.frames, float(stream.time_base), stream.codec_context.name
+        promised_s = _tagged_duration(stream)
         packets, torn = [], 0
         try:
             for packet in container.demux(stream):
@@ -264,10 +266,20 @@ def _build_index(path: Path) -> Index:
         repeated = int(np.argmin(np.diff(pts)))
         raise BadInput(f"{path}: frames {repeated} and {repeated + 1} have the same presentation time "
                        f"({pts[repeated] * time_base:.6f} s), expected increasing times")
+    interval = float(np.median(np.diff(pts))) * time_base if len(pts) > 1 else 0.0
+    if promised_s is not None and pts[-1] * time_base + 2.5 * interval < promised_s:
+        raise BadInput(f"{path}: truncated: its last frame is at {pts[-1] * time_base:.3f} s, expected frames up to "
+                       f"{promised_s:.3f} s by its header")
     keys = sorted((p[0] if p[0] is not None else p[1], p[1] if p[1] is not None else p[0])
                   for p in packets if p[2] and not (p[0] is None and p[1] is None))
     key_pts, key_dts = np.asarray(keys, np.int64).reshape(-1, 2).T
     return Index(pts, time_base, key_pts, key_dts)
+
+
+def _tagged_duration(stream) -> float | None:
+    """Seconds that Matroska's DURATION tag promises: it counts no frames. Streams without either promise nothing."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", stream.metadata.get("DURATION", ""))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
 def _decoded_pts(path: Path) -> list[int]:
