@@ -141,10 +141,17 @@ class Renderer:
         points = rays * np.where(np.isfinite(depth), depth, 1)[order, None]
         uv, footprint = np.empty((len(order), 2), np.float32), np.empty(len(order), np.float32)
         light = np.empty(len(order), np.float32)
+        ray_norm = ray_norm[order]
+        from_world = pose.inverse()
+        in_camera = {index: from_world @ self.scene.bodies[index].pose(frame * SUB)
+                     for index in {key // 6 for key, _ in groups} - {len(self.scene.bodies)}}
+        to_light = (pose.rotation.T @ self.scene.light_world).astype(np.float32)
         for key, at in groups:
-            surface = self._sky if key // 6 == len(self.scene.bodies) else self._surface
-            uv[at], footprint[at], light[at] = surface(key, rays[at], points[at], reach[at], ray_norm[order[at]], pose,
-                                                       frame)
+            if key // 6 in in_camera:
+                uv[at], footprint[at], light[at] = self._surface(key, rays[at], points[at], reach[at], ray_norm[at],
+                                                                 in_camera[key // 6], to_light)
+            else:
+                uv[at], footprint[at], light[at] = self._sky(rays[at], pose)
         noise, low = fractal(uv, footprint)
         colour = np.empty((len(order), 3), np.float32)
         for key, at in groups:
@@ -158,20 +165,18 @@ class Renderer:
         out[order] = colour
         return out
 
-    def _sky(self, key, rays, points, reach, ray_norm, pose: Pose, frame: int):
+    def _sky(self, rays: np.ndarray, pose: Pose):
         """Noise on the direction in the world, at infinity."""
         towards = rays @ pose.rotation.T.astype(np.float32)
         return towards[:, :2] / np.maximum(np.abs(towards[:, 2:]), 0.1) / 0.35, 3 / self.scene.rig.left.fx, 1.0
 
-    def _surface(self, key: int, rays, points, reach, ray_norm, pose: Pose, frame: int):
+    def _surface(self, key: int, rays, points, reach, ray_norm, T_cam_obj: Pose, to_light: np.ndarray):
         """Texture coordinates [n, 2], pixel footprints [n] (both in texture wavelengths) and light of one facet.
 
         The coordinates are those of the body, so that the texture moves with it.
         """
         body = self.scene.bodies[key // 6]
-        T_cam_obj = pose.inverse() @ body.pose(frame * SUB)
         axes, centre = T_cam_obj.rotation.astype(np.float32), T_cam_obj.translation.astype(np.float32)
-        to_light = (pose.rotation.T @ self.scene.light_world).astype(np.float32)
         local = (points - centre) @ axes
         if body.shape == "box":
             axis = key % 6 // 2

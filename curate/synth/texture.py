@@ -42,15 +42,20 @@ def fractal(uv: np.ndarray, footprint: np.ndarray) -> tuple[np.ndarray, np.ndarr
     for octave in range(NUM_OCTAVES):
         amplitude, rate = np.float32(PERSISTENCE**octave), np.float32(2**octave)
         power += amplitude**2
-        seen = np.flatnonzero(footprint * rate < 0.4)
-        if len(seen) == 0:
+        seen = footprint * rate < 0.4
+        count = int(np.count_nonzero(seen))
+        if count == 0:
             continue
-        rows = -(-len(seen) // COLUMNS)
+        # lists are only taken apart where that saves work
+        seen = slice(None) if count == n else np.flatnonzero(seen)
+        rows = -(-count // COLUMNS)
         texel = np.zeros((rows * COLUMNS, 2), np.float32)
-        turns = uv[seen] * (rate * np.float32(TEXELS / SIZE)) + np.float32(0.377 * octave)
-        texel[: len(seen)] = (turns - np.floor(turns)) * np.float32(SIZE)
+        turns = uv[seen] * (rate * np.float32(TEXELS / SIZE))
+        turns += np.float32(0.377 * octave)
+        turns -= np.floor(turns)
+        np.multiply(turns, np.float32(SIZE), out=texel[:count])
         value = cv2.remap(band_noise(), texel.reshape(rows, COLUMNS, 2), None, cv2.INTER_LINEAR,
-                          borderMode=cv2.BORDER_WRAP).reshape(-1)[: len(seen)]
+                          borderMode=cv2.BORDER_WRAP).reshape(-1)[:count]
         value *= np.minimum((0.4 - footprint[seen] * rate) / np.float32(0.15), 1)
         if octave < 2:
             low[seen] += value
