@@ -36,14 +36,35 @@ def _jpeg(image: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _anchor(mask: np.ndarray | None, box: np.ndarray) -> tuple[float, float]:
-    """(x, y) well inside the region: the point of the mask farthest from its edge, else the box's centre."""
-    if mask is None:
-        return float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+def read_jpeg(data: bytes) -> np.ndarray:
+    """JPEG bytes to [H, W, 3] uint8 RGB.
+
+    Raises:
+        ValueError: where they are not a picture.
+    """
     cv2 = _cv2()
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    y, x = np.unravel_index(np.argmax(depth), depth.shape)
-    return float(x), float(y)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise ValueError(f"{len(data)} bytes that are not a JPEG picture")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _anchor(mask: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
+    """(x, y) for the middle of a label of `size`: well inside a large region, above a small one (below it where
+    there is no room), so that the label never hides what it names."""
+    if mask is None:
+        x0, y0, x1, y1 = (float(v) for v in box)
+        inside, area = ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0) * (y1 - y0)
+    else:
+        cv2 = _cv2()
+        ys, xs = np.nonzero(mask)
+        (x0, x1), (y0, y1), area = (xs.min(), xs.max()), (ys.min(), ys.max()), len(xs)
+        depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        inside = tuple(float(v) for v in np.unravel_index(np.argmax(depth), depth.shape)[::-1])
+    if area > 5 * size[0] * size[1]:
+        return inside
+    gap = 0.75 * size[1]
+    return float(x0 + x1) / 2, float(y0) - gap if y0 > 1.5 * size[1] else float(y1) + gap
 
 
 def _place(size: tuple[int, int], anchor: tuple[float, float], image: tuple[int, int],
@@ -98,21 +119,21 @@ def draw_marks(frame: np.ndarray, regions: Iterable[dict[str, Any]]) -> np.ndarr
                 cv2.rectangle(out, *corners, line_colour, thickness, cv2.LINE_AA)
         else:
             raise ValueError(f"region {region['id']}: neither a mask nor a finite box")
-        placed.append((region, _anchor(mask, box), colour))
+        placed.append((region, mask, box, colour))
     _draw_labels(out, placed, unit)
     return out
 
 
-def _draw_labels(out: np.ndarray, placed: list[tuple[dict[str, Any], tuple[float, float], tuple[int, int, int]]],
+def _draw_labels(out: np.ndarray, placed: list[tuple[dict[str, Any], np.ndarray | None, np.ndarray, tuple]],
                  unit: int) -> None:
     """Writes the labels after all outlines, so that none is drawn over."""
     cv2 = _cv2()
     font, scale, pad, taken = cv2.FONT_HERSHEY_SIMPLEX, 0.55 * unit, 3 * unit, []
-    for region, anchor, colour in placed:
+    for region, mask, box, colour in placed:
         text = region.get("label") or f"R{region['id']}"
         (width, height), below = cv2.getTextSize(text, font, scale, unit)
         size = (width + 2 * pad, height + below // 2 + 2 * pad)
-        x, y = _place(size, anchor, out.shape[:2], taken)
+        x, y = _place(size, _anchor(mask, box, size), out.shape[:2], taken)
         taken.append((x, y, *size))
         cv2.rectangle(out, (x, y), (x + size[0], y + size[1]), (0, 0, 0), -1)
         cv2.rectangle(out, (x, y), (x + size[0], y + size[1]), colour, unit)
@@ -168,16 +189,3 @@ def depth_jpeg(depth_m: np.ndarray, *, max_width: int = 480, quality: int = QUAL
     """`depth_colour` as a JPEG thumbnail at most `max_width` pixels wide (nearest neighbour: no invented depths)."""
     stride = max(1, -(-depth_m.shape[1] // max_width))
     return _jpeg(depth_colour(depth_m[::stride, ::stride]), quality)
-
-
-def read_jpeg(data: bytes) -> np.ndarray:
-    """JPEG bytes to [H, W, 3] uint8 RGB.
-
-    Raises:
-        ValueError: where they are not an image.
-    """
-    cv2 = _cv2()
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{len(data)} bytes that are not a JPEG image")
-    return np.ascontiguousarray(image[..., ::-1])

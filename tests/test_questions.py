@@ -172,8 +172,8 @@ def test_wording_states_time_region_unit_reference_and_axes(asked):
             assert head[0].isupper() and "?" in head
             assert f"{q.start_s:.2f} s" in head and f"{q.end_s:.2f} s" in head
             assert "optical centre" in head or "surface that is visible in the first frame" in head
-            for i in range(len(q.regions)):
-                assert f"the object marked <R{i + 1}> in the first frame" in head
+            for region in q.regions:
+                assert f"the object marked <R{region}> in the first frame" in head
             if q.unit:
                 assert UNITS[q.unit].name in head
             assert not re.search(r"\b(a|the) (a|an|the)\b", head)
@@ -214,7 +214,8 @@ def test_frames_dialect_says_where_counting_starts():
 
 
 def test_region_dialect():
-    assert "marked [R1] in the first frame" in asked_of(length(), region_dialect="[R1]")[0][0].question
+    question = asked_of(length(), region_dialect="[R1]")[0][0]
+    assert f"marked [R{question.regions[0]}] in the first frame" in question.question
 
 
 def test_speeds_come_in_both_units_whatever_their_value():

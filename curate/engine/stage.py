@@ -108,7 +108,7 @@ class MediaTap:
     def __call__(self, window: Window) -> None:
         import cv2
 
-        from curate.marks import depth_picture
+        from curate.marks import depth_jpeg
         from curate.video.encode import jpeg
 
         for encoder, images in zip(self.encoders, window.images):
@@ -120,7 +120,7 @@ class MediaTap:
             self.files["frame.jpg"] = jpeg(window.images[0][0], quality=92)
             if "depth" in window.fields:
                 depth = window.fields["depth"]
-                self.files["depth.jpg"] = depth_picture(depth.values[0], depth.valid[0], width=480)
+                self.files["depth.jpg"] = depth_jpeg(np.where(depth.valid[0], depth.values[0], np.inf))
 
     def finish(self) -> dict[str, bytes]:
         for index, encoder in enumerate(self.encoders):

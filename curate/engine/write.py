@@ -84,12 +84,12 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
 
 
 def _sample(folder: Path, key: str, questions: list[dict[str, Any]], recipe: Recipe) -> Sample:
-    from curate.marks import marked_frame
+    from curate.marks import read_jpeg, scene_marks
 
     scene = Scene.load(folder / "scene.npz")
     media = {path.name: path.read_bytes() for path in sorted(folder.glob("v*.mp4"))}
-    shown = [r for r in scene.regions if r.first == 0 and r.seen[0]]
-    media["mark.jpg"] = marked_frame((folder / "frame.jpg").read_bytes(), shown)
+    asked = {region for q in questions for region in q["regions"]}
+    media["mark.jpg"] = scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, asked)
     return make_sample(scene, media, [Question(**q) for q in questions],
                        licence=getattr(recipe.source, "licence", ""),
                        split=split_of(scene.clip["recording"], recipe.shards.val_share))

@@ -111,7 +111,7 @@ class _Asker:
         def related(kind: str, span: tuple[int, int] | None) -> Quantity | None:
             return kind_index.get((kind, tuple(own.subjects), tuple(span or own.span)))
 
-        words = self.times.fields(*own.span) | phrases.regions(len(own.subjects), self.config)
+        words = self.times.fields(*own.span) | phrases.regions(own.subjects, self.config)
         words["reference"] = self.family.reference or phrases.REFERENCES[own.reference]
         words["axes"] = self.family.axes.format(start=words["start"])
         return Item(self.scene, own, related, words, **known)

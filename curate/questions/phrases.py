@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from curate.questions.config import QuestionsConfig
 from curate.scene import Scene
 
@@ -40,12 +42,12 @@ class Times:
                 "at": self.instant(first), "duration": f"{self.seconds[-1]:.2f} s"}
 
 
-def mark(index: int, config: QuestionsConfig) -> str:
-    """Name of the region at `index` of the question."""
-    return config.region_dialect.replace("1", str(index + 1))
+def mark(region: int, config: QuestionsConfig) -> str:
+    """Name of a region, as it is drawn in the marked frame (one picture serves every question of a clip)."""
+    return config.region_dialect.replace("1", str(region))
 
 
-def regions(count: int, config: QuestionsConfig) -> dict[str, str]:
-    marks = [f"the object marked {mark(i, config)} in the first frame" for i in range(count)]
-    names = ("region",) if count == 1 else ("region_a", "region_b")
-    return dict(zip(names, marks)) if count else {}
+def regions(subjects: Sequence[int], config: QuestionsConfig) -> dict[str, str]:
+    marks = [f"the object marked {mark(region, config)} in the first frame" for region in subjects]
+    names = ("region",) if len(marks) == 1 else ("region_a", "region_b")
+    return dict(zip(names, marks)) if marks else {}

@@ -14,7 +14,7 @@ class Question:
         id: "{clip key}-{family}-{subjects}-{form}", unique in a shard set.
         family: name of the question family.
         form: "numeric" | "choice".
-        question: text with `<R1>` .. for regions in the order of `regions`.
+        question: text; a region is named by its mark, `<R` + id + `>`.
         options: texts of the choices; empty for numeric.
         answer: always text: the letter's option text for a choice, "1.8" for a number.
         letter: "A".. for a choice, "" else.
@@ -23,7 +23,8 @@ class Question:
         tolerance: the half-width a verifier should allow at least, in `unit`.
         frame: axes, stated in the question. reference: reference point of the quantity.
         start_s, end_s: span asked about, seconds from the clip's start. start_frame, end_frame: frame indices.
-        regions: ids of the marked regions in the order of <R1>, <R2>. mark_frame: frame where the marks are drawn.
+        regions: ids of the marked regions, in the order of the question; region 3 is "<R3>" there and "R3" in the
+            marked picture, which serves all questions of the clip. mark_frame: frame where the marks are drawn.
         reasoning: the solver's steps as sentences with the real numbers.
         quantities: the Quantity records the answer rests on.
         sampling: {"dialect": "seconds"|"frames", ...}.
