@@ -74,3 +74,18 @@ def test_depth_colour_orders_by_depth_and_leaves_the_unknown_black():
     assert near_end[0] > near_end[2] and far_end[2] > far_end[0]
     assert (marks.depth_colour(np.full((4, 4), np.inf)) == 0).all()
     assert cv2.imdecode(np.frombuffer(marks.depth_jpeg(np.full((720, 1280), 3.0)), np.uint8), 1).shape[1] <= 480
+
+
+def test_a_label_does_not_hide_a_small_region():
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    mask = disc(160, 120, 9)
+    out = marks.draw_marks(frame, [{"id": 1, "mask": mask}])
+    assert not (out[disc(160, 120, 5)] == 0).any()
+
+
+def test_jpeg_comes_back_and_rubbish_does_not():
+    frame = np.full((40, 60, 3), (200, 30, 90), np.uint8)
+    assert np.abs(marks.read_jpeg(marks.mark_jpeg(frame, [])).astype(int) - frame).max() < 6
+    for rubbish in (b"", b"no picture"):
+        with pytest.raises(ValueError, match="not a JPEG"):
+            marks.read_jpeg(rubbish)

@@ -378,3 +378,15 @@ def test_hostile_manifest_is_refused(copy):
     (copy / manifest.NAME).write_bytes(manifest.to_bytes(content))
     with pytest.raises(ShardError, match="shard name"):
         shards.read(copy)
+
+
+def test_video_size_is_read_from_the_file():
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    from curate.shards.sample import mp4_size
+    from curate.video.encode import H264Encoder
+
+    assert av
+    encoder = H264Encoder(64, 48, fps=10)
+    encoder.add(np.zeros((3, 48, 64, 3), np.uint8))
+    assert mp4_size(encoder.finish()) == (64, 48)
+    assert mp4_size(b"tkhd" * 40) == (0, 0) == mp4_size(b"")

@@ -78,6 +78,22 @@ def _region_json(region: Region) -> dict[str, Any]:
             "extent_m": _nullable(region.extent_m), "motion_p": _nullable(np.array(region.motion_p))[0]}
 
 
+def mp4_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels from an mp4's first track header that has one; (0, 0) where there is none.
+
+    The header (`tkhd`, ISO/IEC 14496-12 8.3.2) ends in width and height as 16.16 fixed point.
+    """
+    at = data.find(b"tkhd")
+    while at >= 4:
+        end = at - 4 + int.from_bytes(data[at - 4:at], "big")
+        if at + 80 <= end <= min(at + 200, len(data)):
+            width, height = (int.from_bytes(data[end - n:end - n + 2], "big") for n in (8, 4))
+            if width and height:
+                return width, height
+        at = data.find(b"tkhd", at + 4)
+    return 0, 0
+
+
 def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
     camera = scene.camera
     parts = sorted(name for name in media if name.endswith(".mp4"))
@@ -87,7 +103,9 @@ def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
         T_rig_view = np.eye(4)[:3]
         T_rig_view[0, 3] = index * scene.baseline_m  # rectified: the further view sits along +x of the first
         cx = camera.cx + index * float(scene.stats.get("doffs_px", 0.0))
-        views.append({"name": f"v{index}", "part": name if name in media else "", "fx": float(camera.fx),
+        width, height = mp4_size(media.get(name, b""))
+        views.append({"name": f"v{index}", "part": name if name in media else "", "media_width": width,
+                      "media_height": height, "fx": float(camera.fx),
                       "fy": float(camera.fy), "cx": float(cx), "cy": float(camera.cy), "width": int(camera.width),
                       "height": int(camera.height), "T_rig_view": T_rig_view.tolist()})
     return views

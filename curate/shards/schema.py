@@ -41,8 +41,10 @@ SAMPLE: dict[str, Any] = {
     "time_s": [FLOAT],  # [T] presentation time of every frame of the media, from the clip's first frame
     "duration_s": FLOAT,
     "sampling": {"times_s": [FLOAT], "frame_indices": [INT], "base": INT},
-    "views": [{"name": STRING, "part": STRING, "fx": FLOAT, "fy": FLOAT, "cx": FLOAT, "cy": FLOAT, "width": INT,
-               "height": INT, "T_rig_view": [[FLOAT]]}],  # [3][4]
+    # width, height, K: pixels of the calibration, of `mark.jpg`, of boxes and masks; the video may have another size,
+    # media_width x media_height (0 where unknown)
+    "views": [{"name": STRING, "part": STRING, "media_width": INT, "media_height": INT, "fx": FLOAT, "fy": FLOAT,
+               "cx": FLOAT, "cy": FLOAT, "width": INT, "height": INT, "T_rig_view": [[FLOAT]]}],  # [3][4]
     "baseline_m": FLOAT,
     "baseline_sigma_m": FLOAT,
     "scale": STRING,
