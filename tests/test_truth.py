@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from curate.geometry.rotations import exp_so3
+from curate.shards.publish import publish
 from curate.shards.sample import encode_rle
 from curate.synth.askable import Askable, askable, seen_objects
 from curate.synth.dataset import write_truth
 from curate.synth.renderer import Renderer
 from curate.synth.scene import SUB
-from curate.synth.score import Report, judge, score_samples
+from curate.synth.score import Report, judge, score, score_samples
 from curate.synth.truth import Subject, Truth, boundary_margin, match
+from tests import shard_samples
 from tests.synthetic import body, line, path, scene, wall
 
 T = 9
@@ -242,6 +244,17 @@ def test_a_region_that_is_no_object_is_wrong_where_motion_is_asked(truth_dir):
     made["regions"][0]["mask_rle"] = made["regions"][1]["mask_rle"]
     problems = {j.family: j.problem for j in score_samples([made], truth_dir).judged}
     assert problems["object_object_distance"] == "two regions lie on the same object"
+
+
+def test_every_question_of_every_split_of_a_published_set_is_judged(tmp_path):
+    for name in ("0", "1"):
+        write_truth(tmp_path / "truth", replace(moving_scene(), name=name))
+    samples = [shard_samples.sample(0), shard_samples.sample(1, split="val")]
+    publish(tmp_path, samples)
+    report = score(tmp_path, tmp_path / "truth")
+    assert [j.id for j in report.judged] == [q["id"] for s in samples for q in s.json["qa"]]
+    assert {j.scene for j in report.judged} == {"0", "1"}
+    assert report.row()["askable"] == 2 * len(askable(moving_scene()))
 
 
 def test_clips_without_truth_are_an_error(truth_dir, tmp_path):
