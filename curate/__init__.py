@@ -25,7 +25,7 @@ _WHERE = {
     "Scene": "curate.scene", "Quantity": "curate.measure.quantity", "Question": "curate.questions.question",
     "BadInput": "curate.sources.base",
 }
-_FOLDERS = ("measure", "shards", "questions", "geometry")
+_FOLDERS = ("measure", "shards", "questions", "geometry", "recipe")
 __all__ = [*_WHERE, *_FOLDERS]
 
 

@@ -41,7 +41,8 @@ class Out:
             (self.path / FOLDER).mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / LOCK).open("a+")
         except OSError as error:
-            raise OutError(f"{self.path}: cannot be written ({error.strerror}); name another folder with --out") from None
+            raise OutError(f"{self.path}: cannot be written ({error.strerror}); "
+                           f"name another folder with --out") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -79,7 +80,8 @@ class Out:
                                f"name an empty or a new folder with --out")
         elif differing := differences(run["perception"], parts):
             raise OutError(f"{self.path}: its scenes belong to another recipe: {'; '.join(differing[:6])}"
-                           f"{' ...' if len(differing) > 6 else ''}; name another folder with --out, or delete this one")
+                           f"{' ...' if len(differing) > 6 else ''}; name another folder with --out, "
+                           f"or delete this one")
         self._write_json(RUN, {"format": 1, "perception": parts, "recipe": recipe.model_dump(mode="json")})
 
     def run_info(self) -> dict[str, Any] | None:

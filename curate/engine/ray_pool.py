@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from pathlib import Path
 
 from curate.engine.outcome import Fatal, Outcome
 from curate.engine.stage import ClipWorker
@@ -34,7 +35,7 @@ class RayPool:
         import ray
 
         self._ray, engine = ray, recipe.engine
-        self._recipe, self._out, self._timeout_s = recipe, os.path.abspath(out), engine.timeout_s
+        self._recipe, self._out, self._timeout_s = recipe, str(Path(out).resolve()), engine.timeout_s
         self._ours = not ray.is_initialized()
         if self._ours:
             for name, value in ENVIRONMENT.items():

@@ -57,7 +57,7 @@ class ClipWorker:
         finally:
             media.close()
             frames.close()
-        share = scene.stats.get("depth_valid", 1.0)
+        share = scene.stats.get("valid_disparity", 1.0)
         if share < MIN_VALID_DEPTH:
             return Outcome(clip.key, "filtered", reason=f"{clip.uri}: depth is known for {share:.1%} of the pixels; "
                                                         f"at least {MIN_VALID_DEPTH:.0%} are needed")
