@@ -1,7 +1,7 @@
 """Shards: what is written, and how to read it. Importing this needs PyYAML, never torch, ray, cv2 or pyarrow."""
 
 from curate.shards.errors import ShardError
-from curate.shards.reader import Media, Reader, as_marked, read
+from curate.shards.reader import Media, Reader, read
 from curate.shards.verify import Problem, verify
 
-__all__ = ["Media", "Problem", "Reader", "ShardError", "as_marked", "read", "verify"]
+__all__ = ["Media", "Problem", "Reader", "ShardError", "read", "verify"]

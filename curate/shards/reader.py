@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -76,22 +75,6 @@ class Media(Mapping[str, bytes]):
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, bytes]]]:
         return dict, (dict(self),)
-
-
-_REGION = re.compile(r"(<R|\[R|\bregion )(\d+)(?!\d)")
-
-
-def as_marked(text: str, qa: dict[str, Any]) -> str:
-    """A text of a question with its regions named as they are drawn in `mark.jpg`.
-
-    A question counts its own regions: `<R1>` is `regions[0]`. One picture serves all questions of a clip, and
-    draws region 3 as R3: so "<R1>" of a question about region 3 becomes "<R3>".
-    """
-    def rename(match: re.Match[str]) -> str:
-        index = int(match[2]) - 1
-        return match[1] + str(qa["regions"][index]) if 0 <= index < len(qa["regions"]) else match[0]
-
-    return _REGION.sub(rename, text)
 
 
 @dataclass(frozen=True)
@@ -192,7 +175,7 @@ class Reader:
                     yield base
                     continue
                 for qa in sample["qa"]:
-                    yield base | {"key": qa["id"], "qa": qa, "prompt": as_marked(qa["question"], qa)}
+                    yield base | {"key": qa["id"], "qa": qa}
 
     def _samples(self, info: dict[str, Any], offset: int, stride: int) -> Iterator[tuple[dict[str, Any], Media]]:
         path = self.root / info["name"]
@@ -305,8 +288,8 @@ def read(path: Path | str, split: str = "train", *, flatten: bool = True, shuffl
     Returns:
         An iterable of dicts. `key`; `json`: the clip's record (`curate.shards.schema`, NaN for null, free-form
         records restored, `json["qa"]` equal to the `Question.to_json()` that were written); `media`: part name
-        to bytes, read on first use. Flattened: `key` is the question's id, `qa` its record, and `prompt` the
-        question with its regions named as in `mark.jpg` (`as_marked`; use it on other texts of the record too).
+        to bytes, read on first use. Flattened: `key` is the question's id, `qa` its record; region 3
+        is "<R3>" in its texts and "R3" in `mark.jpg`.
 
     Raises:
         ShardError: on anything torn, missing or unsafe: a cut shard never ends silently.

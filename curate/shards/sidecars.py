@@ -96,8 +96,8 @@ Questions about metric 4D space, measured from stereo video, whose answers carry
 
 One sample is one {unit}: {parts}. `json.qa` holds the questions; every numeric answer has its unit, its stated
 95 % interval (`low`, `high`) and the tolerance a verifier should allow. A null number means "no number". Fields
-that end in `_json` are JSON text. The `<R1>`, `<R2>` of a question are `regions[0]`, `regions[1]` of its record; the
-region with id 3 is drawn as `R3` in `mark.jpg`. Licences of the media are in `json.source.licence`, clip by clip.
+that end in `_json` are JSON text. Region 3 is `<R3>` in
+the texts and drawn as `R3` in `mark.jpg`. Licences of the media are in `json.source.licence`, clip by clip.
 
 ```python
 from datasets import load_dataset
