@@ -1,0 +1,34 @@
+"""`curate ask`: the second pass alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from curate.cli.options import Command, load, out_argument, set_option
+
+
+@click.command(cls=Command)
+@out_argument
+@click.option("--recipe", required=True, metavar="RECIPE", type=click.Path(path_type=Path),
+              help="Its `questions`, `shards` and `name` are used; what it says about perception is not.")
+@set_option
+@click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
+def command(out: Path, recipe: Path, overrides: tuple[str, ...], no_preview: bool) -> None:
+    """Ask again: new questions and shards from the scenes already in OUT.
+
+    No video is decoded and nothing is perceived, so families, thresholds, wording and mixture cost seconds.
+    The old shards stay until the new ones have passed the audit.
+
+    \b
+    Examples:
+      curate ask out/mine --recipe recipes/side_by_side.yaml --set questions.seed=7
+      curate ask out/mine --recipe recipes/side_by_side.yaml --set 'questions.families=[object_displacement]'
+    """
+    from curate.cli.run import build_preview
+    from curate.cli.summary import show
+    from curate.engine.run import write_again
+
+    summary = write_again(out, load(recipe, overrides, estimators=False))
+    show(summary, None if no_preview or not summary.counts["done"] else build_preview(out))

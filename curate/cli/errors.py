@@ -1,0 +1,41 @@
+"""What an exception means to the person at the terminal: one line, and an exit code."""
+
+from __future__ import annotations
+
+import re
+
+FAILURE, BAD_REQUEST, QUARANTINED, STOPPED = 1, 2, 3, 130
+
+# Import name to what brings it; anything else of the extra `run` comes with the same line.
+_EXTRA = {"cv2", "open3d", "av", "decord", "ray", "scipy"}
+
+
+def explain(error: BaseException, command: str = "") -> tuple[str, int]:
+    """One line for stderr (several where a recipe has several faults), and the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        goes_on = "; nothing staged is lost: the same command goes on where it stopped" if command == "run" else ""
+        return f"stopped{goes_on}", STOPPED
+    if isinstance(error, ImportError):
+        return f"error: {missing(error)}", FAILURE
+    text = str(error).strip()
+    if type(error).__name__ in _bad_requests():
+        return "\n".join(f"error: {line}" for line in text.splitlines()), BAD_REQUEST
+    line = " ".join(text.split())
+    if type(error).__name__ in ("Fatal", "AuditFailed", "ShardError", "DemoFailed"):
+        return f"error: {line}", FAILURE
+    return f"error: {type(error).__name__}: {line} (--debug shows where)", FAILURE
+
+
+def missing(error: ImportError) -> str:
+    """The exact line that brings a missing package or system library."""
+    name = (error.name or "").split(".")[0]
+    if library := re.search(r"(lib[\w.+-]+\.so[.\d]*)", str(error)):
+        return f"{library[1]} is missing on this system; `curate doctor` prints the line that installs it"
+    if isinstance(error, ModuleNotFoundError) and name in _EXTRA:
+        return f"the Python package {name} is not installed; pip install 'curate4d[run]'"
+    return f"{' '.join(str(error).split())}; `curate doctor` says what is missing"
+
+
+def _bad_requests() -> tuple[str, ...]:
+    # By name: importing the classes here would load what the failing command did not need.
+    return ("RecipeError", "BadInput", "OutError")

@@ -1,0 +1,68 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from curate.recipe import Recipe
+
+
+class Command(click.Command):
+    """A command with `--debug`, which may stand anywhere on the line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, is_eager=True,
+                                        callback=_remember, help="Show the traceback of an error."))
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta["debug"] = True  # shared with the parent context
+
+
+def recipe_argument(function: Callable) -> Callable:
+    return click.argument("recipe", metavar="RECIPE", type=click.Path(path_type=Path))(function)
+
+
+def out_argument(function: Callable) -> Callable:
+    return click.argument("out", metavar="OUT", type=click.Path(path_type=Path))(function)
+
+
+def set_option(function: Callable) -> Callable:
+    return click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE",
+                        help="Override one value of the recipe; may be given again.")(function)
+
+
+def load(path: Path, overrides: tuple[str, ...] = (), *, estimators: bool = True) -> Recipe:
+    """The checked recipe; with `estimators`, also that everything it names can be imported.
+
+    Raises:
+        RecipeError.
+    """
+    from curate.recipe import RecipeError, load_recipe
+
+    recipe = load_recipe(path, overrides)
+    if estimators:
+        from curate.perception import estimator_versions
+
+        try:
+            estimator_versions(recipe.perception)
+        except ValueError as error:
+            raise RecipeError(f"{path}: perception: {error}") from None
+    return recipe
+
+
+def with_workers(recipe: Recipe, workers: int | None, inline: bool) -> Recipe:
+    """The recipe with the place of work from the command line."""
+    changes: dict[str, Any] = {}
+    if workers is not None:
+        changes["workers"] = workers
+    if inline:
+        changes |= {"kind": "inline", "workers": 1, "address": None}
+    return recipe.model_copy(update={"engine": recipe.engine.model_copy(update=changes)})
