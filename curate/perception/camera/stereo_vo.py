@@ -165,7 +165,7 @@ class _Odometry:
             if bundle is None:
                 return
         memory.variance = bundle.variance
-        covariance = pose_covariance(self.rig, bundle, seen) * max(1.0, bundle.variance)
+        covariance = pose_covariance(self.rig, bundle, seen)
         for k in range(held, len(frames)):
             memory.rotation[frames[k]], memory.translation[frames[k]] = bundle.rotation[k], bundle.translation[k]
             memory.step_cov[frames[k]] = _step_covariance(bundle, covariance, k)
