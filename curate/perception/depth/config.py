@@ -20,5 +20,5 @@ class SgmConfig(BaseModel):
     max_left_right_px: float = Field(1.0, gt=0, description="largest left-right residual of a valid pixel")
     max_sigma_px: float = Field(1.0, gt=0, description="largest sigma of a valid pixel")
     speckle_area: int = Field(120, ge=0, description="smaller islands of disparity are invalid, px at 640 wide")
-    refine_window: int = Field(9, ge=3, le=21, description="window of the sub-pixel refinement, px, odd")
-    refine_steps: int = Field(2, ge=0, le=5, description="Gauss-Newton steps of the sub-pixel refinement")
+    refine_window: int = Field(13, ge=3, le=21, description="window of the sub-pixel refinement, px, odd")
+    refine_steps: int = Field(3, ge=0, le=5, description="Gauss-Newton steps of the sub-pixel refinement")

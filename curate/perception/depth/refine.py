@@ -5,13 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+SMOOTH_PX = 1.0  # neighbours this far apart in disparity are taken for one surface
+FAR_PX = -1e4  # stands for unknown in the bilateral filter: no valid disparity is near it
 
-def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray, valid: np.ndarray, window: int = 9,
-                     steps: int = 2, max_change_px: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
+
+def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray, valid: np.ndarray, window: int = 13,
+                     steps: int = 3, max_change_px: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Newton on the photometric error of each pixel's window, brightness offset removed (Lucas, Kanade 1981).
 
-    Every pixel of the window is warped with its own disparity, so slanted surfaces stay slanted; only pixels
-    that are valid and lie on the same surface as judged by the photometric error take part.
+    Every pixel of the window is warped with its own disparity, so slanted surfaces stay slanted; pixels weigh
+    less where the photometric error sets them apart. Each step is followed by a bilateral smoothing of the
+    disparity, which takes out the stairs that semi-global matching leaves on slanted surfaces and keeps edges.
 
     Args:
         left, right: [H, W] float32, grey.
@@ -43,9 +47,9 @@ def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray,
         curvature = cv2.boxFilter(weighted * slope, -1, size) / total - mean_slope**2
         moment = cv2.boxFilter(weighted * error, -1, size) / total - mean_slope * mean_error
         change = moment / np.maximum(curvature, 0.05)
-        if steps and step < steps:
-            np.clip(change, -0.5, 0.5, out=change)
-            refined += change
+        if step < steps:
+            refined += np.clip(change, -0.5, 0.5)
+            refined = smooth(refined, valid, SMOOTH_PX if step < steps - 1 else SMOOTH_PX / 2)
     spread = cv2.boxFilter(weight * error * error, -1, size) / total - mean_error**2
     spread -= moment * change  # what the last step explains
     count = np.maximum(total * window**2, 1)
@@ -54,6 +58,12 @@ def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray,
     refined[lost] = disparity[lost]
     variance[lost] = np.inf
     return refined, variance
+
+
+def smooth(disparity: np.ndarray, valid: np.ndarray, range_px: float, size: int = 9) -> np.ndarray:
+    """Bilateral filter of the valid disparities [H, W] float32; the others stay as they are."""
+    filtered = cv2.bilateralFilter(np.where(valid, disparity, np.float32(FAR_PX)), size, range_px, size / 2.5)
+    return np.where(valid, filtered, disparity)
 
 
 def slope_x(image: np.ndarray) -> np.ndarray:
