@@ -1,0 +1,458 @@
+"""Camera motion: trajectories, bundle adjustment, consensus and the odometry as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.geometry import trajectories
+from curate.geometry.cameras import Intrinsics, StereoRig
+from curate.geometry.poses import FrameError, Pose
+from curate.geometry.rotations import exp_so3, log_so3
+
+cv2 = pytest.importorskip("cv2")
+
+from curate.perception.camera.bundle import (  # noqa: E402
+    Observations,
+    Points,
+    bundle_adjust,
+    pose_covariance,
+    project,
+    rays,
+)
+from curate.perception.camera.config import StereoVoConfig  # noqa: E402
+from curate.perception.camera.consensus import find_motion  # noqa: E402
+from curate.perception.camera.stereo_vo import StereoVo  # noqa: E402
+from curate.perception.estimator import Window  # noqa: E402
+from curate.perception.pipeline import spans  # noqa: E402
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+RIG = StereoRig(Intrinsics(600, 590, 321, 178, 640, 360), 0.2)
+
+
+# --- trajectories -----------------------------------------------------------------------------------------------
+
+def random_poses(rng, num=8, speed=1.0):
+    """Driving: mostly forward, gently turning."""
+    step = Pose("before", "after", exp_so3(rng.normal(0, 0.03, (num - 1, 3))),
+                rng.normal(0, 0.05, (num - 1, 3)) + [0, 0, speed])
+    return trajectories.accumulate(step)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_steps_and_accumulate_are_inverse(seed):
+    poses = random_poses(np.random.default_rng(seed))
+    again = trajectories.accumulate(trajectories.steps(poses))
+    np.testing.assert_allclose(again.matrix(), poses.matrix(), atol=1e-12)
+
+
+def test_path_length_of_a_circle():
+    angle = np.linspace(0, 2 * np.pi, 2001)
+    centre = np.stack([np.sin(angle), 0 * angle, 1 - np.cos(angle)], -1) * 3
+    poses = Pose("world", "cam", np.broadcast_to(np.eye(3), (2001, 3, 3)), centre)
+    assert trajectories.path_length(poses) == pytest.approx(6 * np.pi, rel=1e-6)
+    with pytest.raises(FrameError, match="inverse"):
+        trajectories.path_length(poses.inverse())
+
+
+def test_displacement_covariance_matches_draws():
+    rng = np.random.default_rng(3)
+    poses = random_poses(rng, 6)
+    cov = np.stack([np.zeros((6, 6))] + [np.diag(rng.uniform(0.5, 2, 6) * [1e-6] * 6) for _ in range(5)])
+    stated = trajectories.displacement_covariance(poses, cov, 1, 5)
+    step, draws = trajectories.steps(poses), []
+    truth = poses[1].inverse().rotation @ (poses.translation[5] - poses.translation[1])
+    turn = poses.rotation[1].T @ poses.rotation[5]
+    for _ in range(4000):
+        e = np.stack([rng.multivariate_normal(np.zeros(6), c) for c in cov[1:]])
+        noisy = trajectories.accumulate(Pose("before", "after", exp_so3(e[:, :3]) @ step.rotation,
+                                             step.translation + e[:, 3:]))
+        t = noisy.rotation[1].T @ (noisy.translation[5] - noisy.translation[1])
+        draws.append(np.concatenate([log_so3(noisy.rotation[1].T @ noisy.rotation[5] @ turn.T), t - truth]))
+    drawn = np.cov(np.stack(draws).T)
+    np.testing.assert_allclose(np.sqrt(np.diag(stated)), np.sqrt(np.diag(drawn)), rtol=0.06)
+    correlation = drawn / np.sqrt(np.outer(np.diag(drawn), np.diag(drawn)))
+    np.testing.assert_allclose(stated / np.sqrt(np.outer(np.diag(stated), np.diag(stated))), correlation, atol=0.07)
+
+
+def test_smoothing_keeps_what_is_smooth_and_quietens_the_rest():
+    time_s = np.cumsum(np.random.default_rng(0).uniform(0.05, 0.15, 40))
+    centre = np.stack([time_s**2, 2 * time_s, 0 * time_s], -1)
+    poses = Pose("world", "cam", exp_so3(np.stack([0 * time_s, 0.1 * time_s, 0 * time_s], -1)), centre)
+    smooth = trajectories.smooth(poses, time_s, 0.8)
+    np.testing.assert_allclose(smooth.translation, centre, atol=1e-9)
+    np.testing.assert_allclose(smooth.rotation, poses.rotation, atol=1e-9)
+    shaken = Pose("world", "cam", poses.rotation, centre + np.random.default_rng(1).normal(0, 0.01, centre.shape))
+    assert np.std(trajectories.smooth(shaken, time_s, 0.8).translation - centre) < 0.75 * 0.01
+
+
+# --- bundle adjustment on projected points ----------------------------------------------------------------------
+
+def projected(rng, poses, num_points=150, noise=(0.0, 0.0, 0.0), visible=0.8):
+    """Points around the path seen as exact or noisy (u, v, d): observations, and points that start beside them."""
+    world = np.stack([rng.uniform(-6, 6, num_points), rng.uniform(-2, 2, num_points),
+                      rng.uniform(4, 40, num_points)], -1)
+    frames, points, uvd = [], [], []
+    for f in range(len(poses)):
+        in_cam = poses[f].inverse() @ world
+        uv = RIG.left.project(in_cam)
+        seen = (in_cam[:, 2] > 1) & (uv >= 0).all(-1) & (uv < [640, 360]).all(-1) & (rng.random(num_points) < visible)
+        frames.append(np.full(seen.sum(), f))
+        points.append(np.flatnonzero(seen))
+        uvd.append(np.column_stack([uv[seen], RIG.disparity(in_cam[seen, 2])]))
+    frame, point, uvd = np.concatenate(frames), np.concatenate(points), np.concatenate(uvd)
+    count = np.bincount(point, minlength=num_points)
+    keep = count[point] > 1
+    point = np.unique(point[keep], return_inverse=True)[1]
+    sigma = np.broadcast_to(np.maximum(noise, 0.05), (keep.sum(), 3)).copy()
+    obs = Observations(frame[keep], point, uvd[keep] + rng.normal(size=(keep.sum(), 3)) * noise, sigma)
+    first = np.unique(point, return_index=True)[1]
+    refs = poses[obs.frame[first]]
+    return obs, Points(refs.rotation, refs.translation, obs.uvd[first])
+
+
+def disturbed(rng, poses, angle=0.005, shift=0.05):
+    num = len(poses)
+    return (poses.rotation @ exp_so3(rng.normal(0, angle, (num, 3)) * (np.arange(num) > 0)[:, None]),
+            poses.translation + rng.normal(0, shift, (num, 3)) * (np.arange(num) > 0)[:, None])
+
+
+def test_bundle_recovers_exact_observations():
+    rng = np.random.default_rng(1)
+    poses = random_poses(rng)
+    obs, points = projected(rng, poses)
+    fixed = np.arange(8) == 0
+    bundle = bundle_adjust(RIG, *disturbed(rng, poses), fixed, points, obs, iterations=30)
+    np.testing.assert_allclose(bundle.translation, poses.translation, atol=1e-5)
+    np.testing.assert_allclose(bundle.rotation, poses.rotation, atol=1e-6)
+    assert bundle.distance2.max() < 1e-6
+
+
+def test_bundle_holds_points_at_infinity():
+    rng = np.random.default_rng(2)
+    poses = random_poses(rng, 4, speed=0.2)
+    obs, points = projected(rng, poses, noise=(0.05, 0.05, 0.05))
+    far = np.arange(len(points.uvd)) % 3 == 0
+    ray = rng.uniform(-0.2, 0.2, (far.sum(), 3)) * [1, 1, 0] + [0, 0, 1]
+    extra = [Observations(np.full(len(ray), f), np.flatnonzero(far),
+                          np.column_stack([RIG.left.project(ray @ poses.rotation[f]), np.zeros(len(ray))]),
+                          np.full((len(ray), 3), 0.05)) for f in range(4)]
+    near = obs[~far[obs.point]]
+    obs = Observations(*(np.concatenate([getattr(o, n) for o in (near, *extra)])
+                         for n in ("frame", "point", "uvd", "sigma")))
+    points.ref_rotation[far], points.ref_translation[far] = np.eye(3), 0
+    points.uvd[far] = np.column_stack([RIG.left.project(ray), np.full(len(ray), -0.05)])  # behind infinity, by noise
+    bundle = bundle_adjust(RIG, *disturbed(rng, poses, 0.002, 0.01), np.arange(4) == 0, points, obs, iterations=30)
+    np.testing.assert_allclose(bundle.translation, poses.translation, atol=0.01)
+    np.testing.assert_allclose(log_so3(np.swapaxes(bundle.rotation, -1, -2) @ poses.rotation), 0, atol=2e-4)
+
+
+def test_bundle_covariance_is_honest():
+    """Squared error over stated covariance (6 per pose) has mean 6 over seeds; the inflation does nothing here."""
+    distances = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        poses = random_poses(rng, 5, speed=0.5)
+        obs, points = projected(rng, poses, 100, noise=(0.2, 0.2, 0.3))
+        bundle = bundle_adjust(RIG, *disturbed(rng, poses, 0.002, 0.01), np.arange(5) == 0, points, obs, iterations=20)
+        cov = pose_covariance(RIG, bundle, obs)
+        error = np.concatenate([log_so3(np.swapaxes(bundle.rotation, -1, -2) @ poses.rotation),
+                                (np.swapaxes(bundle.rotation, -1, -2) @ (poses.translation - bundle.translation)[
+                                    ..., None])[..., 0]], -1)
+        distances += [error[k] @ np.linalg.solve(cov[k, :, k], error[k]) / 6 for k in range(1, 5)]
+    assert 0.7 < np.mean(distances) < 1.15
+
+
+def test_bundle_covariance_grows_where_sigmas_are_understated():
+    rng = np.random.default_rng(5)
+    poses = random_poses(rng, 5, speed=0.5)
+    obs, points = projected(rng, poses, noise=(0.2, 0.2, 0.2))
+    start = disturbed(rng, poses, 0.002, 0.01)
+    fixed = np.arange(5) == 0
+    good = pose_covariance(RIG, bundle_adjust(RIG, *start, fixed, points, obs), obs)
+    obs.sigma /= 4
+    understated = pose_covariance(RIG, bundle_adjust(RIG, *start, fixed, points, obs), obs)
+    assert 0.6 < np.trace(understated[4, :, 4]) / np.trace(good[4, :, 4]) < 3
+
+
+def test_bundle_without_a_fixed_frame_is_refused():
+    rng = np.random.default_rng(0)
+    poses = random_poses(rng, 3)
+    obs, points = projected(rng, poses)
+    with pytest.raises(ValueError, match="at least one fixed frame"):
+        bundle_adjust(RIG, poses.rotation, poses.translation, np.zeros(3, bool), points, obs)
+
+
+def test_projection_jacobian():
+    rng = np.random.default_rng(0)
+    q, rho = rng.normal(0, 0.3, (20, 3)) + [0, 0, 1], rng.uniform(0, 0.5, 20)
+    value, jac, dd_drho = project(RIG, q, rho)
+    for k in range(3):
+        moved = q.copy()
+        moved[:, k] += 1e-6
+        np.testing.assert_allclose((project(RIG, moved, rho)[0] - value) / 1e-6, jac[..., k], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose((project(RIG, q, rho + 1e-6)[0] - value)[:, 2] / 1e-6, dd_drho, rtol=1e-5)
+    ray, inverse_depth = rays(RIG, value)
+    np.testing.assert_allclose(ray / inverse_depth[:, None], q / rho[:, None], rtol=1e-9)
+
+
+# --- consensus --------------------------------------------------------------------------------------------------
+
+def two_views(rng, num, rotation, translation, noise=0.1):
+    before = np.column_stack([rng.uniform(20, 620, num), rng.uniform(20, 340, num), rng.uniform(2, 40, num)])
+    ray, rho = rays(RIG, before)
+    after = project(RIG, ray @ rotation.T + rho[:, None] * translation, rho)[0]
+    return before + rng.normal(0, noise, (num, 3)) * [0, 0, 1], after + rng.normal(0, noise, (num, 3))
+
+
+@pytest.mark.parametrize("translation", [[0.02, 0.01, -1.3], [0, 0, 0], [0.05, -0.02, 0.03]])
+def test_movers_and_mismatches_are_rejected(translation):
+    rng = np.random.default_rng(7)
+    rotation, translation = exp_so3([0.01, -0.03, 0.005]), np.array(translation, float)
+    before, after = two_views(rng, 300, rotation, translation)
+    mover, wrong = np.arange(300) < 90, np.arange(300) >= 255
+    before[mover, :2] = rng.uniform(0, 1, (90, 2)) * [240, 200] + [40, 80]  # one object, compact
+    ray, rho = rays(RIG, before[mover])
+    after[mover] = project(RIG, ray + rho[:, None] * [0.35, 0, 0.1], rho)[0]
+    after[wrong, :2] += rng.uniform(15, 80, (45, 2))
+    motion = find_motion(RIG, before, after, np.full((300, 3), 0.1), np.zeros(300), (np.eye(3), np.zeros(3)), 1)
+    good = ~(mover | wrong)
+    assert motion.inlier[good].mean() > 0.97
+    assert motion.inlier[~good].mean() < 0.05
+    np.testing.assert_allclose(motion.translation, translation, atol=0.02)
+    assert np.linalg.norm(log_so3(motion.rotation.T @ rotation)) < 5e-4
+
+
+def test_an_object_in_most_of_the_image_does_not_pass_for_the_world():
+    """55 % of the features lie on a compact mover; the rest surround it and have agreed with the camera before."""
+    rng = np.random.default_rng(8)
+    before, after = two_views(rng, 400, np.eye(3), np.zeros(3))
+    mover = np.arange(400) < 220
+    before[mover, :2] = rng.uniform(0, 1, (220, 2)) * [400, 260] + [120, 50]
+    ray, rho = rays(RIG, before[mover])
+    after[mover] = project(RIG, ray + rho[:, None] * [0.2, 0, 0], rho)[0] + rng.normal(0, 0.1, (220, 3))
+    record = np.where(mover, 0.0, 4.0)
+    motion = find_motion(RIG, before, after, np.full((400, 3), 0.1), record, (np.eye(3), np.zeros(3)), 1)
+    assert motion.inlier[~mover].mean() > 0.95
+    assert np.linalg.norm(motion.translation) < 0.01
+
+
+def test_consensus_needs_three_features_and_is_reproducible():
+    rng = np.random.default_rng(9)
+    before, after = two_views(rng, 60, np.eye(3), np.array([0, 0, -0.5]))
+    rest = np.full((60, 3), 0.1), np.zeros(60), (np.eye(3), np.zeros(3))
+    assert find_motion(RIG, before[:2], after[:2], rest[0][:2], rest[1][:2], rest[2], 1) is None
+    a, b = (find_motion(RIG, before, after, *rest, seed=5) for _ in range(2))
+    np.testing.assert_array_equal(a.translation, b.translation)
+
+
+# --- the odometry on pictures -----------------------------------------------------------------------------------
+
+SMALL = StereoRig(Intrinsics(300, 300, 159.5, 95.5, 320, 192), 0.25)
+TILT = np.sqrt(0.5)
+PANELS = [(np.array([0, 0, 16.0]), [1, 0, 0], [0, 1, 0], (90, 60)),  # back wall: centre, axes, size (m)
+          (np.array([0, 3.0, 12.0]), [1, 0, 0], [0, -TILT, TILT], (60, 20)),  # a ramp, rising away from the camera
+          (np.array([-6.0, 0, 13.0]), [TILT, 0, TILT], [0, 1, 0], (20, 40))]  # a wall on the left, receding
+
+
+def texture(seed, contrast=1.0):
+    """Smooth random grey, [1024, 1024]: several octaves, none above what a pixel shows."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((1024, 1024), np.float32)
+    for size in (16, 32, 64, 128):
+        out += cv2.resize(rng.normal(0, 1, (size, size)).astype(np.float32), (1024, 1024),
+                          interpolation=cv2.INTER_CUBIC)
+    return 128 + contrast * 32 * (out - out.mean()) / out.std()
+
+
+def photograph(rig, pose, panels, textures, metres=10.0):
+    """Nearest textured panel along each ray of one camera, uint8 [H, W]. A texture repeats after `metres`."""
+    direction = rig.left.rays() @ pose.rotation.T
+    nearest, out = np.full(direction.shape[:2], np.inf), np.full(direction.shape[:2], 128, np.float32)
+    for (centre, ex, ey, size), image in zip(panels, textures):
+        normal = np.cross(ex, ey)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth = ((centre - pose.translation) @ normal) / (direction @ normal)
+            at = pose.translation + depth[..., None] * direction - centre
+            x, y = at @ np.asarray(ex, float), at @ np.asarray(ey, float)
+            hit = (depth > 0.1) & (depth < nearest) & (np.abs(x) < size[0] / 2) & (np.abs(y) < size[1] / 2)
+        tx, ty = (np.where(hit, v, 0) * 1024 / metres % 1024 for v in (x, y))
+        grey = cv2.remap(np.pad(image, ((0, 2), (0, 2)), mode="wrap"), tx.astype(np.float32), ty.astype(np.float32),
+                         cv2.INTER_LINEAR)
+        out, nearest = np.where(hit, grey, out), np.where(hit, depth, nearest)
+    return out
+
+
+def film(poses, moving=None, contrast=1.0, noise=1.0, seed=0):
+    """Left and right pictures [T, H, W] uint8; `moving(frame)` gives one more panel."""
+    rng = np.random.default_rng(seed)
+    textures = [texture(k, contrast) for k in range(4)]
+    views = ([], [])
+    for f in range(len(poses)):
+        panels = PANELS + ([moving(f)] if moving else [])
+        for view, eye in zip(views, (0.0, SMALL.baseline_m)):
+            pose = Pose("world", "cam", poses.rotation[f], poses.translation[f] + poses.rotation[f] @ [eye, 0, 0])
+            grey = photograph(SMALL, pose, panels, textures)
+            view.append(np.clip(np.rint(grey + rng.normal(0, noise, grey.shape)), 0, 255).astype(np.uint8))
+    return np.stack(views[0]), np.stack(views[1])
+
+
+def track(left, right, window=8, rig=SMALL, config=None, seed=3):
+    """The odometry over a film, as the pipeline drives it; checks that published poses stay."""
+    estimator = StereoVo(config or StereoVoConfig())
+    estimator.setup()
+    carry, fields = {}, []
+    for start, stop in spans(len(left), window, 1):
+        overlap = 1 if start else 0
+        field = estimator.run(Window(start, overlap, stop == len(left), [], [left[start:stop], right[start:stop]],
+                                     np.arange(start, stop) / 10, rig, rig.left, seed, {}, carry))["camera"]
+        assert field.sigma.shape == (stop - start, 6, 6)
+        if overlap:
+            np.testing.assert_array_equal(field.values.translation[0], fields[-1].values.translation[-1])
+            np.testing.assert_array_equal(field.sigma[0], fields[-1].sigma[-1])
+        fields.append(field)
+    join = [np.concatenate([f[int(i > 0):] for i, f in enumerate(parts)]) for parts in (
+        [f.values.rotation for f in fields], [f.values.translation for f in fields], [f.sigma for f in fields],
+        [f.valid for f in fields])]
+    return Pose("world", "cam", join[0], join[1]), join[2], join[3]
+
+
+def straight(num, step, turn=(0, 0, 0)):
+    return trajectories.accumulate(Pose("before", "after", np.broadcast_to(exp_so3(turn), (num - 1, 3, 3)),
+                                        np.broadcast_to(np.array(step, float), (num - 1, 3))))
+
+
+def hand_held(num, seed=0):
+    time_s, rng = np.arange(num) / 10, np.random.default_rng(seed)
+    phase, speed = rng.uniform(0, 6, 6), rng.uniform(1, 4, 6)
+    wave = np.sin(speed * time_s[:, None] + phase) - np.sin(phase)
+    poses = Pose("world", "cam", exp_so3(wave[:, :3] * 0.015), wave[:, 3:] * [0.03, 0.03, 0.03])
+    return poses
+
+
+def test_a_still_camera_is_still():
+    left, right = film(straight(24, [0, 0, 0]), noise=1.5)
+    poses, cov, valid = track(left, right)
+    assert valid.all()
+    distance = np.linalg.norm(poses.translation, axis=-1)
+    assert distance.max() < 0.004
+    end = trajectories.displacement_covariance(poses, cov, 0, 23)[3:, 3:]
+    assert poses.translation[-1] @ np.linalg.solve(end, poses.translation[-1]) < 16.3  # χ²₃ at 0.1 %
+    assert np.sqrt(np.diag(end)).max() < 0.05
+    assert not cov[0].any()
+
+
+@pytest.mark.parametrize("truth", [straight(16, [0, 0, 0.35]), straight(16, [0.02, 0, 0.15], (0, 0.02, 0)),
+                                   hand_held(20)], ids=["driving", "turning", "hand-held"])
+def test_motion_is_measured_and_its_error_known(truth):
+    left, right = film(truth)
+    poses, cov, valid = track(left, right)
+    assert valid.all()
+    length = trajectories.path_length(truth)
+    assert np.linalg.norm(poses.translation - truth.translation, axis=-1).max() < 0.005 + 0.01 * length
+    assert np.degrees(trajectories.rotation_angle(
+        Pose("world", "cam", np.stack([truth.rotation[-1], poses.rotation[-1]]), np.zeros((2, 3))), 0, 1)) < 0.1
+    mine, true = trajectories.steps(poses), trajectories.steps(truth)
+    error = np.concatenate([log_so3(true.rotation @ np.swapaxes(mine.rotation, -1, -2)),
+                            true.translation - mine.translation], -1)
+    distance2 = np.einsum("ti,tij,tj->t", error, np.linalg.inv(cov[1:]), error)
+    assert np.median(distance2) < 3 * 5.35
+
+
+@pytest.mark.parametrize("truth", [straight(14, [0, 0, 0]), straight(14, [0, 0, 0.2])], ids=["still", "driving"])
+def test_a_large_near_mover_is_not_the_world(truth):
+    def moving(f):
+        return np.array([-1.4 + 0.12 * f, 0.0, 4.0 + truth.translation[f, 2]]), [1, 0, 0], [0, 1, 0], (2.6, 1.8)
+
+    left, right = film(truth, moving)
+    poses, _, valid = track(left, right)
+    assert valid.all()
+    assert np.linalg.norm(poses.translation - truth.translation, axis=-1).max() < 0.01 + 0.01 * (
+        trajectories.path_length(truth))
+
+
+def test_little_texture_still_gives_motion_with_a_larger_error():
+    truth = straight(10, [0.01, 0, 0.1])
+    (poses, cov, valid), (_, rich, _) = (track(*film(truth, contrast=c)) for c in (0.12, 1.0))
+    assert valid.all()
+    assert np.linalg.norm(poses.translation[-1] - truth.translation[-1]) < 0.1
+    assert np.trace(cov[-1]) > np.trace(rich[-1])
+
+
+def test_a_lost_frame_is_said_and_survived():
+    truth = straight(12, [0, 0, 0.3])
+    left, right = film(truth)
+    left[5], right[5] = 0, 0
+    poses, cov, valid = track(left, right)
+    assert not valid[5] and valid[:5].all() and valid[7:].all()
+    lost = ~valid
+    assert np.sqrt(cov[lost][:, 5, 5]).min() > 0.3
+    assert np.abs(poses.translation[-1] - truth.translation[-1]).max() < 0.3
+    after = np.diff(poses.translation[7:], axis=0)
+    np.testing.assert_allclose(np.linalg.norm(after, axis=-1), 0.3, atol=0.01)
+
+
+def test_a_blank_film_is_not_valid_but_has_poses():
+    blank = np.full((5, 192, 320), 90, np.uint8)
+    poses, cov, valid = track(blank, blank)
+    assert list(valid) == [True] + [False] * 4
+    assert not poses.translation.any() and (cov[1:, 3, 3] > 0.1).all()
+
+
+def test_windows_hardly_matter_and_runs_repeat():
+    truth = hand_held(13, seed=2)
+    left, right = film(truth)
+    (a, _, _), (b, _, _), (c, _, _) = (track(left, right, window) for window in (4, 13, 4))
+    np.testing.assert_array_equal(a.translation, c.translation)
+    np.testing.assert_allclose(a.translation, b.translation, atol=0.004)
+
+
+def test_requests_that_cannot_be_met_are_refused():
+    left = np.zeros((3, 192, 320), np.uint8)
+    estimator = StereoVo(StereoVoConfig())
+    with pytest.raises(ValueError, match="stereo pair"):
+        estimator.run(Window(0, 0, True, [], [left], np.arange(3.0), None, SMALL.left, 0))
+    carry = {}
+    estimator.run(Window(0, 0, False, [], [left, left], np.arange(3.0), SMALL, SMALL.left, 0, {}, carry))
+    with pytest.raises(ValueError, match="overlaps"):
+        estimator.run(Window(3, 0, True, [], [left, left], np.arange(3.0), SMALL, SMALL.left, 0, {}, carry))
+    with pytest.raises(ValueError, match="num_feature"):
+        StereoVoConfig(num_feature=3)
+
+
+def test_carry_is_sparse():
+    left, right = film(straight(9, [0, 0, 0.3]))
+    estimator, carry = StereoVo(StereoVoConfig()), {}
+    estimator.run(Window(0, 0, False, [], [left, right], np.arange(9.0), SMALL, SMALL.left, 0, {}, carry))
+    memory = carry["stereo-vo"]
+    live = memory.live
+    size = sum(v.nbytes for part in (live, memory.points, *memory.sightings) for v in vars(part).values())
+    assert size < 1 << 20
+    assert len(memory.born) == len(live)
+
+
+def test_settings_import_without_heavy_packages():
+    code = ("import sys, curate.perception.camera.config, curate.geometry.trajectories; "
+            "assert not {'cv2', 'scipy', 'open3d'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name, percent", [("stereo_kitti06_gray", 1.0), ("stereo_kitti02_color", 3.0)])
+def test_real_driving(name, percent):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"no {name} under {SHARED}")
+    from benchmarks.kitti import run_odometry, sequences
+
+    folder = next(f for f in sequences(SHARED) if f.name == name)
+    run = run_odometry(folder)
+    assert run.valid.all()
+    assert abs(run.path_error_percent) <= percent
+    assert run.rotation_error_deg < 1.5
