@@ -9,7 +9,7 @@ import click
 from curate.cli.options import Command, load, out_argument, set_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="New questions from the scenes already in OUT.")
 @out_argument
 @click.option("--recipe", required=True, metavar="RECIPE", type=click.Path(path_type=Path),
               help="Its `questions`, `shards` and `name` are used; what it says about perception is not.")

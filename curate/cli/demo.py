@@ -24,7 +24,7 @@ class DemoFailed(RuntimeError):
     """The demo did not do its job; the text says which part."""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Rendered videos to scored shards: see it work.")
 @click.option("--out", default="out/demo", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
               help="Written anew each time; a folder that is no demo's is refused.")
 @click.option("--scenes", default=NUM_SCENES, show_default=True, type=click.IntRange(1, 10_000),
@@ -46,9 +46,9 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
       curate demo --scenes 4 --workers 1        # a glance; too few questions for the floor
     """
     from curate.cli.console import make_console
+    from curate.cli.run import build_preview
     from curate.engine.run import run
     from curate.recipe import load_recipe
-    from curate.report import build_report
     from curate.shards.verify import verify
     from curate.synth.dataset import write_dataset
     from curate.synth.score import score
@@ -75,7 +75,7 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
     with step("read back and score", seconds):
         report = score(out / "run", dataset.truth_dir)
     with step("preview", seconds):
-        preview = build_report(out / "run")
+        preview = build_preview(out / "run")
 
     report.print(console)
     for judged in report.wrong()[:MAX_WRONG]:
@@ -86,9 +86,10 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
                                                 "scenes": scenes}, indent=1) + "\n")
     console.print("time:    " + ", ".join(f"{name} {s:.1f} s" for name, s in seconds.items()) + f"; all {total:.1f} s",
                   soft_wrap=True)
-    for name, path in (("shards", out / "run" / "shards"), ("preview", preview), ("scores", out / "score.json")):
+    places = {"shards": out / "run" / "shards", "preview": preview or "none", "scores": out / "score.json"}
+    for name, path in places.items():
         console.print(f"{name + ':':<9}{path}", markup=False, soft_wrap=True)
-    ctx.exit(summary.exit_code or (0 if report.ok and not problems else FAILURE))
+    ctx.exit(summary.exit_code or (0 if report.ok and preview and not problems else FAILURE))
 
 
 def clear(out: Path, content: dict) -> None:

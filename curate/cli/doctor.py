@@ -39,7 +39,7 @@ class Finding:
     fix: str = ""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Look at packages, libraries and machine.")
 @click.option("--ray", "with_ray", is_flag=True, help="Also start a local Ray and run a task on it (10 s).")
 @click.option("--out", default=".", metavar="DIR", type=click.Path(path_type=Path), help="Whose disk is looked at.")
 @click.pass_context
@@ -80,7 +80,7 @@ def packages() -> list[Finding]:
     findings = []
     for text in requirements:
         wanted = _Requirement.parse(text)
-        if wanted is None or not wanted.applies:
+        if wanted is None or not wanted.applies or wanted.extra == "all":
             continue
         what = f"{wanted.name} {wanted.specifier}".strip()
         required = wanted.extra in ("", "run")

@@ -22,7 +22,7 @@ BITS_PER_PIXEL, CRF_HALVES = 0.1, 6.0
 SCENE_BYTES = 400_000
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Dry run: clips, stages, workers, bytes.")
 @recipe_argument
 @set_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; default: as the recipe says.")
@@ -133,4 +133,5 @@ def _bytes(console: Console, plan: Plan, recipe: Recipe) -> None:
     total = num_frames * views * camera.width * camera.height * scale**2 * bits / 8 + SCENE_BYTES * len(plan.clips)
     size = f"{camera.width}x{camera.height}"
     console.print(f"staged: about {mebibytes(total)} for {num_frames} frames of {views} x {size} (an estimate "
-                  f"from the first clip's size at {bits:.2f} bit a pixel), and about as much again in the shards", soft_wrap=True)
+                  f"from the first clip's size at {bits:.2f} bit a pixel), and about as much again in the shards",
+                  soft_wrap=True)

@@ -9,7 +9,7 @@ import click
 from curate.cli.options import Command, out_argument
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Build the HTML preview of a run.")
 @out_argument
 @click.option("--max-clips", type=click.IntRange(1), help="Clips to show at most.")
 @click.pass_context

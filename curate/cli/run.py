@@ -9,7 +9,7 @@ import click
 from curate.cli.options import Command, load, recipe_argument, set_option, with_workers
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Turn a recipe's videos into question shards.")
 @recipe_argument
 @click.option("--out", required=True, metavar="OUT", type=click.Path(path_type=Path),
               help="Folder of the run: scenes, ledger, shards, preview. Made if missing, continued if it is there.")
@@ -55,9 +55,9 @@ def command(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
 
 def build_preview(out: Path) -> Path | None:
     """The preview; a failure of it is told and never spoils a finished run."""
-    from curate.report import build_report
-
     try:
+        from curate.report import build_report
+
         return build_report(out)
     except Exception as error:
         click.echo(f"warning: no preview: {type(error).__name__}: {' '.join(str(error).split())}", err=True)

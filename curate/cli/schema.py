@@ -12,7 +12,7 @@ from curate.cli.options import Command
 NAMES = ("recipe", "shard_sample")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="JSON Schemas of recipes and shard samples.")
 @click.argument("name", type=click.Choice(NAMES), required=False)
 @click.option("--write", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
               help="Write {name}.schema.json of each into this folder.")

@@ -9,7 +9,7 @@ import click
 from curate.cli.options import Command, load, recipe_argument, set_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Check a recipe.")
 @recipe_argument
 @set_option
 def command(recipe: Path, overrides: tuple[str, ...]) -> None:

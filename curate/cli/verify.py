@@ -10,7 +10,7 @@ from curate.cli.errors import FAILURE
 from curate.cli.options import Command
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Check every byte of a shard set.")
 @click.argument("path", metavar="OUT|SHARDS", type=click.Path(path_type=Path))
 @click.pass_context
 def command(ctx: click.Context, path: Path) -> None:
