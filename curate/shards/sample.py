@@ -118,6 +118,8 @@ def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str,
     Raises:
         ShardError: where the scene or a question does not fit the schema.
     """
+    params = scene.clip.get("params", {})
+    licence, sha256 = licence or str(params.get("licence", "")), sha256 or str(params.get("sha256", ""))
     time_s = np.asarray(scene.time_s, float)
     times = (time_s - time_s[0]).tolist()
     record = {
@@ -147,7 +149,7 @@ def make_sample(scene: Scene, media: dict[str, bytes], questions: Iterable[Quest
         scene: the staged scene.
         media: part name to bytes: "v0.mp4", "v1.mp4", "mark.jpg"; empty for a text-only set.
         questions: in the order they are to be stored; may be empty.
-        licence, sha256: of the source recording, where known.
+        licence, sha256: of the source recording; by default what the source put into the clip's `params`.
         split: "train" or "val" (see `curate.shards.writer.split_of`).
         generation: 0, or the number of the retry that wrote it.
 

@@ -1,0 +1,117 @@
+"""Renders the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from curate.marks import colour_of
+from curate.report import collect
+from curate.report.birdseye import birdseye
+from curate.scene import Scene, SceneError
+
+FOLDER = "preview"
+MAX_CLIPS = 24
+_MARK = re.compile(r"&lt;R(\d+)&gt;|\[R(\d+)\]|\bregion (\d+)\b")
+
+
+def _css(rgb: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def with_chips(text: str) -> Markup:
+    """Escaped text in which `<R3>` is a chip in the colour of region 3."""
+    def chip(match: re.Match[str]) -> str:
+        number = int(next(g for g in match.groups() if g))
+        return f'<b class="chip" style="--c:{_css(colour_of(max(number, 1)))}">R{number}</b>'
+
+    return Markup(_MARK.sub(chip, str(escape(text))))
+
+
+def _number(value: float) -> str:
+    return f"{value:#.4g}".removesuffix(".")
+
+
+def _question(qa: dict[str, Any]) -> dict[str, Any]:
+    text = qa["question"]
+    if qa["options"]:  # they are listed below the text
+        text = text.split("\nAnswer with")[0].split("\nA. ")[0]
+    return {"text": text, "qa": qa, "bar": collect.interval(qa),
+            "options": [("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i], o) for i, o in enumerate(qa["options"])]}
+
+
+def _title(item: dict[str, Any]) -> str:
+    if not item["json"]:
+        return item["key"]
+    uri = item["json"]["source"]["uri"]
+    return uri if uri.strip("./") else item["json"]["recording"]
+
+
+def _clip(out: Path, page: Path, item: dict[str, Any]) -> dict[str, Any]:
+    """One card; what cannot be read is left out of it with its reason."""
+    key, folder = item["key"], out / "scenes" / item["key"]
+    card: dict[str, Any] = {"key": key, "title": _title(item), "json": item["json"], "fault": "", "map": None,
+                            "scene": None}
+    card["media"] = {name: f"../scenes/{key}/{name}" for name in ("v0.mp4", "v1.mp4", "depth.jpg", "frame.jpg")
+                     if (folder / name).is_file()}
+    if item["mark"]:
+        (page / f"{key}.jpg").write_bytes(item["mark"])
+        card["media"]["mark"] = f"{key}.jpg"
+    try:
+        scene = Scene.load(folder / "scene.npz")
+        card["scene"] = scene
+        card["regions"] = [(r.id, r.label, _css(colour_of(r.id))) for r in scene.regions]
+        card["map"] = birdseye(scene, {r.id: _css(colour_of(r.id)) for r in scene.regions})
+    except (OSError, SceneError) as error:
+        card["fault"] = f"its scene cannot be read: {error}"
+    families: dict[str, list[dict[str, Any]]] = {}
+    for qa in item["json"]["qa"] if item["json"] else ():
+        families.setdefault(qa["family"], []).append(_question(qa))
+    card["families"] = list(families.items())
+    return card
+
+
+def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS) -> Path:
+    """Writes OUT/preview/index.html from what a run left in OUT; reads no source and runs no estimator.
+
+    Args:
+        out_dir: OUT of a run, with `scenes/` and, where the run published, `shards/`.
+        max_clips: cards shown; the page says how many more there are.
+
+    Returns:
+        Path of the page. It names its videos relative to itself: move it together with OUT.
+
+    Raises:
+        ValueError: where `max_clips` is negative. FileNotFoundError: where OUT is no run's folder.
+        ShardError: where the published shards cannot be trusted.
+    """
+    out = Path(out_dir)
+    if max_clips < 0:
+        raise ValueError(f"max_clips is {max_clips}; expected 0 or more")
+    if not (out / "scenes").is_dir():
+        raise FileNotFoundError(f"{out}: no scenes/ in it; expected the output folder of `curate run`")
+    page, partial = out / FOLDER, out / f".{FOLDER}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    summary = collect.summary(out)
+    cards = []
+    for item in collect.clips(out) if max_clips else ():
+        cards.append(_clip(out, partial, item))
+        if len(cards) >= max_clips:
+            break
+    total = collect.num_clips(out, summary)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"chips": with_chips, "number": _number}
+    style = Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
+    html = environment.get_template("page.html.j2").render(summary=summary, cards=cards, more=total - len(cards),
+                                                           style=style)
+    (partial / "index.html").write_text(html, encoding="utf-8")
+    shutil.rmtree(page, ignore_errors=True)
+    partial.rename(page)
+    return page / "index.html"

@@ -1,0 +1,127 @@
+"""What the page shows, read from a run's folder: the ledger, the questions' summary, the shards, the scenes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from curate import shards
+from curate.shards import manifest
+from curate.shards.reader import find_root
+
+MAX_FAILURES = 50
+
+
+def ledger(out: Path) -> dict[str, dict[str, Any]]:
+    """The last entry of every key; lines that cannot be read are passed over (a crash may tear the last)."""
+    entries = {}
+    path = out / "ledger.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+            entries[entry["key"]] = entry
+        except (ValueError, KeyError, TypeError):
+            continue
+    return entries
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def published(out: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The shard set's folder and manifest; None where nothing is published.
+
+    Raises:
+        ShardError: where there is a manifest that cannot be trusted.
+    """
+    try:
+        root = find_root(out)
+    except shards.ShardError:
+        return None
+    return root, manifest.load(root)
+
+
+def _numeric_rows(root: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    columns = ["family", "form", "value", "low", "high"]
+    for batch in pq.ParquetFile(root / "samples.parquet").iter_batches(columns=columns):
+        yield from batch.to_pylist()
+
+
+def families(out: Path, root: Path | None) -> list[dict[str, Any]]:
+    """A row per family: questions by form, the median 95 % half-width relative to the value, reasons for dropping."""
+    rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"numeric": 0, "choice": 0, "widths": [], "dropped": []})
+    for row in _numeric_rows(root) if root else ():
+        family = rows[row["family"]]
+        family[row["form"]] += 1
+        if row["form"] == "numeric" and row["value"] and row["low"] is not None and row["high"] is not None:
+            family["widths"].append((row["high"] - row["low"]) / 2 / abs(row["value"]))
+    for entry in _json(out / "questions.json").get("dropped", []):
+        rows[entry["family"]]["dropped"].append((entry["reason"], entry["count"]))
+    out_rows = []
+    for name, row in sorted(rows.items()):
+        widths = sorted(row["widths"])
+        out_rows.append({"name": name, "numeric": row["numeric"], "choice": row["choice"],
+                         "width": widths[len(widths) // 2] if widths else None,
+                         "dropped": sorted(row["dropped"], key=lambda d: -d[1])})
+    return out_rows
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """Counts of the run, what failed and why, and the families."""
+    entries = ledger(out)
+    found = published(out)
+    states = Counter(entry["state"] for entry in entries.values())
+    run = found[1]["run"] if found else {}
+    failures = [e for e in entries.values() if e["state"] != "done"]
+    audit = _json(out / "questions.json").get("audit", {})
+    return {
+        "planned": run.get("planned", len(entries)), "done": states["done"], "filtered": states["filtered"],
+        "quarantined": states["quarantined"], "failures": failures[:MAX_FAILURES], "num_failures": len(failures),
+        "totals": found[1]["totals"] if found else None, "splits": found[1]["splits"] if found else {},
+        "fingerprints": found[1]["fingerprints"] if found else {}, "name": run.get("name") or out.resolve().name,
+        "option_leak": audit.get("option_leak", run.get("option_leak", "")),
+        "families": families(out, found[0] if found else None)}
+
+
+def num_clips(out: Path, run: dict[str, Any]) -> int:
+    """Of all `clips`; `run`: the result of `summary`."""
+    return run["totals"]["samples"] if run["totals"] else sum(1 for _ in (out / "scenes").glob("[!.]*/scene.npz"))
+
+
+def clips(out: Path) -> Iterator[dict[str, Any]]:
+    """{"key", "json" (None where nothing is published), "mark"} of every clip, in the order of the shards."""
+    found = published(out)
+    if found is None:
+        for path in sorted((out / "scenes").glob("[!.]*/scene.npz")):
+            yield {"key": path.parent.name, "json": None, "mark": None}
+        return
+    root, content = found
+    for split in content["splits"]:
+        for item in shards.read(root, split, flatten=False, rank=0, world_size=1, worker=0, num_workers=1):
+            yield {"key": item["json"]["clip_key"], "json": item["json"], "mark": item["media"].get("mark.jpg")}
+
+
+def interval(qa: dict[str, Any]) -> dict[str, float] | None:
+    """Where value and 95 % interval lie on a bar from the origin, as percentages; None where there is no number."""
+    value, low, high = qa["value"], qa["low"], qa["high"]
+    if not all(isinstance(v, int | float) and math.isfinite(v) for v in (value, low, high)):
+        return None
+    left, right = min(0.0, low, value), max(0.0, high, value)
+    span = (right - left) * 1.08 or 1.0
+    left -= 0.08 * span if left < 0 else 0.0
+
+    def at(x: float) -> float:
+        return round(100 * (x - left) / (span if left >= 0 else span * 1.08), 2)
+
+    return {"low": at(low), "width": max(round(at(high) - at(low), 2), 0.6), "value": at(value), "zero": at(0.0)}
