@@ -65,7 +65,7 @@ def test_page_shows_the_run(tmp_path):
     text = path.read_text()
     page = Page(text)
     assert [t for t, _ in page.tags].count("article") == 3
-    assert "my run" in text and "b.mp4: zero bytes" in text and "7 not clear of zero" in text
+    assert "my run" in text and "b.mp4: zero bytes" in text and "7 × not clear of zero" in text
     assert re.search(r"<b>4</b><span>planned", text) and re.search(r"<b>1</b><span>quarantined", text)
     assert "1.8 m" in text and "1.700 – 1.900 m" in text
     assert '<li class="right"><b>B</b> right</li>' in text
