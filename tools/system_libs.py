@@ -40,7 +40,7 @@ SOMETIMES = {
     "libGLX.so.0": "libglx0",
     "libatomic.so.1": "libatomic1",
 }
-MODULES = ("cv2", "open3d", "av")
+MODULES = ("cv2", "open3d", "av")  # decord brings all it needs
 LOADER_MESSAGE = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 
 
