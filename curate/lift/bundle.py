@@ -52,22 +52,23 @@ class Body:
 @dataclass
 class Adjusted:
     """covariance: [F, 3, F, 3] of all reference points jointly; own: [F, 3, 3] the part each frame has to itself.
-    weight: [M] 0..1 of the matches."""
+    agree: [F] share of each frame's matches that fit (1 for frame 0, which began with its own)."""
 
     body: Body
     covariance: np.ndarray
     own: np.ndarray
-    weight: np.ndarray
+    agree: np.ndarray
 
 
 def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray, reference_sigma: np.ndarray,
-           effective: np.ndarray, still: np.ndarray, turn_sigma: float, bias_sigma: float) -> Adjusted | None:
+           effective: np.ndarray, still: np.ndarray, turn_sigma: tuple[float, float],
+           bias_sigma: float) -> Adjusted | None:
     """
     Args:
         reference: [3] (u, v, disparity) of the reference point as measured in frame 0; sigma [3] px.
         effective: [F] number of independent matches among those of each frame.
         still: [F, 3, 3] rotations the body would have if it did not turn in the world.
-        turn_sigma: radians from one frame to the next about that.
+        turn_sigma: radians from one frame to the next about that, and the change of this from frame to frame.
         bias_sigma: px, offset that all disparities of a frame share.
 
     Returns:
@@ -104,7 +105,8 @@ def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray,
     joint = covariance[np.ix_(index, index)]
     if not np.isfinite(joint).all() or (np.diag(joint) <= 0).any() or (state[1][:, 2] <= 0.05).any():
         return None
-    return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own, weight)
+    return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own,
+                    problem.agreement(weight))
 
 
 class _Problem:
@@ -113,7 +115,10 @@ class _Problem:
     def __init__(self, rig, matches, reference, reference_sigma, effective, still, turn_sigma, bias_sigma) -> None:
         self.rig, self.m = rig, matches
         self.reference, self.reference_information = reference, 1 / reference_sigma**2
-        self.still, self.turn, self.offset = still, 1 / turn_sigma**2, 1 / bias_sigma**2
+        self.still, self.offset = still, 1 / bias_sigma**2
+        self.turn, self.change = 1 / turn_sigma[0] ** 2, 1 / turn_sigma[1] ** 2
+        self.rates = np.diff(np.eye(len(still)), axis=0)
+        self.changes = np.diff(self.rates, axis=0)
         known = np.isfinite(matches.uvd[:, 2])
         self.observed = np.where(np.isfinite(matches.uvd), matches.uvd, 0)
         self.information = 1 / np.where(np.isfinite(matches.sigma), matches.sigma, 1) ** 2
@@ -146,15 +151,22 @@ class _Problem:
         spread = max(1.0, float(np.median(size)) / MEDIAN_LENGTH)
         return np.clip(1 - (size / (TUKEY * spread)) ** 2, 0, None) ** 2 / spread**2
 
+    def agreement(self, weight: np.ndarray) -> np.ndarray:
+        """[F] share of the matches of a frame that keep at least a third of the greatest weight."""
+        num = len(self.still)
+        fits = weight > weight.max(initial=0) / 3
+        share = np.bincount(self.m.frame[fits], minlength=num) / np.maximum(np.bincount(self.m.frame, minlength=num), 1)
+        share[0] = 1
+        return share
+
     def extra(self, state):
-        """Errors of: the disparities tracks began with [N], the reference point [3], turns [F, 3]."""
+        """Errors of: the disparities tracks began with [N], the reference point [3], turns per frame [F - 1, 3]."""
         rotation, point, bias, disparity = state
         began = self.m.anchor[:, 2] - disparity - bias[self.m.anchor_frame]
         uvd, jacobian = project(self.rig, point[:1])
         reference = self.reference - uvd[0] - np.array([0, 0, bias[0]])
         against = np.swapaxes(self.still, -1, -2) @ rotation
-        turns = np.zeros((len(point), 3))
-        turns[1:] = log_so3(against[1:] @ np.swapaxes(against[:-1], -1, -2))
+        turns = log_so3(against[1:] @ np.swapaxes(against[:-1], -1, -2))
         return began, reference, jacobian[0], turns
 
     def cost(self, state, weight) -> float:
@@ -162,7 +174,8 @@ class _Problem:
         began, reference, _, turns = self.extra(state)
         return float((error**2 * self.information * (weight * self.down)[:, None]).sum()
                      + (began**2 * self.anchor_information).sum() + (reference**2 * self.reference_information).sum()
-                     + self.turn * (turns**2).sum() + self.offset * (state[2] ** 2).sum())
+                     + self.turn * (turns**2).sum()
+                     + self.change * (np.diff(turns, axis=0) ** 2).sum() + self.offset * (state[2] ** 2).sum())
 
     def equations(self, state, weight):
         """Reduced Hessian [7F, 7F] and gradient, and what is needed to get the points back."""
@@ -215,15 +228,11 @@ class _Problem:
         return reduced, slope, flat, depth, depth_slope
 
     def _add_turns(self, hessian, gradient, turns) -> None:
-        axes = np.swapaxes(self.still, -1, -2)
-        for t in range(1, len(turns)):
-            hessian[t, t, :3, :3] += self.turn * np.eye(3)
-            hessian[t - 1, t - 1, :3, :3] += self.turn * np.eye(3)
-            coupling = -self.turn * axes[t].T @ axes[t - 1]
-            hessian[t, t - 1, :3, :3] += coupling
-            hessian[t - 1, t, :3, :3] += coupling.T
-            gradient[t, :3] -= self.turn * axes[t].T @ turns[t]
-            gradient[t - 1, :3] += self.turn * axes[t - 1].T @ turns[t]
+        """The turn of each frame is moved in the axes of frame 0, where rates and their changes are differences."""
+        bend = self.rates.T @ self.rates * self.turn + self.changes.T @ self.changes * self.change
+        hessian[:, :, :3, :3] += bend[:, :, None, None] * np.einsum("tij,skj->tsik", self.still, self.still)
+        pull = self.rates.T @ turns * self.turn + self.changes.T @ np.diff(turns, axis=0) * self.change
+        gradient[:, :3] -= np.einsum("tij,tj->ti", self.still, pull)
 
     def step(self, state, system, damping: float):
         reduced, slope, flat, depth, depth_slope = system

@@ -17,7 +17,9 @@ class LiftConfig(BaseModel):
                                                             "as a share of its size: stray pixels in its mask")
     min_pixels: int = Field(60, ge=10, description="fewest inner pixels a region is measured from")
     min_points: int = Field(8, ge=4, description="fewest tracked points of a rigid fit")
-    rotation_prior_rad: float = Field(0.5, gt=0, description="sigma of the turn of an object against the world, where "
-                                                             "its points do not tell")
-    turn_sigma_rad: float = Field(0.1, gt=0, description="sigma of that turn from one frame to the next")
+    min_agreement: float = Field(0.4, ge=0, le=1, description="share of a frame's matches that must fit the rigid "
+                                                              "motion, or the frame is not measured")
+    turn_sigma_rad: float = Field(0.1, gt=0, description="sigma of the turn of an object in the world from one "
+                                                         "frame to the next, where its points do not tell")
+    turn_change_rad: float = Field(0.03, gt=0, description="sigma of how that turn changes from frame to frame")
     baseline_relative_sigma: float = Field(0.005, ge=0, description="where the source does not state its own")

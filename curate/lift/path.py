@@ -8,6 +8,7 @@ import numpy as np
 
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
+from curate.geometry.rotations import exp_so3, log_so3
 from curate.lift.bundle import Adjusted, Body, Matches, adjust
 from curate.lift.config import LiftConfig
 from curate.lift.gather import Gathered
@@ -18,6 +19,7 @@ from curate.perception.tracks.points import TrackPoints
 TRACK_CORRELATION_PX = 15.0  # matches nearer to each other than a patch share image and error
 MATCH_INFLATION = 1.5  # of sigma: errors of matches that neighbours and frames share (measured on rendered scenes)
 TRACK_FLOOR_PX = 0.03  # of the mean of all matches of a region in one frame
+MAX_SPREAD = 30.0  # of a fit to the first guess of the shape; the joint adjustment judges what is left
 REFERENCE_PX = 0.03  # between the reference point and the points around it, in each of u, v and disparity
 
 
@@ -62,34 +64,50 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
     result = _together(record, rig, poses, start, config, noise)
     if result is None:
         return path
-    path.measured[start.frames] = True
-    path.point[start.frames] = result.body.point
+    path.measured[start.frames] = result.agree >= config.min_agreement
+    path.point[path.measured] = result.body.point[result.agree >= config.min_agreement]
     _share_out(path, start.frames, result, record, rig, poses, noise)
     size = np.ptp(np.percentile(record.birth.points, [5, 95], axis=0), axis=0).max()
     path.cov_shared[start.frames] += (config.reference_share * size) ** 2 * np.eye(3)
+    for part in (path.cov_frame, path.cov_shared, path.shared):
+        part[~path.measured] = 0
     return path
 
 
 def _one_by_one(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, noise: DisparityNoise) -> _Start:
     """Fits every frame to the last key frame; a new key is taken where the tracker has started new points."""
     first = record.birth.frame
-    key, key_point, key_rotation = first, record.birth.reference, np.eye(3)
+    key_point, key_rotation = record.birth.reference, np.eye(3)
     key_tracks = _with_depth(record.seen[first].tracks, rig)
-    last: RigidFit | None = None
+    still = np.swapaxes(poses.rotation, 1, 2) @ poses.rotation[first]
     frames, rotations, points = [first], [np.eye(3)], [key_point]
     for t in sorted(f for f in record.seen if f > first):
         tracks = record.seen[t].tracks
-        fit = _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise)
+        expected, sigma = _expected_rotation(frames, rotations, still, t, config.turn_sigma_rad)
+        guess = (expected @ key_rotation.T, points[-1])
+        fit = _fit(rig, key_tracks, key_point, tracks, guess, sigma, config, noise)
         if fit is None:
             continue
         frames.append(t)
         rotations.append(fit.rotation @ key_rotation)
         points.append(fit.point)
-        last = fit
         fresh = _with_depth(tracks[~np.isin(tracks.ids, key_tracks.ids)], rig)
         if len(fresh) >= config.min_points and len(fresh) > np.isin(tracks.ids, key_tracks.ids).sum() / 2:
-            key, key_point, key_tracks, key_rotation, last = t, fit.point, fresh, rotations[-1], None
+            key_point, key_tracks, key_rotation = fit.point, fresh, rotations[-1]
     return _Start(np.array(frames), np.array(rotations), np.array(points))
+
+
+def _expected_rotation(frames: list[int], rotations: list[np.ndarray], still: np.ndarray, t: int,
+                       turn_sigma: float) -> tuple[np.ndarray, float]:
+    """Rotation [3, 3] first frame to frame t for a body that keeps turning in the world as it last did, and the
+    sigma of that, radians. A flat face seen from afar fits two mirrored turns; continuity tells them apart."""
+    gap = t - frames[-1]
+    turned = still[frames[-1]].T @ rotations[-1]
+    if len(frames) < 3:
+        return still[t] @ turned, 2 * turn_sigma * np.sqrt(gap)
+    before = still[frames[-3]].T @ rotations[-3]
+    rate = log_so3(turned @ before.T) / (frames[-1] - frames[-3])
+    return still[t] @ exp_so3(rate * gap) @ turned, turn_sigma * np.sqrt(gap)
 
 
 def _with_depth(tracks: TrackPoints, rig: StereoRig) -> TrackPoints:
@@ -101,31 +119,31 @@ def _effective(uv: np.ndarray) -> float:
     return float(max(3.0, min(len(uv), np.prod(np.ptp(uv, axis=0) + 1) / TRACK_CORRELATION_PX**2)))
 
 
-def _fit(rig, key_tracks, key_point, tracks, poses, key, t, last, config, noise) -> RigidFit | None:
-    """Rigid motion from the key frame to frame t over the points they share."""
+def _fit(rig: StereoRig, key_tracks: TrackPoints, key_point: np.ndarray, tracks: TrackPoints,
+         guess: tuple[np.ndarray, np.ndarray], turn_sigma: float, config: LiftConfig,
+         noise: DisparityNoise) -> RigidFit | None:
+    """Rigid motion from the key frame to the tracks' frame over the points they share; `guess` is the expected
+    (rotation, reference point)."""
     _, a, b = np.intersect1d(key_tracks.ids, tracks.ids, return_indices=True)
     if len(a) < config.min_points:
         return None
     start, now = key_tracks[a], tracks[b]
     shape = rig.point(np.column_stack([start.uv, start.disparity]))
-    prior = poses.rotation[t].T @ poses.rotation[key]
     known = np.isfinite(now.disparity) & (now.disparity + rig.doffs_px > 0.5)
     position = rig.point(np.column_stack([now.uv, np.where(known, now.disparity, 1.0)]))
-    guesses = []
+    guesses = [guess]
     if known.any():
-        turned = (shape - key_point) @ prior.T
-        guesses.append((prior, np.median(position[known] - turned[known], 0)))
-    if last is not None:
-        guesses.append((last.rotation, last.point))
+        turned = (shape - key_point) @ guess[0].T
+        guesses.append((guess[0], np.median(position[known] - turned[known], 0)))
     # a wrong depth of the shape shows in the image as much as the point has moved across, in baselines
     moved = np.linalg.norm(np.median(position[known], 0) - np.median(shape, 0)) if known.any() else 0.0
     parallax = start.disparity_sigma * min(moved / rig.baseline_m, 5.0) * 0.5
     across = np.hypot(now.uv_sigma, parallax)
     along = np.hypot(now.disparity_sigma, start.disparity_sigma)
     fit = fit_rigid(rig, shape, key_point, np.column_stack([now.uv, np.where(known, now.disparity, np.nan)]),
-                    np.column_stack([across, across, along]), _effective(start.uv), prior, config.rotation_prior_rad,
+                    np.column_stack([across, across, along]), _effective(start.uv), guess[0], turn_sigma,
                     np.sqrt(2) * noise.own_px + 1e-3, guesses)
-    if fit is None or fit.inliers.sum() < config.min_points or fit.spread > 8:
+    if fit is None or fit.inliers.sum() < config.min_points or fit.spread > MAX_SPREAD:
         return None
     return fit
 
@@ -156,7 +174,7 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
     reference = project(rig, record.birth.reference[None])[0][0]
     still = np.swapaxes(poses.rotation[start.frames], 1, 2) @ poses.rotation[start.frames[0]]
     return adjust(rig, matches, Body(start.rotation, start.point), reference, np.full(3, REFERENCE_PX), effective,
-                  still, config.turn_sigma_rad, noise.own_px + 1e-3)
+                  still, (3 * config.turn_sigma_rad, config.turn_change_rad), noise.own_px + 1e-3)
 
 
 def _share_out(path: Path, frames: np.ndarray, result: Adjusted, record: Gathered, rig: StereoRig, poses: Pose,
