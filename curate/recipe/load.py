@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -76,7 +77,7 @@ def _build(text: str, name: str, overrides: list[str]) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        faults = [_describe(fault, data, lines, places, name) for fault in error.errors()]
+        faults = [_describe(fault, data, lines, places, name) for fault in _merged(error.errors(), data)]
         raise RecipeError("\n".join(dict.fromkeys(faults))) from None
 
 
@@ -118,12 +119,34 @@ def _apply(data: dict[str, Any], override: str) -> tuple:
     return path
 
 
+def _merged(faults: list[dict[str, Any]], data: Any) -> list[dict[str, Any]]:
+    """One fault where a value fits no member of a union; the member meant where a deeper fault shows which it is."""
+    paths = [_resolve(tuple(fault["loc"]), data)[0] for fault in faults]
+    out: dict[tuple, dict[str, Any]] = {}
+    for number, (fault, path) in enumerate(zip(faults, paths)):
+        if not _is_member(fault["loc"][-1] if fault["loc"] else ""):
+            out[(*path, number)] = fault
+        elif any(len(other) > len(path) and other[: len(path)] == path for other in paths):
+            continue
+        elif path in out:
+            out[path]["msg"] += f", or {fault['msg'].removeprefix('Input should be ')}"
+        else:
+            out[path] = dict(fault)
+    return list(out.values())
+
+
+def _is_member(part: Any) -> bool:
+    """Whether a part of pydantic's location names a member of a union rather than a key."""
+    return isinstance(part, str) and bool(re.fullmatch(r"str|int|float|bool|none|.*[\[(].*", part, re.DOTALL))
+
+
 def _describe(fault: dict[str, Any], data: Any, lines: dict, places: dict, name: str) -> str:
     path, model = _resolve(tuple(fault["loc"]), data)
-    at = path
+    at = (*path, "kind") if fault["type"].startswith("union_tag") else path
+    set_at = at
     while at not in lines and at:
         at = at[:-1]
-    where = next((f"--set {text}" for place, text in places.items() if path[: len(place)] == place),
+    where = next((f"--set {text}" for place, text in places.items() if set_at[: len(place)] == place),
                  f"{name}:{lines.get(at, 1)}")
     dotted = ".".join(map(str, path))
     if fault["type"] == "extra_forbidden":
@@ -157,8 +180,10 @@ def _resolve(loc: tuple, data: Any) -> tuple[tuple, type[BaseModel] | None]:
         last = index == len(loc) - 1
         models = _models(model)
         tagged = [m for m in models if part in _tags(m)]
-        if isinstance(part, str) and tagged and not (isinstance(data, dict) and part in data):
-            model = tagged[0]
+        is_key = isinstance(data, dict) and part in data
+        if not is_key and (tagged or _is_member(part)):
+            named = [m for m in models if m.__name__ in str(part)]
+            model = (tagged or named or [model])[0]
             continue
         if isinstance(data, (dict, list)) or last:
             path.append(part)
