@@ -65,6 +65,11 @@ _JSON_TYPE = {STRING: {"type": "string"}, INT: {"type": "integer"}, FLOAT: {"typ
               NULLABLE: {"type": ["number", "null"]}, BOOL: {"type": "boolean"}}
 
 
+def _python_type(spec: Any) -> type | None:
+    """The one Python type of a scalar that is neither float nor nullable; None for all else."""
+    return _PYTHON.get(spec) if isinstance(spec, str) else None
+
+
 def _type_problems(value: Any, spec: Any, where: str) -> list[str]:
     if isinstance(spec, dict):
         if type(value) is not dict:
@@ -79,6 +84,11 @@ def _type_problems(value: Any, spec: Any, where: str) -> list[str]:
     if isinstance(spec, list):
         if type(value) is not list:
             return [f"{where}: expected a list, got {type(value).__name__}"]
+        kind = _python_type(spec[0])
+        if kind and set(map(type, value)) <= {kind}:
+            return []  # long lists are judged at one look
+        if spec[0] == FLOAT and set(map(type, value)) <= {float} and all(map(math.isfinite, value)):
+            return []
         return [p for i, item in enumerate(value) for p in _type_problems(item, spec[0], f"{where}[{i}]")]
     if spec in (FLOAT, NULLABLE):
         if value is None and spec == NULLABLE:
@@ -203,7 +213,7 @@ def dump_free(value: Any) -> str:
 
 
 def load_free(text: str) -> Any:
-    return json.loads(text, object_hook=_float_hook)
+    return json.loads(text, object_hook=_float_hook if '"$float"' in text else None)
 
 
 def _to_free(value: Any, where: str) -> Any:
@@ -233,7 +243,9 @@ def _canonical(value: Any, spec: Any) -> Any:
     if isinstance(spec, dict):
         return {name: _canonical(value[name], inner) for name, inner in spec.items()}
     if isinstance(spec, list):
-        return [_canonical(item, spec[0]) for item in value]
+        if _python_type(spec[0]):
+            return value
+        return list(map(float, value)) if spec[0] == FLOAT else [_canonical(item, spec[0]) for item in value]
     return float(value) if spec in (FLOAT, NULLABLE) and value is not None else value
 
 
@@ -251,7 +263,7 @@ def _nulls_to_nan(value: Any, spec: Any) -> Any:
     if isinstance(spec, dict):
         return {name: _nulls_to_nan(item, spec[name]) if name in spec else item for name, item in value.items()}
     if isinstance(spec, list):
-        return [_nulls_to_nan(item, spec[0]) for item in value]
+        return value if spec[0] == FLOAT or _python_type(spec[0]) else [_nulls_to_nan(item, spec[0]) for item in value]
     return math.nan if value is None and spec == NULLABLE else value
 
 
