@@ -52,12 +52,14 @@ class Body:
 @dataclass
 class Adjusted:
     """covariance: [F, 3, F, 3] of all reference points jointly; own: [F, 3, 3] the part each frame has to itself.
-    agree: [F] share of each frame's matches that fit (1 for frame 0, which began with its own)."""
+    agree: [F] share of each frame's matches that fit (1 for frame 0, which began with its own).
+    cost: what the errors cost, none more than an outlier does; to choose among starts."""
 
     body: Body
     covariance: np.ndarray
     own: np.ndarray
     agree: np.ndarray
+    cost: float
 
 
 def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray, reference_sigma: np.ndarray,
@@ -106,7 +108,7 @@ def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray,
     if not np.isfinite(joint).all() or (np.diag(joint) <= 0).any() or (state[1][:, 2] <= 0.05).any():
         return None
     return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own,
-                    problem.agreement(weight))
+                    problem.agreement(weight), problem.cost(state, None))
 
 
 class _Problem:
@@ -170,7 +172,11 @@ class _Problem:
         return began, reference, jacobian[0], turns
 
     def cost(self, state, weight) -> float:
+        """With weights: the quadratic form they make. Without: every match at most an outlier's cost."""
         error = self.predict(state)[0]
+        if weight is None:
+            size = (error**2 * self.information).sum(1)
+            weight = np.minimum(1, TUKEY**2 / np.maximum(size, 1e-9))
         began, reference, _, turns = self.extra(state)
         return float((error**2 * self.information * (weight * self.down)[:, None]).sum()
                      + (began**2 * self.anchor_information).sum() + (reference**2 * self.reference_information).sum()

@@ -173,8 +173,11 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
                           for f in range(len(tracks))])
     reference = project(rig, record.birth.reference[None])[0][0]
     still = np.swapaxes(poses.rotation[start.frames], 1, 2) @ poses.rotation[start.frames[0]]
-    return adjust(rig, matches, Body(start.rotation, start.point), reference, np.full(3, REFERENCE_PX), effective,
-                  still, (3 * config.turn_sigma_rad, config.turn_change_rad), noise.own_px + 1e-3)
+    # errors of the first frame-by-frame turns can lead to a mirrored one: start from "does not turn" as well
+    results = [adjust(rig, matches, Body(rotation, start.point), reference, np.full(3, REFERENCE_PX), effective, still,
+                      (config.turn_sigma_rad, config.turn_change_rad), noise.own_px + 1e-3)
+               for rotation in (start.rotation, still)]
+    return min((r for r in results if r is not None), key=lambda r: r.cost, default=None)
 
 
 def _share_out(path: Path, frames: np.ndarray, result: Adjusted, record: Gathered, rig: StereoRig, poses: Pose,

@@ -19,6 +19,7 @@ from curate.perception.tracks.config import FlowChainConfig
 from curate.perception.tracks.points import TrackPoints
 
 MIN_POINTS = 6
+FLOOR_PX = 0.08  # error of a match however strong its texture: interpolation, shading
 RESEED_GAP = 4  # frames between two anchors of one region
 LK_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.005)
 
@@ -35,6 +36,7 @@ class _Anchor:
     ids: np.ndarray  # [N]
     uv: np.ndarray  # [N, 2] now, or where they would be
     matched: np.ndarray  # [N] bool, in the last frame
+    noise: np.ndarray  # [N] px, what image noise does to a match of this patch
     scale: float = 1.0  # apparent size against `frame`
 
 
@@ -76,7 +78,7 @@ class FlowChain:
                     fresh = self._seed(window, j, region, state)
                     if fresh is not None and (anchor is None or len(fresh.ids) > anchor.matched.sum()):
                         state["anchors"][region] = fresh
-                        parts.append(self._measured(window, j, region, fresh.ids, fresh.uv, np.zeros(len(fresh.ids))))
+                        parts.append(self._measured(window, j, region, fresh.ids, fresh.uv, fresh.noise))
             parts.append(self._follow_ground(window, j, labels, state))
             frames.append(TrackPoints.join(parts))
         state["tail"] = frames[-max(1, self.overlap, window.overlap):]
@@ -111,7 +113,7 @@ class FlowChain:
         ids = np.arange(state["next"], state["next"] + len(start), dtype=np.int64)
         state["next"] += len(start)
         return _Anchor(region, window.start + j, patch, np.array([x0, y0], float), start, ids, start.copy(),
-                       np.ones(len(start), bool))
+                       np.ones(len(start), bool), match_noise(patch, corners[:, 0], config.patch_px, config.grey_noise))
 
     def _follow(self, window: Window, j: int, anchor: _Anchor) -> TrackPoints:
         """The anchor's points in frame j of the window; updates the anchor."""
@@ -136,7 +138,8 @@ class FlowChain:
         good &= (np.abs(found - predicted) < 8).all(1) & ((found > 1) & (found < [width - 2, height - 2])).all(1)
         anchor.uv = np.where(good[:, None], found, predicted)
         anchor.matched = good
-        return self._measured(window, j, anchor.region, anchor.ids[good], found[good], round_trip[good])
+        return self._measured(window, j, anchor.region, anchor.ids[good], found[good],
+                              np.hypot(anchor.noise, 0.5 * round_trip)[good])
 
     def _match(self, image, anchor: _Anchor, affine, by_affine, predicted, inside):
         """Lucas-Kanade between the warped anchor picture and the frame, there and back.
@@ -167,14 +170,14 @@ class FlowChain:
         alike = correlation(template, view, there[:, 0], found[:, 0], side)
         return found[:, 0].astype(float) + offset, round_trip, alike
 
-    def _measured(self, window: Window, j: int, region: int, ids, uv, round_trip) -> TrackPoints:
-        """Tracks with their disparity: read from the dense field among valid neighbours on one surface."""
+    def _measured(self, window: Window, j: int, region: int, ids, uv, noise) -> TrackPoints:
+        """Tracks at `uv`, known to `noise` px, with their disparity: read from the dense field where the valid
+        neighbours are one surface."""
         field = window.fields["disparity"]
         disparity, known = sample(field.values[j][..., None], field.valid[j], uv, step=1.5)
         sigma, _ = sample(field.sigma[j][..., None], field.valid[j], uv)
         disparity = np.where(known, disparity[:, 0], np.nan)
-        uv_sigma = np.sqrt(0.08**2 + (0.5 * np.minimum(round_trip, 1.0)) ** 2)
-        return TrackPoints(ids, np.full(len(ids), region, np.int16), uv, uv_sigma, disparity,
+        return TrackPoints(ids, np.full(len(ids), region, np.int16), uv, np.hypot(FLOOR_PX, noise), disparity,
                            np.where(known, sigma[:, 0], np.nan))
 
     def _follow_ground(self, window: Window, j: int, labels, state: dict) -> TrackPoints:
@@ -201,7 +204,7 @@ class FlowChain:
                 ground.update(uv=np.concatenate([ground["uv"], new]), ids=np.concatenate([ground["ids"], ids]),
                               age=np.concatenate([ground["age"], np.zeros(len(new))]))
         # errors of chained flow add up like a random walk
-        return self._measured(window, j, 0, ground["ids"], ground["uv"], 0.3 * np.sqrt(ground["age"]))
+        return self._measured(window, j, 0, ground["ids"], ground["uv"], 0.15 * np.sqrt(ground["age"]))
 
 
 def _ground() -> dict:
@@ -261,6 +264,17 @@ def fit_affine(start: np.ndarray, now: np.ndarray) -> np.ndarray | None:
     affine = solution.T
     affine[:, 2] -= affine[:, :2] @ centre
     return affine
+
+
+def match_noise(image: np.ndarray, uv: np.ndarray, side: int, grey_noise: float) -> np.ndarray:
+    """[N] px: error of a least-squares match of side × side patches at uv [N, 2], both pictures noisy: noise · √2
+    over the root of the smaller eigenvalue of the gradients' tensor (Förstner 1987)."""
+    gx, gy = (cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    box = [cv2.boxFilter(g, -1, (side, side), normalize=False) for g in (gx * gx, gx * gy, gy * gy)]
+    column, row = np.rint(uv).astype(int).T
+    a, b, c = (x[row, column].astype(float) for x in box)
+    weakest = (a + c) / 2 - np.sqrt(((a - c) / 2) ** 2 + b**2)
+    return grey_noise * np.sqrt(2 / np.maximum(weakest, 1.0))
 
 
 def correlation(a: np.ndarray, b: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, side: int) -> np.ndarray:
