@@ -200,3 +200,53 @@ class TestSystemLibraries:
         assert not libs.install(["libegl1"])
         said = capsys.readouterr().err
         assert "mirror.example" not in said and "404" in said and "libegl1" in said
+
+
+class TestReadme:
+    """What a stranger copies must be there and run."""
+
+    text = (ROOT / "README.md").read_text("utf-8")
+
+    @pytest.mark.parametrize("document", ["README.md", "docs/DESIGN.md"])
+    def test_links_lead_somewhere(self, document):
+        path = ROOT / document
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
+            assert (path.parent / target).exists(), target
+
+    def test_named_files_are_there(self):
+        for name in set(re.findall(r"(?:recipes|docs|shards|schemas)/[\w./-]+\.\w+", self.text)):
+            assert (ROOT / name).exists() or name.startswith("shards/train-"), name
+
+    def test_named_folders_are_there(self):
+        block = self.text.split("## Folders")[1].split("```")[1]
+        for name in re.findall(r"(?:^|\s{2,})([a-z_]+(?:/|\.py))(?=\s)", block.split("recipes/")[0], re.M):
+            assert name == "curate/" or (ROOT / "curate" / name).exists(), name
+
+    def test_python_imports_what_exists(self):
+        for block in re.findall(r"```python\n(.*?)```", self.text, re.S):
+            compile(block, "README.md", "exec")
+            for module, found in re.findall(r"^\s*from (curate[\w.]*) import ([\w, ]+)", block, re.M):
+                for name in found.split(","):
+                    assert hasattr(import_module(module), name.strip()) or util.find_spec(f"{module}.{name.strip()}")
+            for name in re.findall(r"\bcurate\.([a-z_]+)\(", block):
+                assert hasattr(import_module("curate"), name), name
+
+    def test_commands_exist(self):
+        from curate.cli.main import COMMANDS
+
+        for name in re.findall(r"^curate (\w+)", self.text, re.M):
+            assert name in COMMANDS, name
+
+    def test_every_family_is_in_the_table(self):
+        from curate.questions.families import OWN
+
+        table = self.text.split("## What is asked")[1].split("## ")[0].replace("its `_change`",
+                                                                              "`object_camera_distance_change`")
+        assert set(OWN) == set(re.findall(r"`([a-z]+_[a-z_]+)`", table))
+
+    def test_the_own_video_lines_make_a_valid_recipe(self):
+        from curate.recipe import load_recipe
+
+        overrides = re.findall(r"--set (source\.[\w.=/-]+)", self.text.split("## Your own video")[1].split("```")[1])
+        recipe = load_recipe(ROOT / "recipes" / "side_by_side.yaml", overrides)
+        assert recipe.source.calibration.baseline_m == 0.12 and recipe.source.root.endswith("my.mp4")
