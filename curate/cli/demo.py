@@ -16,7 +16,7 @@ from curate.cli.errors import FAILURE
 from curate.cli.options import Command
 
 MARKER = "demo.json"
-NUM_SCENES = 24
+NUM_SCENES = 8
 MAX_WRONG = 10
 
 

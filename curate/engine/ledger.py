@@ -38,7 +38,7 @@ class Out:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            (self.path / FOLDER).mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / LOCK).open("a+")
         except OSError as error:
             raise OutError(f"{self.path}: cannot be written ({error.strerror}); "
@@ -82,6 +82,7 @@ class Out:
             raise OutError(f"{self.path}: its scenes belong to another recipe: {'; '.join(differing[:6])}"
                            f"{' ...' if len(differing) > 6 else ''}; name another folder with --out, "
                            f"or delete this one")
+        (self.path / FOLDER).mkdir(exist_ok=True)
         self._write_json(RUN, {"format": 1, "perception": parts, "recipe": recipe.model_dump(mode="json")})
 
     def run_info(self) -> dict[str, Any] | None:

@@ -28,7 +28,11 @@ def make_plan(recipe: Recipe) -> Plan:
     from curate.sources import make_source
 
     plan = Plan()
-    for item in make_source(recipe.source, recipe.clip).plan():
+    try:
+        source = make_source(recipe.source, recipe.clip)
+    except ValueError as error:  # settings that only the source itself can judge
+        raise BadInput(f"source {recipe.source.kind}: {error}") from error
+    for item in source.plan():
         if isinstance(item, tuple):
             plan.bad.append(item)
         else:
