@@ -16,5 +16,5 @@ class DisConfig(BaseModel):
     preset: Literal["fast", "medium"] = "medium"
     max_forward_backward_px: float = Field(1.0, gt=0, description="largest forward-backward residual of a valid pixel")
     max_sigma_px: float = Field(1.5, gt=0, description="largest sigma of a valid pixel")
-    refine_window: int = Field(9, ge=3, le=21, description="window of the error model and the refinement, px, odd")
-    refine_steps: int = Field(0, ge=0, le=5, description="Gauss-Newton steps of the refinement; 0: DIS as it is")
+    refine_window: int = Field(13, ge=3, le=21, description="window of the error model and the refinement, px, odd")
+    refine_steps: int = Field(1, ge=0, le=5, description="Gauss-Newton steps of the refinement; 0: DIS as it is")

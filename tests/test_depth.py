@@ -1,0 +1,216 @@
+"""Depth by semi-global matching against closed-form pairs and real pairs with truth."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from curate.data import calibration
+from curate.geometry.cameras import Intrinsics, StereoRig
+from curate.perception.depth.config import SgmConfig
+from curate.perception.depth.refine import refine_disparity
+from curate.perception.depth.sgm import Sgm, left_right_residual
+from curate.perception.estimator import Window
+from tests.textured import Texture, grid, picture
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+SIZE = (320, 200)
+
+
+def rig(doffs: float = 0.0, size: tuple[int, int] = SIZE, focal: float = 300.0, baseline: float = 0.2) -> StereoRig:
+    return StereoRig(Intrinsics(focal, focal, size[0] / 2 - 0.5, size[1] / 2 - 0.5, *size), baseline, doffs)
+
+
+def window(left: np.ndarray, right: np.ndarray, stereo: StereoRig) -> Window:
+    """One frame."""
+    return Window(0, 0, True, [], [left[None], right[None]], np.zeros(1), stereo, stereo.left, 0)
+
+
+def plane_pair(disparity: np.ndarray, seed: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """A textured surface whose disparity in the RIGHT view is given [H, W]: right(x) = texture(x + d)."""
+    rng, texture = np.random.default_rng(seed), Texture(SIZE, seed)
+    x, y = grid(SIZE)
+    return picture(texture.at(x, y), rng, noise), picture(texture.at(x + disparity, y), rng, noise)
+
+
+def inner(valid: np.ndarray, margin: int = 12) -> np.ndarray:
+    keep = np.zeros_like(valid)
+    keep[margin:-margin, margin:-margin] = True
+    return valid & keep
+
+
+@pytest.mark.parametrize("disparity", [6.0, 9.25, 12.5, 17.8, 23.1])
+def test_sub_pixel_plane_is_found_without_bias(disparity):
+    left, right = plane_pair(np.full(SIZE[::-1], disparity, np.float32), seed=int(disparity * 10))
+    field = Sgm().run(window(left, right, rig()))["disparity"]
+    use = inner(field.valid[0])
+    assert use[:, 40:].mean() > 0.8
+    error = field.values[0][use] - disparity
+    assert abs(np.median(error)) < 0.02
+    assert abs(error.mean()) < 0.03
+    assert np.mean(np.abs(error) < 2 * field.sigma[0][use]) > 0.93
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.floats(4, 30), st.integers(0, 10_000))
+def test_bias_is_small_at_any_disparity(disparity, seed):
+    left, right = plane_pair(np.full(SIZE[::-1], disparity, np.float32), seed)
+    values, _, valid = Sgm().match(left, right, 0, 48)
+    assert abs(np.mean(values[inner(valid)] - disparity)) < 0.05
+
+
+def test_slanted_plane_has_no_stairs():
+    _, y = grid(SIZE)
+    slope = 0.06
+    # left disparity d = a + slope·y depends on the row alone, so it is the same seen from the right
+    truth = 6 + slope * y
+    left, right = plane_pair(truth, seed=3)
+    values, sigma, valid = Sgm().match(left, right, 0, 32)
+    use = inner(valid)
+    error = values[use] - truth[use]
+    assert abs(np.median(error)) < 0.03
+    assert np.median(np.abs(error)) < 0.08
+    assert np.mean(np.abs(error) < 2 * sigma[use]) > 0.93
+
+
+@pytest.mark.parametrize("noise", [1.0, 4.0, 8.0])
+def test_sigma_follows_the_noise(noise):
+    z = []
+    for seed in range(3):
+        left, right = plane_pair(np.full(SIZE[::-1], 11.37, np.float32), seed, noise)
+        values, sigma, valid = Sgm().match(left, right, 0, 32)
+        use = inner(valid)
+        z.append((values[use] - 11.37) / sigma[use])
+    z = np.concatenate(z)
+    # the fit covers worse images (compression, edges): on clean ones sigma may be larger than the error, not smaller
+    assert 0.1 < z.std() < 1.4
+
+
+def test_depth_sigma_is_that_of_the_disparity():
+    left, right = plane_pair(np.full(SIZE[::-1], 12.0, np.float32), 1)
+    stereo = rig()
+    fields = Sgm().run(window(left, right, stereo))
+    use = fields["depth"].valid
+    d, z = fields["disparity"], fields["depth"]
+    assert np.allclose(z.values[use], 60.0 / d.values[use], rtol=1e-5)
+    assert np.allclose(z.sigma[use], 60.0 / d.values[use] ** 2 * d.sigma[use], rtol=1e-4)
+    assert np.isinf(z.values[~use]).all()
+
+
+def test_cameras_with_different_centres():
+    """doffs > 0: far points have negative disparity, and depth = f·B / (d + doffs)."""
+    left, right = plane_pair(np.full(SIZE[::-1], -8.0, np.float32), 5)
+    stereo = rig(doffs=20.0)
+    fields = Sgm().run(window(left, right, stereo))
+    use = inner(fields["depth"].valid[0], 24)
+    assert use.mean() > 0.5
+    assert np.median(fields["depth"].values[0][use]) == pytest.approx(300 * 0.2 / 12, rel=0.01)
+
+
+def test_what_the_right_camera_cannot_see_is_unknown():
+    """A near patch hides a strip of the background left of it."""
+    rng = np.random.default_rng(0)
+    near, far = Texture(SIZE, 1), Texture(SIZE, 2)
+    x, y = grid(SIZE)
+    front_left = (x >= 150) & (x < 230) & (y >= 50) & (y < 150)
+    front_right = (x >= 120) & (x < 200) & (y >= 50) & (y < 150)
+    left = picture(np.where(front_left, near.at(x, y), far.at(x, y)), rng)
+    right = picture(np.where(front_right, near.at(x + 30, y), far.at(x + 8, y)), rng)
+    values, _, valid = Sgm().match(left, right, 0, 48)
+    hidden = (x >= 130) & (x < 148) & (y >= 60) & (y < 140)  # 22 px wide, less the rim of the patch
+    assert valid[hidden].mean() < 0.12
+    assert np.abs(np.median(values[valid & front_left]) - 30) < 0.1
+    assert valid[:, :6].mean() < 0.2  # left of what the right camera sees
+
+
+def test_a_blank_wall_is_unknown():
+    rng = np.random.default_rng(0)
+    blank = np.full(SIZE[::-1], 128.0)
+    _, _, valid = Sgm().match(picture(blank, rng), picture(blank, rng), 0, 32)
+    assert valid.mean() < 0.02
+
+
+def test_brightness_of_the_right_view_does_not_matter():
+    left, right = plane_pair(np.full(SIZE[::-1], 10.4, np.float32), 7)
+    brighter = np.clip(right.astype(int) + 12, 0, 255).astype(np.uint8)
+    values, _, valid = Sgm().match(left, brighter, 0, 32)
+    assert abs(np.median(values[inner(valid)] - 10.4)) < 0.03
+
+
+def test_refinement_reaches_the_truth_from_half_a_pixel_off():
+    left, right = plane_pair(np.full(SIZE[::-1], 10.0, np.float32), 2, noise=0.5)
+    start = np.full(SIZE[::-1], 10.5, np.float32)
+    refined, variance = refine_disparity(left.astype(np.float32), right.astype(np.float32), start,
+                                         np.ones(start.shape, bool))
+    assert np.median(np.abs(refined[20:-20, 40:-20] - 10)) < 0.02
+    assert np.isfinite(variance[20:-20, 40:-20]).mean() > 0.95
+
+
+def test_left_right_residual_of_agreeing_maps_is_zero():
+    left = np.full((4, 30), 5.0, np.float32)
+    residual = left_right_residual(left, left + 0.25, np.ones(left.shape, bool))
+    assert np.allclose(residual[:, 5:], 0.25)
+    assert np.isinf(residual[:, :5]).all()
+
+
+def test_same_input_same_bytes():
+    left, right = plane_pair(np.full(SIZE[::-1], 10.4, np.float32), 7)
+    a, b = (Sgm().run(window(left, right, rig()))["disparity"] for _ in range(2))
+    assert a.values.tobytes() == b.values.tobytes() and a.sigma.tobytes() == b.sigma.tobytes()
+
+
+def test_bad_requests_are_named():
+    left, _ = plane_pair(np.full(SIZE[::-1], 10.4, np.float32), 7)
+    with pytest.raises(ValueError, match="stereo pair"):
+        Sgm().run(Window(0, 0, True, [], [left[None]], np.zeros(1), None, rig().left, 0))
+    with pytest.raises(ValueError, match="odd"):
+        Sgm(SgmConfig(block=4))
+    with pytest.raises(ValidationError):
+        SgmConfig(blok=5)
+    with pytest.raises(KeyError, match="not calibrated"):
+        calibration("sgm", "none")
+
+
+def score(field, truth: np.ndarray) -> dict[str, float]:
+    use = field.valid[0] & np.isfinite(truth)
+    error = field.values[0][use] - truth[use]
+    return {"density": use.sum() / np.isfinite(truth).sum(), "bad2": np.mean(np.abs(error) > 2),
+            "median": np.median(error), "covered": np.mean(np.abs(error) < 2 * field.sigma[0][use])}
+
+
+@pytest.mark.shared
+def test_motorcycle():
+    folder = SHARED / "stereopair_middlebury_motorcycle_quarter"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    left, right = (cv2.imread(str(folder / f"motorcycle_{s}.png"), cv2.IMREAD_GRAYSCALE) for s in ("left", "right"))
+    truth = np.load(folder / "motorcycle_disp.npz")["arr_0"]
+    info = json.loads((folder / "calib.json").read_text())
+    camera = Intrinsics(info["fx"], info["fx"], info["cx"], info["cy"], info["width"], info["height"])
+    field = Sgm().run(window(left, right, StereoRig(camera, info["baseline_m"], info["doffs_px"])))["disparity"]
+    got = score(field, truth)
+    assert got["density"] > 0.8 and got["bad2"] < 0.05 and abs(got["median"]) < 0.1 and got["covered"] > 0.85
+
+
+@pytest.mark.shared
+def test_kitti_pair_in_time():
+    folder = SHARED / "stereo_kitti06_gray"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    left, right = (cv2.imread(str(sorted((folder / s).iterdir())[0]), cv2.IMREAD_GRAYSCALE) for s in ("left", "right"))
+    stereo = StereoRig(Intrinsics(707.0912, 707.0912, 601.8873, 183.1104, left.shape[1], left.shape[0]), 0.5372)
+    sgm = Sgm()
+    sgm.setup()
+    begin = time.process_time()
+    field = sgm.run(window(left, right, stereo))["depth"]
+    assert time.process_time() - begin < 2.0  # about 0.35 s on a quiet core
+    assert field.valid.mean() > 0.5
+    assert 2 < np.percentile(field.values[field.valid], 1) < 12  # the road before the car
