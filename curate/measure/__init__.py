@@ -12,7 +12,7 @@ __all__ = ["KINDS", "LEVELS", "Kind", "Quantity", "SceneDraws", "measure", "prob
 
 
 class _Callable(types.ModuleType):
-    """Lets `curate.measure(scene)` work beside `curate.measure.kinds`: the folder and its main function share a name."""
+    """Lets `curate.measure(scene)` work beside `curate.measure.kinds`: folder and main function share a name."""
 
     def __call__(self, *args, **kwargs):
         return measure(*args, **kwargs)
