@@ -231,6 +231,22 @@ class TestReadme:
             for name in re.findall(r"\bcurate\.([a-z_]+)\(", block):
                 assert hasattr(import_module("curate"), name), name
 
+    def test_reading_works_as_written(self, tmp_path, monkeypatch):
+        """The examples that read shards, run as they stand over a small set at the path they name."""
+        from curate.shards.publish import publish
+        from tests.shard_samples import samples
+
+        (tmp_path / "out" / "mine").mkdir(parents=True)
+        publish(tmp_path / "out" / "mine", samples(2))
+        monkeypatch.chdir(tmp_path)
+        own, plain = re.findall(r"```python\n(.*?)```", self.text.split("## Reading a shard")[1], re.S)[:2]
+        seen: dict = {}
+        exec(compile(own, "README.md", "exec"), seen)
+        assert seen["chat"][0]["role"] == "user" and seen["task"]["prompt"] and seen["video"] and seen["marks"]
+        assert isinstance(seen["verdict"].correct, bool)
+        exec(compile(plain, "README.md", "exec"), seen)
+        assert len(seen["record"]["qa"]) == 2 and seen["video"]
+
     def test_commands_exist(self):
         from curate.cli.main import COMMANDS
 
