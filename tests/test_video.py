@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 
 import av
@@ -222,6 +223,100 @@ def test_absurd_sizes_are_refused(tmp_path):
     (tmp_path / "wide.mp4").write_bytes(encode_h264(frames, fps=10))
     with pytest.raises(BadInput, match=r"wide\.mp4: frames of 8208x16, expected 1 to 8192 pixels a side"):
         open_video(tmp_path / "wide.mp4")
+
+
+def textured(num_frames: int, height: int = 96, width: int = 160) -> np.ndarray:
+    wave = np.indices((height, width)).sum(0)[None] * 3 + np.arange(num_frames)[:, None, None] * 5
+    return np.stack([wave % 256, wave * 2 % 256, 255 - wave % 256], -1).astype(np.uint8)
+
+
+def tagged(path, frames, matrix, pixels="yuv420p", codec="libx264", interlaced=False, degrees=0):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = pixels
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = matrix
+        context.max_b_frames = 3
+        context.gop_size = 12
+        context.options = {"flags": "+ilme+ildct"} if interlaced else {}
+        if degrees:
+            stream.set_display_rotation(degrees)
+        for i, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("matrix", [1, 2, 6])  # BT.709, untagged, BT.601
+@pytest.mark.parametrize("size", [(90, 160), (90, 150)])
+def test_decord_gives_the_same_bytes_and_times(tmp_path, matrix, size):
+    pytest.importorskip("decord")
+    path = tagged(tmp_path / "v.mp4", textured(40, *size), matrix)
+    with open_video(path) as one, open_video(path, "decord") as other:
+        assert (one.decoder, other.decoder) == ("av", "decord")
+        np.testing.assert_array_equal(one.time_s, other.time_s)
+        sequence = one.read(0, 40)
+        np.testing.assert_array_equal(sequence, other.read(0, 40))
+        for start in np.random.default_rng(0).permutation(38):
+            np.testing.assert_array_equal(other.read(int(start), int(start) + 2), sequence[start : start + 2])
+        assert other.read(5, 5).shape == (0, *size, 3)
+        with pytest.raises(IndexError):
+            other.read(39, 41)
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("v.mkv", {}), ("v.mp4", {"pixels": "yuv420p10le"}), ("v.mp4", {"interlaced": True}), ("v.mp4", {"degrees": 90}),
+    ("v.mp4", {"codec": "mpeg4"})])
+def test_decord_is_left_out_where_it_would_differ(tmp_path, name, settings):
+    path = tagged(tmp_path / name, textured(6), 1, **settings)
+    with open_video(path, "decord") as video, open_video(path) as expected:
+        assert video.decoder == "av"
+        np.testing.assert_array_equal(video.read(0, 6), expected.read(0, 6))
+
+
+def test_decord_refuses_bad_files_as_pyav_does(tmp_path):
+    data = write(tmp_path / "whole.mp4", numbered(30)).read_bytes()
+    (tmp_path / "v.mp4").write_bytes(data[: len(data) * 2 // 3])
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    for name in ("v.mp4", "empty.mp4", "gone.mp4"):
+        with pytest.raises(BadInput) as plain:
+            open_video(tmp_path / name)
+        with pytest.raises(BadInput) as probed:
+            open_video(tmp_path / name, "decord")
+        assert str(plain.value) == str(probed.value)
+
+
+def test_decord_damage_after_the_probe_is_bad_input(tmp_path):
+    pytest.importorskip("decord")
+    noise = np.random.default_rng(0).integers(0, 255, (120, 64, 96, 3), np.uint8)
+    data = bytearray(encode_h264(noise, fps=30))
+    start = data.index(b"mdat") + 4
+    middle = start + (len(data) - start) * 3 // 4
+    data[middle:] = bytes(len(data) - middle)
+    (tmp_path / "v.mp4").write_bytes(data)
+    with open_video(tmp_path / "v.mp4", "decord") as video, pytest.raises(BadInput, match=r"v\.mp4: .*frame"):
+        assert video.decoder == "decord"
+        video.read(0, 120)
+
+
+def test_closed_readers_leave_no_frame_to_the_collector(tmp_path):
+    path = write(tmp_path / "v.mp4", numbered(8))
+    gc.collect()
+    gc.disable()
+    try:
+        with open_video(path) as video:
+            video.read(0, 8)
+        del video
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [o for o in gc.garbage if isinstance(o, av.VideoFrame)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def test_encoder_says_what_it_wants():

@@ -14,7 +14,7 @@ from curate.questions.config import QuestionsConfig
 from curate.sources.config import ClipConfig, SourceConfig
 
 # A change of one of these may change pixels or estimates, so scenes made with another are not the same scene.
-PERCEPTION_PACKAGES = ("numpy", "opencv-python-headless", "av", "scipy", "open3d-cpu", "open3d")
+PERCEPTION_PACKAGES = ("numpy", "opencv-python-headless", "av", "decord", "scipy", "open3d-cpu", "open3d")
 # Where things lie does not change what they are: moving a data set must not cost its perception again.
 PLACE_KEYS = ("root", "licence")
 

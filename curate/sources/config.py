@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 BASELINE_RELATIVE_SIGMA = 0.005  # of a measured baseline, where nobody states better: 2.7 mm of KITTI's 0.54 m
 
+Decoder = Annotated[Literal["av", "decord"], Field(description=(
+    "av: PyAV, which refuses damaged files. decord: where it is installed and a probe finds the file to be of a kind "
+    "that it decodes to the same bytes, else PyAV; faster, but it conceals damage instead of refusing it"))]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -115,6 +118,7 @@ class StereoPairConfig(Strict):
                           "as EuRoC has them); relative to the recording")
     timestamps_right: str | None = Field(None, description="the same for the right camera, where it has its own")
     fps: Positive | None = Field(None, description="frames per second of image folders without timestamps")
+    decoder: Decoder = "av"
     baseline_sigma_m: Positive | None = Field(
         None, description="standard deviation of the baseline, metres; default 0.5 % of it")
     licence: str = Field("", description="licence of the media, written into every record")
@@ -140,6 +144,7 @@ class PackedConfig(Strict):
     first: Literal["left", "right"] = Field("left", description="the eye stored first (left side, or top)")
     calibration: StereoCalibration | str | None = Field(
         None, description="inline, or a json file relative to root; default: {stem}.calib.json beside each video")
+    decoder: Decoder = "av"
     baseline_sigma_m: Positive | None = Field(
         None, description="standard deviation of the baseline, metres; default 0.5 % of it")
     licence: str = Field("", description="licence of the media, written into every record")

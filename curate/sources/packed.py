@@ -107,7 +107,7 @@ class Packed:
             BadInput: where the video is no longer what was planned.
         """
         path = self.root / clip.uri
-        video = open_video(path)
+        video = open_video(path, self.config.decoder)
         try:
             stop = clip.start + clip.num_frames
             if stop > video.num_frames:

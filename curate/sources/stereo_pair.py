@@ -18,7 +18,7 @@ from curate.sources.frames import StereoFrames
 from curate.sources.images import SUFFIXES, ImageSequence, list_images, natural
 from curate.sources.rectify import rectify
 from curate.sources.times import check_in_step, check_increasing, read_times, times_of_names
-from curate.video.decode import VideoReader, open_video
+from curate.video.decode import Decoder, VideoReader, open_video
 
 Media = ImageSequence | VideoReader
 
@@ -102,9 +102,9 @@ class StereoPair:
         Raises:
             BadInput: whatever is wrong with the recording, in one line.
         """
-        left = open_media(folder, self.config.left)
+        left = open_media(folder, self.config.left, self.config.decoder)
         try:
-            right = open_media(folder, self.config.right)
+            right = open_media(folder, self.config.right, self.config.decoder)
         except BaseException:
             left.close()
             raise
@@ -176,7 +176,7 @@ class StereoPair:
                         num_frames, {"licence": self.config.licence, "sha256": content})
 
 
-def open_media(folder: Path, pattern: str) -> Media:
+def open_media(folder: Path, pattern: str, decoder: Decoder = "av") -> Media:
     """A folder or glob of images, or a video.
 
     Raises:
@@ -184,7 +184,7 @@ def open_media(folder: Path, pattern: str) -> Media:
     """
     path = folder / pattern
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
-        return open_video(path)
+        return open_video(path, decoder)
     if path.is_file():
         raise BadInput(f"{path}: one image, expected a folder of images, a glob of images or a video")
     return ImageSequence(list_images(folder, pattern))
