@@ -18,7 +18,8 @@ class Dis:
     """Gives `flow` [n, H, W, 2] px of view 0 from each frame to the next, with valid and sigma (px per axis).
 
     The last frame of a window has no next one: zeros, invalid. A pixel is valid where the flow back from the
-    next frame returns to it, its target lies in the image, and the image fixes it (sigma below a bound).
+    next frame returns to it, its target lies in the image and looks alike, and the image fixes it (sigma below a
+    bound).
     """
 
     name = "dis"
@@ -66,9 +67,9 @@ class Dis:
         backward = matcher.calc(second, first, None)
         residual, inside = forward_backward_residual(forward, backward)
         valid = inside & (residual <= self.config.max_forward_backward_px)
-        flow, variance = refine_flow(first.astype(np.float32), second.astype(np.float32), forward, valid,
-                                     self.config.refine_window, self.config.refine_steps)
-        valid &= np.isfinite(variance)
+        flow, variance, similar = refine_flow(first.astype(np.float32), second.astype(np.float32), forward, valid,
+                                              self.config.refine_window, self.config.refine_steps)
+        valid &= np.isfinite(variance) & (similar >= self.config.min_correlation)
         step = local_step(flow[..., 0], valid) ** 2 + local_step(flow[..., 1], valid) ** 2
         return flow, {"noise": variance, "forward_backward": residual**2, "step": step}, valid
 

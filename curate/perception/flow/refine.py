@@ -13,7 +13,7 @@ PRIOR = np.float32(20)
 
 
 def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: np.ndarray, window: int = 13,
-                steps: int = 1, max_change_px: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
+                steps: int = 1, max_change_px: float = 0.75) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gauss-Newton on the photometric error of each pixel's window, brightness offset removed (Lucas, Kanade 1981).
 
     Every pixel of the window is warped with its own flow, so that the step corrects the flow and does not
@@ -28,7 +28,8 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
 
     Returns:
         flow [H, W, 2] float32 px, and its variance per axis (mean of the two), photometric residual times the
-        inverse structure tensor (Cramér-Rao for white noise), [H, W] float32 px².
+        inverse structure tensor (Cramér-Rao for white noise), [H, W] float32 px², and the normalised correlation of
+        the window with where the flow leads, [H, W] float32, -1..1.
     """
     height, width = first.shape
     grid = np.empty((height, width, 2), np.float32)
@@ -40,7 +41,8 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
     for step in range(max(steps, 1)):
         at = grid + refined
         # OpenCV's cubic kernel shifts the phase, which would bias the flow by 0.03 px
-        error = first - cv2.remap(second, at, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        warped = cv2.remap(second, at, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        error = first - warped
         gx, gy = (0.5 * (own + cv2.remap(other, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
                   for own, other in zip(slopes_first, slopes_second, strict=True))
         weight = robust_weight(error, valid, window)
@@ -65,7 +67,17 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
     lost = ~(change[..., 0] ** 2 + change[..., 1] ** 2 <= max_change_px**2)
     refined[lost] = flow[lost]
     variance[lost] = np.inf
-    return refined, variance
+    return refined, variance, correlation(first, warped, window)
+
+
+def correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
+    """Normalised correlation [H, W] of the windows of two images [H, W] float32; 0 where both are flat."""
+    size = (window, window)
+    mean_a, mean_b = cv2.boxFilter(a, -1, size), cv2.boxFilter(b, -1, size)
+    together = cv2.boxFilter(a * b, -1, size) - mean_a * mean_b
+    spread_a, spread_b = (np.maximum(cv2.boxFilter(i * i, -1, size) - m * m, 0.5)  # half a grey level squared: flat
+                          for i, m in ((a, mean_a), (b, mean_b)))
+    return together / np.sqrt(spread_a * spread_b)
 
 
 def slope_y(image: np.ndarray) -> np.ndarray:
