@@ -196,6 +196,18 @@ def test_plan_shows_clips_stages_workers_and_bytes(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "r.yaml"]
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "size", "frames"), [("stereo_kitti06_gray", "1226x370", 38),
+                                                      ("stereo_kitti02_color", "1241x376", 20)])
+def test_the_driving_recipe_fits_both_real_sequences(name, size, frames):
+    root = ROOT.parent / "shared" / "data" / name
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there")
+    done = curate("plan", ROOT / "recipes" / "kitti_odometry.yaml", "--set", f"source.root={root}", "--workers", "1")
+    assert done.exit_code == 0, done.output
+    assert f"{frames} frames of 2 x {size}" in done.stdout
+
+
 def test_validate_checks_without_looking_at_videos(tmp_path):
     recipe = write_recipe(tmp_path / "r.yaml", {"kind": "side_by_side", "root": tmp_path / "nowhere"})
     assert curate("validate", recipe).exit_code == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from curate.cli.errors import FAILURE
 from curate.cli.options import Command, load, out_argument, set_option
 
 
@@ -15,11 +16,12 @@ from curate.cli.options import Command, load, out_argument, set_option
               help="Its `questions`, `shards` and `name` are used; what it says about perception is not.")
 @set_option
 @click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
-def command(out: Path, recipe: Path, overrides: tuple[str, ...], no_preview: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, ...], no_preview: bool) -> None:
     """Ask again: new questions and shards from the scenes already in OUT.
 
     No video is decoded and nothing is perceived, so families, thresholds, wording and mixture cost seconds.
-    The old shards stay until the new ones have passed the audit.
+    The old shards stay until the new ones have passed the audit. Exit code 1 where a scene that was done is gone.
 
     \b
     Examples:
@@ -32,3 +34,7 @@ def command(out: Path, recipe: Path, overrides: tuple[str, ...], no_preview: boo
 
     summary = write_again(out, load(recipe, overrides, estimators=False))
     show(summary, None if no_preview or not summary.counts["done"] else build_preview(out))
+    if summary.counts["missing"]:
+        click.echo(f"error: {summary.counts['missing']} scenes are gone from {out}; `curate run` makes them again",
+                   err=True)
+        ctx.exit(FAILURE)

@@ -35,9 +35,9 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     path = Path(path)
     if not path.is_file():
-        known = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, known, 1, 0.4)
-        hint = f"; did you mean {path.parent / close[0]}?" if close else ""
+        known = {p.stem: p for p in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
+        close = difflib.get_close_matches(path.stem, known, 1, 0.5)
+        hint = f"; did you mean {known[close[0]]}?" if close else ""
         raise RecipeError(f"{path}: no such recipe{hint}")
     if path.stat().st_size > MAX_BYTES:
         raise RecipeError(f"{path}: {path.stat().st_size} bytes; a recipe has at most {MAX_BYTES}")
@@ -50,7 +50,11 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def recipe_from_dict(data: dict[str, Any], overrides: Iterable[str] = ()) -> Recipe:
     """Checks a recipe given as plain data. Raises RecipeError."""
-    return _build(yaml.safe_dump(data), "recipe", list(overrides))
+    try:
+        text = yaml.safe_dump(data)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe: not plain data (mappings, lists, text, numbers): {error}") from None
+    return _build(text, "recipe", list(overrides))
 
 
 def _build(text: str, name: str, overrides: list[str]) -> Recipe:
@@ -92,6 +96,8 @@ def _index(node: yaml.Node, path: tuple, lines: dict, name: str, count: list[int
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError(f"{name}:{key.start_mark.line + 1}: a key is a {key.id}, expected a name")
             if key.value in seen:
                 raise RecipeError(f"{name}:{key.start_mark.line + 1}: the key {key.value!r} stands twice")
             seen.add(key.value)
@@ -114,7 +120,7 @@ def _apply(data: dict[str, Any], override: str) -> tuple:
             raise RecipeError(f"--set {override}: {part!r} is not a section of the recipe")
     try:
         at[path[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: looks like a date and is none
         at[path[-1]] = value
     return path
 
