@@ -134,6 +134,7 @@ def _bytes(console: Console, plan: Plan, recipe: Recipe) -> None:
     pixels = num_frames * views * camera.width * camera.height * scale**2
     low, high = (mebibytes(pixels * b / 8 + SCENE_BYTES * len(plan.clips)) for b in bits)
     size = f"{camera.width}x{camera.height}"
-    console.print(f"staged: {low} to {high} for {num_frames} frames of {views} x {size} (an estimate from the first clip's "
-                  f"size at {bits[0]:.2g} to {bits[1]:.2g} bit a pixel), and about as much again in the shards",
+    console.print(f"staged: {low} to {high} for {num_frames} frames of {views} x {size} (an estimate from the "
+                  f"first clip's size at {bits[0]:.2g} to {bits[1]:.2g} bit a pixel), "
+                  "and about as much again in the shards",
                   soft_wrap=True)
