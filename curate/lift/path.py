@@ -66,7 +66,7 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
         return path
     path.measured[start.frames] = result.agree >= config.min_agreement
     path.point[path.measured] = result.body.point[result.agree >= config.min_agreement]
-    _share_out(path, start.frames, result, record, rig, poses, noise)
+    _share_out(path, start.frames, result, rig, poses, noise)
     size = np.ptp(np.percentile(record.birth.points, [5, 95], axis=0), axis=0).max()
     path.cov_shared[start.frames] += (config.reference_share * size) ** 2 * np.eye(3)
     for part in (path.cov_frame, path.cov_shared, path.shared):
@@ -180,7 +180,7 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
     return min((r for r in results if r is not None), key=lambda r: r.cost, default=None)
 
 
-def _share_out(path: Path, frames: np.ndarray, result: Adjusted, record: Gathered, rig: StereoRig, poses: Pose,
+def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig, poses: Pose,
                noise: DisparityNoise) -> None:
     """The joint covariance in the scene's form: common depth error, what each frame has to itself, drift.
 

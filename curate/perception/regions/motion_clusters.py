@@ -25,7 +25,6 @@ class _Live:
     """What is remembered of a region: its largest area so far (cells)."""
 
     largest: int
-    born: int
 
 
 class MotionClusters:
@@ -58,7 +57,7 @@ class MotionClusters:
             if j >= first:
                 rng = np.random.default_rng([window.seed, window.start + j])
                 found = pieces(grid, self.config, rng)
-                labels = self._advance(found, labels, before, grid, state, window.start + j)
+                labels = self._advance(found, labels, before, grid, state)
                 labels = prune(labels, grid, rng)
             elif j < first - 1:
                 before = grid
@@ -69,7 +68,7 @@ class MotionClusters:
         valid = out > 0
         return {"regions": Field(out, valid, None, f"{self.name}@{self.version}")}
 
-    def _advance(self, found, labels, before: Grid | None, grid: Grid, state: dict, frame: int) -> np.ndarray:
+    def _advance(self, found, labels, before: Grid | None, grid: Grid, state: dict) -> np.ndarray:
         """Labels [h, w] int16 of this frame from its pieces and the labels of the frame before."""
         live: dict[int, _Live] = state["live"]
         out = np.zeros(found.shape, np.int16)
@@ -96,7 +95,7 @@ class MotionClusters:
             number = state["next"]
             state["next"] += 1
             out[free] = number
-            live[number] = _Live(int(free.sum()), frame)
+            live[number] = _Live(int(free.sum()))
         return out
 
     def _shape(self, carried, found, taken, out, grid: Grid) -> np.ndarray:

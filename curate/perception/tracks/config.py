@@ -19,7 +19,6 @@ class FlowChainConfig(BaseModel):
     border_px: int = Field(4, ge=0, le=50, description="points start at least this far inside their region")
     round_trip_px: float = Field(0.3, gt=0, description="largest forward-backward difference of a good match")
     min_correlation: float = Field(0.8, gt=0, lt=1, description="smallest normalised correlation of the patch")
-    vertical_px: float = Field(0.8, gt=0, description="largest distance from the epipolar line of a stereo match")
     grey_noise: float = Field(3.0, gt=0, description="noise of the picture with its compression, grey levels")
     reseed_share: float = Field(0.5, gt=0, lt=1, description="new points are started below this share of matches")
     reseed_scale: float = Field(1.6, gt=1, description="or when the region has grown or shrunk this much")
