@@ -1,4 +1,7 @@
-"""The same steps as the command line's, as plain functions for a notebook. No Ray unless a recipe asks for it."""
+"""The same steps as the command line's, as plain functions for a notebook.
+
+Nothing here uses Ray but `run`, where `engine.kind` says so: "auto" takes it for two or more workers, "inline" never.
+"""
 
 from __future__ import annotations
 

@@ -140,4 +140,11 @@ class Scene:
 
     @staticmethod
     def load(path: Path) -> Scene:
-        return Scene.from_bytes(Path(path).read_bytes())
+        """
+        Raises:
+            SceneError: as `from_bytes`, with the file's name.
+        """
+        try:
+            return Scene.from_bytes(Path(path).read_bytes())
+        except SceneError as error:
+            raise SceneError(f"{path}: {error}") from error

@@ -180,6 +180,43 @@ def test_questions_are_written_again_from_the_scenes_alone(inline_run, tmp_path)
     assert set(summary.families) == {"object_camera_distance"}
 
 
+def test_asking_again_counts_a_scene_that_is_gone_and_keeps_the_licence_of_the_run(inline_run, tmp_path):
+    import shutil
+
+    from curate.shards import read
+
+    out = tmp_path / "copy"
+    shutil.copytree(inline_run[0], out)
+    shutil.rmtree(next((out / "scenes").iterdir()))
+    run_info = json.loads((out / "run.json").read_text())
+    run_info["recipe"]["source"]["licence"] = "CC0-1.0"
+    (out / "run.json").write_text(json.dumps(run_info))
+    other = {**SMALL, "source": {"kind": "side_by_side", "root": "elsewhere", "licence": "mine"}}
+    summary = write_again(out, recipe_from_dict(other))
+    assert summary.counts == {"done": 1, "missing": 1} and summary.planned == 2 and summary.exit_code == 1
+    licences = {item["json"]["source"]["licence"] for item in read(out / "shards", flatten=False)}
+    assert licences == {"CC0-1.0"}
+
+
+def test_a_folder_that_is_not_ours_keeps_its_hidden_files(tmp_path):
+    (tmp_path / "scenes/.cache").mkdir(parents=True)
+    with pytest.raises(OutError, match=r"holds other files \(scenes\)"):
+        run(recipe_from_dict(SMALL), tmp_path)
+    assert (tmp_path / "scenes/.cache").is_dir()
+
+
+def test_a_torn_scene_is_named(inline_run, tmp_path):
+    import shutil
+
+    from curate.scene import SceneError
+
+    out = tmp_path / "copy"
+    shutil.copytree(inline_run[0], out)
+    next((out / "scenes").glob("*/scene.npz")).write_bytes(b"torn")
+    with pytest.raises(SceneError, match=r"scenes/[0-9a-f]+/scene\.npz: not a scene file"):
+        write_again(out, recipe_from_dict(SMALL))
+
+
 def test_a_bad_clip_among_good_ones_is_quarantined_and_the_others_land(tmp_path, monkeypatch):
     from curate.engine.stage import ClipWorker
 

@@ -56,6 +56,7 @@ def test_the_recipes_shipped_are_sound(path):
     ("source: {kind: rendered}\nperception:\n  depth:\n    num_disparitys: 3\n",
      r"mine.yaml:4: unknown key 'perception\.depth\.num_disparitys'"),
     ("source: {kind: rendered}\nclip: {num_frames: 8, min_frames: 9}\n", r"mine.yaml:2: clip: min_frames 9 is above"),
+    ("source: {kind: rendered}\n? [a, b]\n: 1\n", r"mine.yaml:2: a key is a sequence, expected a name"),
 ])
 def test_a_fault_names_its_line_and_what_was_expected(tmp_path, text, line):
     found = faults(tmp_path, text)

@@ -246,6 +246,17 @@ def test_a_region_that_is_no_object_is_wrong_where_motion_is_asked(truth_dir):
     assert problems["object_object_distance"] == "two regions lie on the same object"
 
 
+def test_motion_asked_of_a_still_object_is_wrong_whatever_the_options(truth_dir):
+    made = record(moving_scene(), repeats=1)
+    made["qa"] = [q | {"regions": [2]} for q in made["qa"] if q["family"] == "object_displacement"]
+    for q in made["qa"]:
+        if q["form"] == "choice":  # the smallest of the options, nearest to the true zero
+            q["letter"], q["answer"] = "C", q["options"][2]
+    judged = score_samples([made], truth_dir).judged
+    assert len(judged) == 2 and {j.problem for j in judged} == {"asked as a moving object, but it stands still"}
+    assert not any(j.right or j.covered for j in judged)
+
+
 def test_every_question_of_every_split_of_a_published_set_is_judged(tmp_path):
     for name in ("0", "1"):
         write_truth(tmp_path / "truth", replace(moving_scene(), name=name))

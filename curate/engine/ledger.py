@@ -53,8 +53,6 @@ class Out:
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         self._lock.flush()
-        for torn in (self.path / FOLDER).glob(".*"):
-            shutil.rmtree(torn, ignore_errors=True)
         self._ledger = None
 
     def __enter__(self) -> Out:
@@ -74,7 +72,8 @@ class Out:
         parts = json.loads(json.dumps(recipe.perception_parts()))
         run = self.run_info()
         if run is None:
-            foreign = [p.name for p in self.path.iterdir() if not p.name.startswith(".") and p.name != FOLDER]
+            foreign = [p.name for p in self.path.iterdir() if not p.name.startswith(".")
+                       and not (p.name == FOLDER and p.is_dir() and not any(p.iterdir()))]
             if foreign:
                 raise OutError(f"{self.path}: holds other files ({', '.join(sorted(foreign)[:3])}) and no {RUN}; "
                                f"name an empty or a new folder with --out")
@@ -83,6 +82,8 @@ class Out:
                            f"{' ...' if len(differing) > 6 else ''}; name another folder with --out, "
                            f"or delete this one")
         (self.path / FOLDER).mkdir(exist_ok=True)
+        for torn in (self.path / FOLDER).glob(".*"):  # only now: before, the folder might not be ours
+            shutil.rmtree(torn, ignore_errors=True)
         self._write_json(RUN, {"format": 1, "perception": parts, "recipe": recipe.model_dump(mode="json")})
 
     def run_info(self) -> dict[str, Any] | None:

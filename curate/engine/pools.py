@@ -25,7 +25,10 @@ class Pool(Protocol):
 
 
 class InlinePool:
-    """One worker in this process: tests, notebooks, previews, one-CPU machines."""
+    """One worker in this process: tests, notebooks, previews, one-CPU machines.
+
+    `engine.timeout_s` does not hold here: nothing outside the clip's own code could stop it.
+    """
 
     name = "inline"
     num_workers = 1

@@ -49,7 +49,12 @@ class RayPool:
                 where = engine.address or "this machine"
                 raise Fatal(f"Ray did not start on {where}: {error}; try --workers 1, which needs no Ray") from error
         self.num_workers = num_workers
-        check_fit(ray.cluster_resources(), num_workers, engine.cpus_per_worker, engine.gpus_per_worker)
+        try:
+            check_fit(ray.cluster_resources(), num_workers, engine.cpus_per_worker, engine.gpus_per_worker)
+        except BaseException:
+            if self._ours:
+                ray.shutdown()
+            raise
         self._actor = ray.remote(ClipWorker).options(
             num_cpus=engine.cpus_per_worker, num_gpus=engine.gpus_per_worker, max_restarts=0, max_task_retries=0,
             runtime_env={"env_vars": ENVIRONMENT})
@@ -73,7 +78,7 @@ class RayPool:
             try:
                 outcomes.append(self._ray.get(ref))
                 self._idle.append(actor)
-            except self._ray.exceptions.RayActorError as error:
+            except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
                 outcomes.append(Outcome(clip.key, "failed", "lost", f"the worker vanished: {_first_line(error)}"))
             except Exception as error:
                 self._ray.kill(actor)

@@ -74,12 +74,12 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool = False, quiet: bool = T
     with Out(out) as held:
         held.claim(recipe)
         todo = _settle_known(plan, held, retry)
-        progress = Progress(len(plan.keys), len(plan.keys) - len(todo), quiet)
         name = "none needed"
         if todo:
             budget = _Budget(held.path, recipe.engine.max_staged_bytes)
             pool = make_pool(recipe, held.path, len(todo))
             name = f"{pool.num_workers} {pool.name}"
+            progress = Progress(len(plan.keys), len(plan.keys) - len(todo), quiet)
 
             def settled(clip: ClipSpec, outcome: Outcome) -> None:
                 held.record(clip, outcome)
@@ -105,10 +105,13 @@ def write_again(out: str | Path, recipe: Recipe) -> Summary:
     with Out(out) as held:
         if held.run_info() is None:
             raise OutError(f"{out}: not a run's folder (no run.json); `curate run` makes one")
-        entries = held.entries()
-        counts = Counter(e["state"] for e in entries.values())
-        return _publish(held, [k for k in held.staged() if entries.get(k, {}).get("state") == "done"], recipe,
-                        Summary(held.path, len(entries), counts, failures=_failures(entries, entries)))
+        entries, staged = held.entries(), held.staged()
+        # As in a run: a staged scene is done whatever the ledger says, and nothing else is.
+        states = {k: "missing" if e["state"] == "done" else e["state"] for k, e in entries.items()}
+        states |= dict.fromkeys(staged, "done")
+        failures = [f for f in _failures(entries, entries) if f["key"] not in staged]
+        return _publish(held, staged, recipe, Summary(held.path, len(states), Counter(states.values()),
+                                                      failures=failures))
 
 
 def _settle_known(plan: Plan, held: Out, retry: bool) -> list[ClipSpec]:

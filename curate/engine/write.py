@@ -46,7 +46,10 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
         AuditFailed: on an option leak. An older shard set stays.
     """
     keys = sorted(keys)
-    perceived = fingerprint(json.loads((out / RUN).read_text())["perception"])
+    run = json.loads((out / RUN).read_text())
+    perceived = fingerprint(run["perception"])
+    # Of the run, not of a recipe that only asks again: that one may name other media.
+    licence = run["recipe"]["source"].get("licence", "")
     dropped: Counter = Counter()
     with tempfile.TemporaryDirectory(prefix="curate-ask-") as folder:
         spool = Path(folder) / "candidates.jsonl"
@@ -72,7 +75,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
                      for f in report["families"] for t in f["guessers"] if t.get("leak")]
             raise AuditFailed(f"the options give answers away: {'; '.join(leaks)}; nothing was published", report)
         manifest = publish(
-            out, (_sample(out / FOLDER / key, key, questions, recipe) for key, questions in zip(keys, kept())),
+            out, (_sample(out / FOLDER / key, questions, licence, recipe) for key, questions in zip(keys, kept())),
             run_info={**run_info, "name": recipe.name, "option_leak": report["option_leak"]},
             fingerprints={"perception": perceived, "writing": recipe.writing_fingerprint()},
             max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes)
@@ -83,13 +86,12 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     return result
 
 
-def _sample(folder: Path, key: str, questions: list[dict[str, Any]], recipe: Recipe) -> Sample:
+def _sample(folder: Path, questions: list[dict[str, Any]], licence: str, recipe: Recipe) -> Sample:
     from curate.marks import read_jpeg, scene_marks
 
     scene = Scene.load(folder / "scene.npz")
     media = {path.name: path.read_bytes() for path in sorted(folder.glob("v*.mp4"))}
     asked = {region for q in questions for region in q["regions"]}
     media["mark.jpg"] = scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, asked)
-    return make_sample(scene, media, [Question(**q) for q in questions],
-                       licence=getattr(recipe.source, "licence", ""),
+    return make_sample(scene, media, [Question(**q) for q in questions], licence=licence,
                        split=split_of(scene.clip["recording"], recipe.shards.val_share))
