@@ -14,7 +14,7 @@ PIP_LOG := $(VENV)/pip.log
 # One thread for each test process: two cores shared by several thread pools are slower than one thread each, and
 # the results of some numerical libraries depend on the number. No model hub: it cannot be needed.
 TEST_ENV := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-            RAY_USAGE_STATS_ENABLED=0 PYTHONDONTWRITEBYTECODE=1
+            RAY_USAGE_STATS_ENABLED=0
 
 .PHONY: help setup system-libs demo test test-fast lint clean distclean
 .DELETE_ON_ERROR:
@@ -45,7 +45,7 @@ system-libs: $(STAMP)
 
 demo: setup
 	@mkdir -p $(dir $(OUT))
-	$(BIN)/curate demo --out $(OUT) --seed $(SEED) $(if $(SCENES),--scenes $(SCENES))
+	RAY_USAGE_STATS_ENABLED=0 $(BIN)/curate demo --out $(OUT) --seed $(SEED) $(if $(SCENES),--scenes $(SCENES))
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet . && echo "lint: clean"
