@@ -252,7 +252,7 @@ def main() -> None:
         collect_aloe(args.aloe, fitted[0])
     held_out = collect(HELD_OUT_SEED, max(4, args.scenes // 2))
     for estimator, errors, unseen, names in (
-            (Sgm, fitted[0], held_out[0], ["noise", "left_right", "step", "reach"]),
+            (Sgm, fitted[0], held_out[0], ["noise", "left_right", "step"]),
             (Dis, fitted[1], held_out[1], ["noise", "forward_backward", "step"])):
         model = fit_pixels(np.concatenate(errors.terms), names)
         old = table.get(f"{estimator.name}@{estimator.version}", model)

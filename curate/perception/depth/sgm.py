@@ -150,10 +150,7 @@ class Sgm:
         valid &= np.isfinite(variance)
         at = np.arange(left.shape[1], dtype=np.float32)[None] - disparity
         valid &= (at >= 0) & (at <= left.shape[1] - 1)
-        # a surface's rim leaks into its neighbour as far as the matching and the refinement windows reach
-        reach = local_step(disparity, valid, self.config.refine_window)
-        terms = {"noise": variance, "left_right": residual**2, "step": local_step(disparity, valid) ** 2,
-                 "reach": reach**2}
+        terms = {"noise": variance, "left_right": residual**2, "step": local_step(disparity, valid) ** 2}
         return disparity, terms, valid
 
     def sigma_px(self, terms: dict[str, np.ndarray]) -> np.ndarray:
