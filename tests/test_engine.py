@@ -114,7 +114,7 @@ def test_the_ledger_survives_a_torn_last_line(tmp_path):
         f.write('{"key": "00')
     with Out(tmp_path) as held:
         held.record(clip(1), Outcome(clip(1).key, "filtered", reason="dark"))
-        assert held.counts([clip(0).key, clip(1).key, clip(2).key]) == {"done": 1, "filtered": 1, "missing": 1}
+        assert {k: e["state"] for k, e in held.entries().items()} == {clip(0).key: "done", clip(1).key: "filtered"}
 
 
 def test_a_second_run_in_the_same_folder_names_the_holder(tmp_path):
@@ -196,6 +196,17 @@ def test_asking_again_counts_a_scene_that_is_gone_and_keeps_the_licence_of_the_r
     assert summary.counts == {"done": 1, "missing": 1} and summary.planned == 2 and summary.exit_code == 1
     licences = {item["json"]["source"]["licence"] for item in read(out / "shards", flatten=False)}
     assert licences == {"CC0-1.0"}
+
+
+def test_a_scene_that_never_reached_the_folder_makes_the_run_fail(tmp_path, monkeypatch):
+    from curate.engine.stage import ClipWorker
+
+    def elsewhere(self, spec):  # as a worker on a node that does not share OUT
+        return Outcome(spec.key, "done")
+
+    monkeypatch.setattr(ClipWorker, "_perceive", elsewhere)
+    summary = run(recipe_from_dict(SMALL), tmp_path)
+    assert summary.counts == {"missing": 2} and summary.exit_code == 1
 
 
 def test_a_folder_that_is_not_ours_keeps_its_hidden_files(tmp_path):

@@ -191,6 +191,7 @@ def test_empty_and_missing_root(tmp_path):
     refused(pair(tmp_path), "left: no such folder or file")
     refused(pair(tmp_path, recordings="*"), r"no folder matches recordings: '\*'")
     refused(make_source(SideBySideConfig(root=str(tmp_path))), r"no video matches '\*\*/\*\.mp4'")
+    refused(make_source(SideBySideConfig(root=str(tmp_path), videos="/elsewhere/x.mp4")), r"relative to source\.root")
 
 
 def test_counts_that_agree_by_chance(tmp_path):

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import socket
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +128,6 @@ class Out:
         if state == "quarantined":
             with (self.path / QUARANTINE).open("a") as f:
                 f.write(json.dumps({**entry, "traceback": outcome.meta.get("traceback", "")}) + "\n")
-
-    def counts(self, keys: Iterable[str]) -> Counter:
-        entries = self.entries()
-        return Counter(entries[k]["state"] if k in entries else "missing" for k in keys)
 
     def _write_json(self, name: str, value: Any) -> None:
         temp = self.path / f".{name}.partial"

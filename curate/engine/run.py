@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,9 @@ def write_again(out: str | Path, recipe: Recipe) -> Summary:
         if held.run_info() is None:
             raise OutError(f"{out}: not a run's folder (no run.json); `curate run` makes one")
         entries, staged = held.entries(), held.staged()
-        # As in a run: a staged scene is done whatever the ledger says, and nothing else is.
-        states = {k: "missing" if e["state"] == "done" else e["state"] for k, e in entries.items()}
-        states |= dict.fromkeys(staged, "done")
-        failures = [f for f in _failures(entries, entries) if f["key"] not in staged]
+        states = _states(entries, staged, {*entries, *staged})
         return _publish(held, staged, recipe, Summary(held.path, len(states), Counter(states.values()),
-                                                      failures=failures))
+                                                      failures=_failures(entries, states)))
 
 
 def _settle_known(plan: Plan, held: Out, retry: bool) -> list[ClipSpec]:
@@ -133,9 +131,10 @@ def _settle_known(plan: Plan, held: Out, retry: bool) -> list[ClipSpec]:
 
 def _write(held: Out, plan: Plan, recipe: Recipe, workers: str) -> Summary:
     entries = held.entries()
-    keys = plan.keys
-    summary = Summary(held.path, len(keys), held.counts(keys), failures=_failures(entries, keys), workers=workers)
-    return _publish(held, [k for k in keys if entries.get(k, {}).get("state") == "done"], recipe, summary)
+    states = _states(entries, held.staged(), plan.keys)
+    summary = Summary(held.path, len(states), Counter(states.values()), failures=_failures(entries, states),
+                      workers=workers)
+    return _publish(held, [k for k, state in states.items() if state == "done"], recipe, summary)
 
 
 def _publish(held: Out, keys: list[str], recipe: Recipe, summary: Summary) -> Summary:
@@ -147,8 +146,18 @@ def _publish(held: Out, keys: list[str], recipe: Recipe, summary: Summary) -> Su
     return summary
 
 
-def _failures(entries: dict[str, dict[str, Any]], keys: Any) -> list[dict[str, Any]]:
-    return [entries[k] for k in keys if k in entries and entries[k]["state"] in ("quarantined", "filtered")]
+def _states(entries: dict[str, dict[str, Any]], staged: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
+    """How each key ended. A staged scene is done whatever the ledger says, and what is not staged is not done."""
+    there = set(staged)
+    states = {}
+    for key in keys:
+        state = entries[key]["state"] if key in entries else "missing"
+        states[key] = "done" if key in there else "missing" if state == "done" else state
+    return states
+
+
+def _failures(entries: dict[str, dict[str, Any]], states: dict[str, str]) -> list[dict[str, Any]]:
+    return [entries[k] for k, state in states.items() if state in ("quarantined", "filtered")]
 
 
 class _Budget:

@@ -131,6 +131,8 @@ class Packed:
         patterns = [self.config.videos] if isinstance(self.config.videos, str) else self.config.videos
         found: set[Path] = set()
         for pattern in patterns:
+            if Path(pattern).is_absolute():
+                raise BadInput(f"{pattern}: expected a name or a pattern relative to source.root (source.videos)")
             # A plain name stands even where the file is missing: then that one file is bad, and named.
             named = {self.root / pattern} if not any(c in pattern for c in "*?[") else set(glob(self.root, pattern))
             found |= {p for p in named if not p.is_dir()}
