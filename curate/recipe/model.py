@@ -45,7 +45,8 @@ class EngineConfig(Strict):
     address: str | None = Field(None, description="Ray cluster to join (auto, ray://host:10001); none: this machine.")
     cpus_per_worker: float = Field(1.0, gt=0, description="CPUs that one worker holds.")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPU share that one worker holds.")
-    timeout_s: float = Field(1800, gt=0, description="A clip that takes longer is retried alone, then quarantined.")
+    timeout_s: float = Field(1800, gt=0, description="A clip that takes longer on a Ray worker is retried alone, then "
+                                                     "quarantined; not enforced inline.")
     max_retries: int = Field(2, ge=0, le=10, description="Further tries after a failure that may pass.")
     max_staged_bytes: int = Field(200 << 30, ge=1 << 20, description="The run stops cleanly before staging more.")
 
