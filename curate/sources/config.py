@@ -13,7 +13,7 @@ BASELINE_RELATIVE_SIGMA = 0.005  # of a measured baseline, where nobody states b
 
 Decoder = Annotated[Literal["av", "decord"], Field(description=(
     "av: PyAV, which refuses damaged files. decord: where it is installed and a probe finds the file to be of a kind "
-    "that it decodes to the same bytes, else PyAV; faster, but it conceals damage instead of refusing it"))]
+    "that it decodes to the same bytes, else PyAV; it conceals damage inside a file instead of refusing it"))]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
