@@ -60,7 +60,7 @@ def test_every_clip_is_settled_exactly_once(scripts, num_workers):
     settled = []
     work(clips, pool, lambda c, outcome: settled.append(c.key))
     assert sorted(settled) == sorted(c.key for c in clips)
-    assert max(pool.tries.values()) <= 1 + 2 + 1 + 2  # transient, timeout and lost, each bounded
+    assert max(pool.tries.values()) <= 1 + 2 + 1 + 4  # transient, timeout and lost, each bounded
 
 
 def end_of(script: list[str]) -> tuple[Outcome, int]:
@@ -75,7 +75,7 @@ def test_transient_failures_are_tried_again_and_bad_input_is_not():
     assert end_of(["bad_input"])[1] == end_of(["error"])[1] == 1
     assert end_of(["timeout"])[1] == 2
     assert end_of(["lost", "lost", "done"])[0].state == "done"
-    assert end_of(["lost"])[1] == 3
+    assert end_of(["lost"])[1] == 5  # twice beside others, three times alone
 
 
 def test_a_clip_whose_worker_vanished_twice_works_alone():
@@ -246,6 +246,18 @@ def test_a_bad_clip_among_good_ones_is_quarantined_and_the_others_land(tmp_path,
     monkeypatch.undo()
     assert run(recipe_from_dict(SMALL), tmp_path).exit_code == 3  # kept until asked for
     assert run(recipe_from_dict(SMALL), tmp_path, retry=True).exit_code == 0
+    assert (tmp_path / "quarantine.jsonl").read_text() == ""
+
+
+def test_asking_again_keeps_to_the_last_plan(inline_run, tmp_path):
+    import shutil
+
+    out = tmp_path / "copy"
+    shutil.copytree(inline_run[0], out)
+    fewer = recipe_from_dict(SMALL, ["clip.max_clips=1"])
+    assert run(fewer, out).planned == 1
+    assert write_again(out, fewer).planned == 1
+    assert len(list((out / "scenes").iterdir())) == 2  # nothing is deleted
 
 
 @pytest.mark.ray
@@ -253,6 +265,25 @@ def test_inline_and_ray_give_the_same_bytes(inline_run, tmp_path):
     summary = run(recipe_from_dict(SMALL, ["engine.kind=ray", "engine.workers=2"]), tmp_path)
     assert summary.workers == "2 ray" and summary.exit_code == 0
     assert files_of(tmp_path) == files_of(inline_run[0])
+
+
+def test_a_module_that_is_missing_stops_the_run(tmp_path, monkeypatch):
+    from curate import perception
+
+    monkeypatch.setitem(perception.ESTIMATORS, "dis", "curate.perception.flow.no_such_module:Dis")
+    monkeypatch.setattr("curate.recipe.model.Recipe.perception_parts", lambda self: {})
+    with pytest.raises(Fatal, match="no_such_module"):
+        run(recipe_from_dict(SMALL), tmp_path)
+
+
+@pytest.mark.ray
+def test_workers_that_cannot_load_their_estimators_stop_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("curate.recipe.model.Recipe.perception_parts", lambda self: {})
+    recipe = recipe_from_dict(SMALL, ["engine.kind=ray"])
+    flow = recipe.perception.flow.model_copy(update={"kind": "no-such-flow"})
+    recipe = recipe.model_copy(update={"perception": recipe.perception.model_copy(update={"flow": flow})})
+    with pytest.raises(Fatal, match="no-such-flow"):
+        run(recipe, tmp_path)
 
 
 @pytest.mark.ray

@@ -27,4 +27,6 @@ def command(ctx: click.Context, out: Path, max_clips: int | None) -> None:
 
     if not out.is_dir():
         raise click.UsageError(f"{out}: no such folder; expected the --out of `curate run`", ctx)
+    if not (out / "run.json").is_file():
+        raise click.UsageError(f"{out}: not a run's folder (no run.json); expected the --out of `curate run`", ctx)
     click.echo(build_report(out, **({} if max_clips is None else {"max_clips": max_clips})))

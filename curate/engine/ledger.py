@@ -16,7 +16,7 @@ from curate.recipe import Recipe
 from curate.recipe.model import differences
 from curate.sources.base import ClipSpec
 
-RUN, LEDGER, QUARANTINE, LOCK = "run.json", "ledger.jsonl", "quarantine.jsonl", ".lock"
+RUN, PLAN, LEDGER, QUARANTINE, LOCK = "run.json", "plan.json", "ledger.jsonl", "quarantine.jsonl", ".lock"
 
 
 class OutError(ValueError):
@@ -122,17 +122,40 @@ class Out:
             self._ledger = path.open("a")
             if torn:
                 self._ledger.write("\n")
-        self._ledger.write(json.dumps({**entry, **{k: v for k, v in outcome.meta.items() if k != "traceback"}}) + "\n")
+        self._ledger.write(json.dumps({**entry, **outcome.meta}) + "\n")
         self._ledger.flush()
         os.fsync(self._ledger.fileno())
         if state == "quarantined":
             with (self.path / QUARANTINE).open("a") as f:
-                f.write(json.dumps({**entry, "traceback": outcome.meta.get("traceback", "")}) + "\n")
+                f.write(json.dumps({**entry, **outcome.meta}) + "\n")
+
+    def list_quarantine(self) -> None:
+        """Writes quarantine.jsonl anew: one line a clip that is quarantined now."""
+        lines = [json.dumps(e) + "\n" for _, e in sorted(self.entries().items()) if e["state"] == "quarantined"]
+        self._write(QUARANTINE, "".join(lines))
+
+    def write_plan(self, keys: list[str]) -> None:
+        """Keeps the keys of the run's plan: what `ask` writes again, and what `done` is counted against."""
+        self._write(PLAN, json.dumps({"keys": keys}))
+
+    def planned(self) -> list[str]:
+        """Keys of the last run's plan.
+
+        Raises:
+            OutError: where it cannot be read.
+        """
+        try:
+            return [str(key) for key in json.loads((self.path / PLAN).read_text())["keys"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise OutError(f"{self.path / PLAN}: missing or torn; `curate run` with this folder writes it") from None
 
     def _write_json(self, name: str, value: Any) -> None:
+        self._write(name, json.dumps(value, indent=1, sort_keys=True))
+
+    def _write(self, name: str, text: str) -> None:
         temp = self.path / f".{name}.partial"
         with temp.open("w") as f:
-            json.dump(value, f, indent=1, sort_keys=True)
+            f.write(text)
             f.flush()
             os.fsync(f.fileno())
         temp.rename(self.path / name)

@@ -10,7 +10,8 @@ from curate.engine.outcome import Fatal, Outcome
 from curate.engine.pools import Pool
 from curate.sources.base import ClipSpec
 
-MAX_LOSSES = 3  # a clip whose worker vanished this often is the likely cause
+LOSSES_BESIDE = 2  # a worker may vanish through its neighbours' fault
+LOSSES_ALONE = 3  # a clip that worked alone and lost its worker this often is the cause
 POLL_S = 0.5
 
 
@@ -67,6 +68,6 @@ def again(item: _Item, outcome: Outcome, max_retries: int) -> bool:
         item.alone = True
         return count <= 1
     if outcome.kind == "lost":
-        item.alone = count >= 2
-        return count < MAX_LOSSES
+        item.alone = count >= LOSSES_BESIDE
+        return count < LOSSES_BESIDE + LOSSES_ALONE
     return False

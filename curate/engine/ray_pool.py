@@ -19,6 +19,8 @@ from curate.sources.base import ClipSpec
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
                "PYTHONHASHSEED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
+START_S = 600  # loading packages and estimators on a slow disk
+
 
 class RayPool:
     """
@@ -58,8 +60,14 @@ class RayPool:
         self._actor = ray.remote(ClipWorker).options(
             num_cpus=engine.cpus_per_worker, num_gpus=engine.gpus_per_worker, max_restarts=0, max_task_retries=0,
             runtime_env={"env_vars": ENVIRONMENT})
-        self._idle = [self._start() for _ in range(num_workers)]
         self._busy: dict = {}  # object ref -> (clip, actor, started)
+        self._idle = [self._start() for _ in range(num_workers)]
+        try:  # a fault that every clip would meet shows here, and start-up does not count against a clip's deadline
+            ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S)
+        except Exception as error:
+            self.close()
+            cause = getattr(error, "cause", None) or error
+            raise Fatal(f"the workers do not start: {type(cause).__name__}: {_first_line(cause)}") from error
 
     def _start(self):
         return self._actor.remote(self._recipe, self._out)

@@ -74,6 +74,7 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool = False, quiet: bool = T
     plan = make_plan(recipe)
     with Out(out) as held:
         held.claim(recipe)
+        held.write_plan(plan.keys)
         todo = _settle_known(plan, held, retry)
         name = "none needed"
         if todo:
@@ -92,24 +93,26 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool = False, quiet: bool = T
             finally:
                 pool.close()
                 progress.close()
-        return _write(held, plan, recipe, name)
+        summary, keys = _summary(held, plan.keys)
+        summary.workers = name
+        return _publish(held, keys, recipe, summary)
 
 
 def write_again(out: str | Path, recipe: Recipe) -> Summary:
-    """The second pass over the scenes that are staged in OUT, with this recipe's questions and shards.
+    """The second pass over the scenes of the last run's plan, with this recipe's questions and shards.
 
     Raises:
-        OutError: where OUT is no run's folder. AuditFailed: the old shards stay.
+        OutError: where OUT is no run's folder, or holds no scene. AuditFailed: the old shards stay.
     """
     if not Path(out).is_dir():
         raise OutError(f"{out}: no such folder; `curate run` makes one")
     with Out(out) as held:
         if held.run_info() is None:
             raise OutError(f"{out}: not a run's folder (no run.json); `curate run` makes one")
-        entries, staged = held.entries(), held.staged()
-        states = _states(entries, staged, {*entries, *staged})
-        return _publish(held, staged, recipe, Summary(held.path, len(states), Counter(states.values()),
-                                                      failures=_failures(entries, states)))
+        summary, keys = _summary(held, held.planned())
+        if not keys:
+            raise OutError(f"{out}: no clip of its plan has a scene; `curate run` makes them")
+        return _publish(held, keys, recipe, summary)
 
 
 def _settle_known(plan: Plan, held: Out, retry: bool) -> list[ClipSpec]:
@@ -129,15 +132,16 @@ def _settle_known(plan: Plan, held: Out, retry: bool) -> list[ClipSpec]:
     return todo
 
 
-def _write(held: Out, plan: Plan, recipe: Recipe, workers: str) -> Summary:
+def _summary(held: Out, planned: list[str]) -> tuple[Summary, list[str]]:
+    """How each planned clip ended, and the keys that have a scene."""
     entries = held.entries()
-    states = _states(entries, held.staged(), plan.keys)
-    summary = Summary(held.path, len(states), Counter(states.values()), failures=_failures(entries, states),
-                      workers=workers)
-    return _publish(held, [k for k, state in states.items() if state == "done"], recipe, summary)
+    states = _states(entries, held.staged(), planned)
+    return (Summary(held.path, len(states), Counter(states.values()), failures=_failures(entries, states)),
+            [key for key, state in states.items() if state == "done"])
 
 
 def _publish(held: Out, keys: list[str], recipe: Recipe, summary: Summary) -> Summary:
+    held.list_quarantine()
     if keys:
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
         written = write(held.path, keys, recipe, info)

@@ -29,6 +29,16 @@ class ClipWorker:
         self._source = None
         self._estimators: list[Estimator] | None = None
 
+    def ready(self) -> None:
+        """Loads the estimators. Raises what every clip would meet (a missing package, weights that do not load)."""
+        from curate.perception import make_estimators
+
+        if self._estimators is None:
+            estimators = make_estimators(self.recipe.perception)
+            for estimator in estimators:
+                estimator.setup()
+            self._estimators = estimators
+
     def perceive(self, clip: ClipSpec) -> Outcome:
         """Never raises for a clip's own faults; what went wrong is in the outcome."""
         try:
@@ -37,15 +47,11 @@ class ClipWorker:
             return failure(clip.key, error)
 
     def _perceive(self, clip: ClipSpec) -> Outcome:
-        from curate.perception import make_estimators
         from curate.perception.pipeline import perceive
         from curate.sources import make_source
 
         begin = time.perf_counter()
-        if self._estimators is None:
-            self._estimators = make_estimators(self.recipe.perception)
-            for estimator in self._estimators:
-                estimator.setup()
+        self.ready()
         if self._source is None:
             self._source = make_source(self.recipe.source, self.recipe.clip)
         frames = self._source.open(clip)

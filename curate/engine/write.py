@@ -82,7 +82,9 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     result = {"manifest": manifest, "questions": sum(families.values()), "families": dict(sorted(families.items())),
               "dropped": [{"family": f, "reason": r, "count": n} for (f, r), n in sorted(dropped.items())],
               "audit": report}
-    (out / "questions.json").write_text(json.dumps({k: v for k, v in result.items() if k != "manifest"}, indent=1))
+    temp = out / ".questions.json.partial"
+    temp.write_text(json.dumps({k: v for k, v in result.items() if k != "manifest"}, indent=1))
+    temp.rename(out / "questions.json")
     return result
 
 

@@ -239,7 +239,8 @@ def _half_width(qa: Mapping[str, Any]) -> float:
 
 
 def _choice(qa: Mapping[str, Any], true: TrueValue) -> tuple[bool, str]:
-    """A name must be the true one; a number must be the option nearest to the truth."""
+    """A name must be the true one; a number the option nearest to the truth, and nearer than half way to the next:
+    a truth far outside of all options makes none of them right."""
     values = qa["extra"]["option_values"]
     chosen = ord(qa["letter"]) - ord("A")
     if not 0 <= chosen < len(values) or qa["options"][chosen] != qa["answer"]:
@@ -247,7 +248,9 @@ def _choice(qa: Mapping[str, Any], true: TrueValue) -> tuple[bool, str]:
     if isinstance(values[chosen], str):
         return values[chosen] == true.category, true.category
     value = true.in_unit(qa["unit"])
-    return int(np.argmin(np.abs(np.array(values, float) - value))) == chosen, f"{value:.6g} {qa['unit']}"
+    numbers = np.array(values, float)
+    gap = np.abs(np.delete(numbers, chosen) - numbers[chosen]).min()
+    return bool(abs(numbers[chosen] - value) <= gap / 2), f"{value:.6g} {qa['unit']}"
 
 
 def _mean(values: list[bool]) -> float:
