@@ -111,6 +111,21 @@ def test_units_and_unknown_names():
         truth.value("object_displacement", [CENTRE], SPAN, "tip")
 
 
+def test_stray_pixels_of_another_still_body_do_not_move_a_region_of_the_still_world():
+    made = moving_scene()
+    renderer = Renderer(made)
+    _, ids = renderer.geometry(0)
+    bodies = np.where(np.arange(ids.shape[1]) < 5, 1, 0) * np.ones_like(ids)
+    left, right = np.zeros_like(ids, bool), np.zeros_like(ids, bool)
+    left[:20, :5], right[:20, 5:125] = ids[:20, :5] == 0, ids[:20, 5:125] == 0
+    far = np.where(left, 100.0, 5.0)
+    alone = match(made, right, far, np.zeros_like(ids), bodies=bodies)
+    stray = match(made, left | right, far, np.zeros_like(ids), bodies=bodies)
+    np.testing.assert_allclose(stray.point, alone.point)
+    both = match(made, left | right, far, np.zeros_like(ids), bodies=bodies * 0)
+    assert both.point[2] > alone.point[2] + 1  # what a twentieth of such pixels does otherwise
+
+
 def test_a_region_is_matched_to_what_most_of_it_lies_on():
     made = moving_scene()
     depth, ids = Renderer(made).geometry(0)

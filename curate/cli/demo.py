@@ -16,7 +16,7 @@ from curate.cli.errors import FAILURE
 from curate.cli.options import Command
 
 MARKER = "demo.json"
-NUM_SCENES = 8
+NUM_SCENES = 6
 MAX_WRONG = 10
 
 
