@@ -21,11 +21,13 @@ from benchmarks.table import Row, at_most, report, row
 LIMIT_GIB = 1.5
 LIMIT_GROWTH = 1.1
 BASELINE_M, FOCAL_PER_WIDTH = 0.2, 0.8
+WALL_M, SQUARE_M = 8.0, 3.0
 
 
 def write_video(path: Path, num_frames: int, width: int, height: int, seed: int = 0) -> None:
-    """A side-by-side H.264 video: a textured wall at 12 m that the camera slides along, and before it at 5 m a
-    textured square that moves upwards; with its calibration."""
+    """A side-by-side H.264 video with its calibration: a textured wall that the camera slides along, and before it a
+    textured square that circles in front of the camera. It never stops, so that every clip has a region: the lift of
+    the first region loads code (scipy's) that stays, and which clip has it must not decide what is compared."""
     import cv2
     import numpy as np
 
@@ -43,18 +45,18 @@ def write_video(path: Path, num_frames: int, width: int, height: int, seed: int 
         return image.clip(0, 255).astype(np.uint8)
 
     def shifted(image, x: float, y: float, w: int, h: int):
-        map_x, map_y = np.meshgrid(np.arange(w, dtype=np.float32) + x, np.arange(h, dtype=np.float32) + y)
-        return cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        grid = np.stack(np.meshgrid(np.arange(w) + x, np.arange(h) + y), -1).astype(np.float32)
+        return cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     wall, square = texture(height, width), texture(height // 3, height // 3)
     encoder = H264Encoder(2 * width, height, fps=30, crf=18)
     for i in range(num_frames):
         eyes = []
         for camera_x in (0.01 * i, 0.01 * i + BASELINE_M):  # metres
-            eye = shifted(wall, camera_x * f / 12, 0, width, height)
-            # the square rides along with the camera, to and fro, so that it stays in view in a long video
-            x = width / 2 - (camera_x - 0.01 * i) * f / 5 - square.shape[1] / 2
-            y = height / 2 - square.shape[0] / 2 + 0.2 * height * np.sin(2 * np.pi * i / 90)
+            eye = shifted(wall, camera_x * f / WALL_M, 0, width, height)
+            turn = 2 * np.pi * i / 60
+            x = (width - square.shape[1]) / 2 - (camera_x - 0.01 * i) * f / SQUARE_M + 0.2 * height * np.cos(turn)
+            y = (height - square.shape[0]) / 2 + 0.2 * height * np.sin(turn)
             left, top = int(np.floor(x)), int(np.floor(y))
             side = square.shape[0] - 2
             eye[top + 1:top + 1 + side, left + 1:left + 1 + side] = shifted(square, left + 1 - x, top + 1 - y,
@@ -123,17 +125,22 @@ def run(folder: Path) -> list[Row]:
         write_video(folder / "many" / f"{i:02}.mp4", 24, 320, 240, seed=i)
         if i < 4:
             write_video(folder / "few" / f"{i:02}.mp4", 24, 320, 240, seed=i)
-    few, many = measure(folder / "few", 24)["peaks_mib"][-1], measure(folder / "many", 24)["peaks_mib"][-1]
-    rows += [row("peak over 4 clips at 320x240", few, "MiB"), row("peak over 16 clips at 320x240", many, "MiB"),
-             at_most("growth with the number of clips, 16 to 4", many / few, "ratio", LIMIT_GROWTH)]
+    few, many = measure(folder / "few", 24), measure(folder / "many", 24)
+    rows += [row("peak over 4 clips at 320x240", few["peaks_mib"][-1], "MiB"),
+             row("peak over 16 clips at 320x240", many["peaks_mib"][-1], "MiB"),
+             at_most("growth with the number of clips, 16 to 4", many["peaks_mib"][-1] / few["peaks_mib"][-1], "ratio",
+                     LIMIT_GROWTH)]
 
     # as many clips of the same length from both, so that only the video's length differs
     write_video(folder / "short" / "v.mp4", 192, 320, 240)
     write_video(folder / "long" / "v.mp4", 1200, 320, 240)
-    short, long = (measure(folder / name, 48, 4)["peaks_mib"][-1] for name in ("short", "long"))
-    rows += [row("peak over 4 clips of a video of 192 frames", short, "MiB"),
-             row("peak over 4 clips of a video of 1200 frames", long, "MiB"),
-             at_most("growth with the length of the video, 1200 to 192 frames", long / short, "ratio", LIMIT_GROWTH)]
+    short, long = (measure(folder / name, 48, 4) for name in ("short", "long"))
+    rows += [row("peak over 4 clips of a video of 192 frames", short["peaks_mib"][-1], "MiB"),
+             row("peak over 4 clips of a video of 1200 frames", long["peaks_mib"][-1], "MiB"),
+             at_most("growth with the length of the video, 1200 to 192 frames",
+                     long["peaks_mib"][-1] / short["peaks_mib"][-1], "ratio", LIMIT_GROWTH)]
+    lifted = [n > 0 for part in (large, few, many, short, long) for n in part["regions"]]
+    rows.append(row("clips with a region, of all perceived", sum(lifted) / len(lifted), "share"))
     return rows
 
 
