@@ -385,9 +385,27 @@ def test_coverage():
         assert name[1] == "still" or share <= .95 + spread
 
 
+def test_the_peak_of_a_turn_at_constant_speed_is_not_its_end():
+    """Of motion without a peak any instant's noise would be one; a parabola through a turn is too fast at its ends."""
+    inside = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        speed, heading, turn = rng.uniform(.5, 2), rng.uniform(0, 2 * np.pi), np.radians(rng.choice([-60, 60]))
+
+        def path(t, speed=speed, heading=heading, turn=turn):
+            angle = heading + turn * t
+            return [0, 0, 7.0] + speed / turn * np.stack(
+                [np.sin(angle) - np.sin(heading), 0 * t, np.cos(heading) - np.cos(angle)], -1)
+        scene, _ = make_scene(seed, ("still", "hand-held")[seed % 2], 25, paths=[("arc", path, True)])
+        for q in measure(scene, kinds=["object_peak_speed"]):
+            inside.append(q.interval95[0] <= speed <= q.interval95[1])
+    assert len(inside) == 40 and np.mean(inside) >= .85  # 0.95 less three standard errors of 20 scenes
+
+
 @pytest.mark.slow
 def test_coverage_of_every_kind():
     for name, (share, count) in simulate(range(360), NUMBERS).items():
         print(f"{name[0]:32s} {name[1]:6s} {share:.3f} of {count}")
         assert share >= .925, (name, share)
-        assert name[1] == "still" or share <= .975
+        # a peak's interval is a bracket (surely reached .. largest of all): wide where no instant stands out
+        assert name[1] == "still" or share <= (.985 if name[0] == "object_peak_speed" else .975)

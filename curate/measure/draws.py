@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from curate.geometry.rotations import exp_so3, skew
-from curate.measure.smoothing import PathPosterior, PathSmoother
+from curate.measure.smoothing import STEADY, PathPosterior, PathSmoother
 from curate.scene import Region, Scene
 
 NUM_DRAWS = 1024
@@ -78,7 +78,9 @@ class SceneDraws:
         value, vector = np.linalg.eigh(scene.step_cov[1:])
         self._step_root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]  # [T-1, 6, 6]
         self._regions: dict[int, PathPosterior] = {}
+        self._turning: dict[int, PathPosterior] = {}
         self._smoothers: dict[int, PathSmoother] = {}
+        self._errors: dict[int, dict[str, np.ndarray]] = {}
 
     def _rng(self, name: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *name.encode()])
@@ -138,6 +140,16 @@ class SceneDraws:
             self._regions[region_id] = self._draw_region(self.scene.region(region_id))
         return self._regions[region_id]
 
+    def turning_region(self, region_id: int) -> PathPosterior:
+        """As `region`, from the same errors, of a path that may also turn steadily: for speeds at single instants."""
+        if region_id not in self._turning:
+            plain = self.smoother(region_id)
+            data = np.where(plain.seen[:, None], plain.data, np.nan)
+            smoother = PathSmoother(plain.time_s, data, plain.noise, STEADY)
+            rng = self._rng(f"turning region {region_id}")
+            self._turning[region_id] = smoother.draw(self._errors[region_id], NUM_PARTS, rng)
+        return self._turning[region_id]
+
     def _draw_region(self, region: Region) -> PathPosterior:
         scene = self.scene
         frames = np.arange(region.first, region.last + 1)
@@ -172,5 +184,5 @@ class SceneDraws:
         errors = {"own": (frame + drift).reshape(half, -1),
                   "rig": rng.standard_normal((half, 3)) @ rig_effect.T,
                   "pose": self._pose_noise @ pose_effect.T}
-        self._smoothers[region.id] = smoother
+        self._smoothers[region.id], self._errors[region.id] = smoother, errors
         return smoother.draw(errors, NUM_PARTS, rng)

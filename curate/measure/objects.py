@@ -43,7 +43,7 @@ def object_mean_speed(draws: SceneDraws, subjects: tuple[int, ...], span: Span) 
 
 def object_peak_speed(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
     """Speed at the fastest frame of the smoothed path, m/s; `fastest_frame` counts in the clip."""
-    sample = peak_speed(draws.region(subjects[0]), *_frames(draws, subjects[0], span))
+    sample = peak_speed(draws.turning_region(subjects[0]), *_frames(draws, subjects[0], span))
     sample.p_zero = _p_still(draws, subjects[0], span)
     sample.extra["fastest_frame"] += draws.scene.region(subjects[0]).first
     return sample

@@ -3,9 +3,11 @@
 The prior of a path is an integrated Wiener process with free start and velocity, the same on every axis, so
 that nothing depends on the choice of axes; its posterior mean is the cubic smoothing spline (Wahba 1978). To it
 comes a steady acceleration of ten times the fluctuating one's size: what brakes or falls does so for a while, and an
-amplitude found from rough modes that are empty would otherwise flatten the bend. The noise has one dense covariance
-over all frames and axes, so that depth noise along the ray, a bias shared by all frames and the random walk of the
-camera's pose are told from motion by their shape. The prior's amplitude is weighed on a grid by the marginal
+amplitude found from rough modes that are empty would otherwise flatten the bend. Where the speed at the ends
+matters, a steady change of the acceleration comes on top: on a turn of a radian it is as large as the acceleration
+itself, and a path that may only bend steadily then leaves the turn at its ends, too fast. The
+noise has one dense covariance over all frames and axes, so that depth noise along the ray, a bias shared by all frames and the
+random walk of the camera's pose are told from motion by their shape. The prior's amplitude is weighed on a grid by the marginal
 likelihood of what start and velocity leave free (Wecker & Ansley 1983) and drawn from there: a single best
 amplitude would be too sure of itself on a short clip.
 
@@ -26,17 +28,22 @@ STEADY = 100.0  # variance of a steady acceleration over that of the fluctuating
 FLOOR = 1e-6  # m, and share of the extent: smallest noise, keeps exact input invertible
 
 
-def path_kernel(time: np.ndarray) -> np.ndarray:
+def path_kernel(time: np.ndarray, turning: float = 0.0) -> np.ndarray:
     """Covariance [T, T] of a path of amplitude 1 at times 0..1: integrated Wiener process and steady acceleration.
 
-    ∫ (s−u)₊ (t−u)₊ du + STEADY · s² t² / 4.
+    ∫ (s−u)₊ (t−u)₊ du + STEADY · s² t² / 4 + turning · g(s) g(t), g = t³/6 − t²/4: an acceleration that grows
+    steadily through zero at half time, of variance `turning`.
     """
     s, t = np.minimum.outer(time, time), np.maximum.outer(time, time)
-    return s**2 * (3 * t - s) / 6 + STEADY * s**2 * t**2 / 4
+    cubic = time**3 / 6 - time**2 / 4
+    return s**2 * (3 * t - s) / 6 + STEADY * s**2 * t**2 / 4 + turning * np.outer(cubic, cubic)
 
 
 def velocity_given_positions(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The derivative at the knots, given the values there, for amplitude 1 and free start and velocity.
+
+    Without `turning`: between two knots it is the neighbours that count, and a trend of the whole clip would upset
+    the ends of a path that swings.
 
     Returns:
         map [T, T] from values to the mean derivative (that of the natural interpolating cubic spline), and a
@@ -106,9 +113,11 @@ class PathSmoother:
         time_s: [T], increasing, seconds.
         points: [T, 3] m, nan where unseen.
         noise: [3T, 3T] m², covariance of the errors, frame-major; rows of unseen frames are not used.
+        turning: variance of a steady change of acceleration (`path_kernel`).
     """
 
-    def __init__(self, time_s: np.ndarray, points: np.ndarray, noise: np.ndarray) -> None:
+    def __init__(self, time_s: np.ndarray, points: np.ndarray, noise: np.ndarray, turning: float = 0.0) -> None:
+        self.turning = turning
         num = len(time_s)
         seen = np.isfinite(points).all(-1)
         filled = np.stack([np.interp(time_s, time_s[seen], points[seen, axis]) for axis in range(3)], -1)
@@ -135,7 +144,7 @@ class PathSmoother:
         free = q[:, basis.shape[1]:]  # contrasts in which start and velocity do not appear
         # K = kernel ⊗ I3 applied from the left, without forming it
         contrast = self.inverse_root.T @ free
-        prior = np.einsum("ts,sam->tam", path_kernel(self.phase), contrast.reshape(num, 3, -1))
+        prior = np.einsum("ts,sam->tam", path_kernel(self.phase, self.turning), contrast.reshape(num, 3, -1))
         gram = contrast.T @ prior.reshape(3 * num, -1)
         value, vector = np.linalg.eigh((gram + gram.T) / 2)
         self.energy = np.clip(value, 0, None)  # [m], prior variance over noise variance at amplitude 1
