@@ -1,15 +1,15 @@
 """Smooth paths from noisy positions: the Bayesian cubic smoothing spline, with joint draws.
 
-The prior of a path is an integrated Wiener process with free start and velocity, the same on every axis, so
-that nothing depends on the choice of axes; its posterior mean is the cubic smoothing spline (Wahba 1978). To it
-comes a steady acceleration of ten times the fluctuating one's size: what brakes or falls does so for a while, and an
-amplitude found from rough modes that are empty would otherwise flatten the bend. Where the speed at the ends
-matters, a steady change of the acceleration comes on top: on a turn of a radian it is as large as the acceleration
-itself, and a path that may only bend steadily then leaves the turn at its ends, too fast. The
-noise has one dense covariance over all frames and axes, so that depth noise along the ray, a bias shared by all frames and the
-random walk of the camera's pose are told from motion by their shape. The prior's amplitude is weighed on a grid by the marginal
-likelihood of what start and velocity leave free (Wecker & Ansley 1983) and drawn from there: a single best
-amplitude would be too sure of itself on a short clip.
+The prior of a path is an integrated Wiener process with free start and velocity, the same on every axis, so that
+nothing depends on the choice of axes; its posterior mean is the cubic smoothing spline (Wahba 1978). To it comes a
+steady acceleration of ten times the fluctuating one's size: what brakes or falls does so for a while, and an
+amplitude found from rough modes that are empty would otherwise flatten the bend. Where the speed at the ends matters,
+a steady change of the acceleration comes on top: on a turn of a radian it is as large as the acceleration itself, and
+a path that may only bend steadily then leaves the turn at its ends, too fast. The noise has one dense covariance over
+all frames and axes, so that depth noise along the ray, a bias shared by all frames and the random walk of the
+camera's pose are told from motion by their shape. The prior's amplitude is weighed on a grid by the marginal
+likelihood of what start and velocity leave free (Wecker & Ansley 1983) and drawn from there: a single best amplitude
+would be too sure of itself on a short clip.
 
 Draws use the pathwise form of conditioning (Matheron's rule): a draw of the *errors* goes in, so that paths
 which share an error (the camera's pose) also share it in their draws.
