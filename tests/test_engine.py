@@ -277,6 +277,24 @@ def test_a_module_that_is_missing_stops_the_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.ray
+def test_on_a_cluster_there_are_as_many_workers_as_it_has_cpus_for():
+    import ray
+
+    from curate.engine.ray_pool import RayPool
+
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
+    try:
+        recipe = recipe_from_dict(SMALL, ["engine.address=auto", "engine.cpus_per_worker=1.5"])
+        pool = RayPool(recipe, "unused", None, num_clips=10)
+        assert pool.num_workers == 2
+        pool.close()
+        assert ray.is_initialized()  # a Ray that was there before is left as it was
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_workers_that_cannot_load_their_estimators_stop_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("curate.recipe.model.Recipe.perception_parts", lambda self: {})
     recipe = recipe_from_dict(SMALL, ["engine.kind=ray"])

@@ -25,7 +25,8 @@ START_S = 600  # loading packages and estimators on a slow disk
 class RayPool:
     """
     Args:
-        num_workers: actors; they must fit the cluster (`check_fit`).
+        num_workers: actors; they must fit the cluster (`check_fit`). None: as many as the cluster has CPUs for.
+        num_clips: more actors than clips are not started.
 
     Raises:
         Fatal: where the cluster cannot be joined, or is too small.
@@ -33,7 +34,7 @@ class RayPool:
 
     name = "ray"
 
-    def __init__(self, recipe: Recipe, out: str, num_workers: int) -> None:
+    def __init__(self, recipe: Recipe, out: str, num_workers: int | None, num_clips: int) -> None:
         import ray
 
         self._ray, engine = ray, recipe.engine
@@ -45,14 +46,17 @@ class RayPool:
             try:
                 ray.init(address=engine.address, include_dashboard=False, logging_level=logging.ERROR,
                          log_to_driver=False, configure_logging=False,
-                         **({} if engine.address else {"num_cpus": max(num_workers, os.cpu_count() or 1),
+                         **({} if engine.address else {"num_cpus": max(num_workers or 1, os.cpu_count() or 1),
                                                        "object_store_memory": 128 << 20}))
             except Exception as error:
                 where = engine.address or "this machine"
                 raise Fatal(f"Ray did not start on {where}: {error}; try --workers 1, which needs no Ray") from error
+        there = ray.cluster_resources()
+        if num_workers is None:
+            num_workers = max(1, min(num_clips, int(there.get("CPU", 1) / engine.cpus_per_worker)))
         self.num_workers = num_workers
         try:
-            check_fit(ray.cluster_resources(), num_workers, engine.cpus_per_worker, engine.gpus_per_worker)
+            check_fit(there, num_workers, engine.cpus_per_worker, engine.gpus_per_worker)
         except BaseException:
             if self._ours:
                 ray.shutdown()

@@ -55,7 +55,8 @@ def make_pool(recipe: Recipe, out: Path, num_clips: int) -> Pool:
     if kind == "ray" or (kind == "auto" and (workers > 1 or recipe.engine.address)):
         from curate.engine.ray_pool import RayPool
 
-        return RayPool(recipe, str(out), workers)
+        of_cluster = recipe.engine.workers == "auto" and recipe.engine.address is not None
+        return RayPool(recipe, str(out), None if of_cluster else workers, num_clips)
     return InlinePool(recipe, str(out))
 
 
