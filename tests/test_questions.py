@@ -182,6 +182,22 @@ def test_wording_states_time_region_unit_reference_and_axes(asked):
                 assert q.options["ABCDE".index(q.letter)] == q.answer
 
 
+def test_steps_lead_from_the_points_to_the_stated_length(asked):
+    """A length recomputed from the points either rounds to the answer or is followed by the step that explains it."""
+    from curate.questions.digits import text
+
+    lengths, explained = 0, 0
+    for *_, questions, _ in asked:
+        for q in questions:
+            for step, after in zip(q.reasoning, q.reasoning[1:]):
+                if found := re.search(r"(?:its length|\) =) (-?[\d.]+) (\S+)\.$", step):
+                    lengths += 1
+                    same = text(float(found[1]), q.extra["num_digits"]) == q.answer.split()[0].rstrip("°")
+                    explained += not same
+                    assert same != after.startswith("Noise lengthens"), q.reasoning
+    assert lengths > 100 and explained > 0
+
+
 def test_every_family_has_four_paraphrases_of_each_form():
     for family in families().values():
         for section in family.sections:

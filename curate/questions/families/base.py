@@ -59,6 +59,13 @@ class Item:
         again = float(self.number(inside))
         return low <= again <= high or text(again, self.num_digits) == self.answer
 
+    def median_step(self, length: float) -> list[str]:
+        """From a length as computed from the points to the stated one, where they differ in the digits given."""
+        if text(float(self.number(length)), self.num_digits) == self.answer:
+            return []
+        return [f"Noise lengthens a measured line; the median over its error, with that taken out, is "
+                f"{self.number(float(self.quantity.value))} {self.unit.symbol}."]
+
     def other(self, kind: str, span: tuple[int, int] | None = None) -> float:
         """Value of another quantity of the same subjects; nan where there is none."""
         found = self.related(kind, span)

@@ -25,7 +25,7 @@ def vector_step(item: Item, kind: str, noun: str) -> list[str]:
             f"{parts[1]} {symbol} down and {parts[2]} {symbol} forward, in the camera's axes at "
             f"{item.words['start']} (negative numbers point the other way).",
             f"The length of that shift is √(({parts[0]})² + ({parts[1]})² + ({parts[2]})²) = "
-            f"{item.number(length)} {symbol}."]
+            f"{item.number(length)} {symbol}.", *item.median_step(length)]
 
 
 def camera_steps(item: Item) -> list[str]:

@@ -30,7 +30,7 @@ def camera_steps(item: Item) -> list[str]:
     return [f"At {item.words['start']} the point lies {parts[0]} {symbol} to the right of, {parts[1]} {symbol} below "
             f"and {parts[2]} {symbol} in front of the camera's optical centre (negative numbers: the other way).",
             f"Its distance is √(({parts[0]})² + ({parts[1]})² + ({parts[2]})²) = "
-            f"{item.number(_norm(item, parts))} {symbol}."]
+            f"{item.number(_norm(item, parts))} {symbol}.", *item.median_step(_norm(item, parts))]
 
 
 def pair_steps(item: Item) -> list[str]:
@@ -42,7 +42,7 @@ def pair_steps(item: Item) -> list[str]:
     return [f"At {item.words['start']}, in the camera's axes (right, down, forward), the points lie at "
             f"({', '.join(places[0])}) {symbol} and ({', '.join(places[1])}) {symbol}.",
             f"Their difference is ({', '.join(parts)}) {symbol}, and its length "
-            f"{item.number(_norm(item, parts))} {symbol}."]
+            f"{item.number(_norm(item, parts))} {symbol}.", *item.median_step(_norm(item, parts))]
 
 
 def camera_slips(item: Item) -> Sequence[float]:
