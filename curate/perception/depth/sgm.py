@@ -11,6 +11,7 @@ from curate.data import calibration
 from curate.geometry.cameras import StereoRig
 from curate.perception.depth.config import SgmConfig
 from curate.perception.depth.refine import local_step, refine_disparity
+from curate.perception.error_model import sigma_px
 from curate.perception.estimator import Field, Resources, Window
 
 
@@ -154,12 +155,8 @@ class Sgm:
         return disparity, terms, valid
 
     def sigma_px(self, terms: dict[str, np.ndarray]) -> np.ndarray:
-        """sigma² = floor² + Σ (coefficient² · term), coefficients from the calibration."""
-        model = self.error_model
-        variance = np.float32(model["floor_px"] ** 2)
-        for name, term in terms.items():
-            variance = variance + np.float32(model[name] ** 2) * term
-        return np.sqrt(variance)
+        """[H, W] px of these terms, with this estimator's calibration."""
+        return sigma_px(self.error_model, terms)
 
     def not_speckle(self, disparity: np.ndarray, valid: np.ndarray) -> np.ndarray:
         area = round(self.config.speckle_area * (disparity.shape[1] / 640) ** 2)

@@ -7,6 +7,7 @@ import numpy as np
 
 from curate.data import calibration
 from curate.perception.depth.refine import local_step
+from curate.perception.error_model import sigma_px
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.flow.config import DisConfig
 from curate.perception.flow.refine import refine_flow
@@ -74,12 +75,8 @@ class Dis:
         return flow, {"noise": variance, "forward_backward": residual**2, "step": step}, valid
 
     def sigma_px(self, terms: dict[str, np.ndarray]) -> np.ndarray:
-        """sigma² = floor² + Σ (coefficient² · term), coefficients from the calibration."""
-        model = self.error_model
-        variance = np.float32(model["floor_px"] ** 2)
-        for name, term in terms.items():
-            variance = variance + np.float32(model[name] ** 2) * term
-        return np.sqrt(variance)
+        """[H, W] px of these terms, with this estimator's calibration."""
+        return sigma_px(self.error_model, terms)
 
 
 def forward_backward_residual(forward: np.ndarray, backward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
