@@ -13,7 +13,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -126,7 +126,7 @@ def collect(seed: int, num_scenes: int) -> tuple[Errors, Errors]:
     disparity_errors, flow_errors = Errors(), Errors()
     with tempfile.TemporaryDirectory() as folder:
         for index in range(num_scenes):
-            scene = sample_scene(seed, index)
+            scene = replace(sample_scene(seed, index), rig_rotation_deg=(0.0, 0.0, 0.0))  # the matcher's own errors
             frames = [f for f in FRAMES if f < scene.num_frames]
             left, right, renderer = video_frames(scene, max(frames) + 1, Path(folder))
             grey = [np.stack([cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in v[frames]]) for v in (left, right)]

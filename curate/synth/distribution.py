@@ -82,6 +82,7 @@ class Distribution(_Model):
     crf: Count
     noise_grey: Range
     gain_mismatch: float = Field(ge=0)
+    rig_rotation_deg: float = Field(0.0, ge=0)
     disparity_px: Range
     camera_pitch_deg: Range
     settings: dict[str, Setting] = Field(min_length=1)

@@ -9,6 +9,7 @@ import numpy as np
 import open3d as o3d
 
 from curate.geometry.poses import Pose
+from curate.geometry.rotations import exp_so3
 from curate.synth.scene import SUB, Body, SceneTruth
 from curate.synth.texture import fractal
 
@@ -81,8 +82,10 @@ class Renderer:
 
     def _pose(self, frame: int, view: int) -> Pose:
         """Pose of a view in the world; both views are named "cam"."""
-        offset = np.array([view * self.scene.rig.baseline_m, 0, 0])
-        return self.scene.camera(frame) @ Pose("cam", "cam", np.eye(3), offset)
+        if view == 0:
+            return self.scene.camera(frame)
+        turn = exp_so3(np.radians(self.scene.rig_rotation_deg))
+        return self.scene.camera(frame) @ Pose("cam", "cam", turn, np.array([self.scene.rig.baseline_m, 0, 0]))
 
     def render(self, frame: int) -> Rendered:
         """

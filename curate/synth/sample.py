@@ -15,6 +15,7 @@ from curate.synth.scene import SUB, Body, SceneTruth
 
 REFERENCE_WIDTH = 640  # the distribution's pixels are those of an image this wide
 MAX_DRAWS = 30
+RIG_STREAM = 1 << 20
 CORNERS = np.stack(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [-0.5, 0.5]), -1).reshape(8, 3)
 
 
@@ -82,7 +83,12 @@ def _draw(rng, distribution: Distribution, seed: tuple[int, int], width: int, he
         num_frames=num_frames, rig=rig, T_world_cam=T_world_cam,
         bodies=tuple(_in_world(body, T_world_level) for body in bodies), light_world=light / np.linalg.norm(light),
         noise_grey=round(rng.uniform(*d.noise_grey), 3), gain_right=round(1 + rng.normal(0, d.gain_mismatch), 4),
-        crf=int(rng.integers(d.crf[0], d.crf[1] + 1)))
+        crf=int(rng.integers(d.crf[0], d.crf[1] + 1)), rig_rotation_deg=_rig_rotation(seed, d.rig_rotation_deg))
+
+
+def _rig_rotation(seed: tuple[int, int], sigma_deg: float) -> tuple[float, float, float]:
+    """Residual rotation of the right camera, from random numbers of its own: the scene is the same for any sigma."""
+    return tuple(np.round(np.random.default_rng([*seed, RIG_STREAM]).normal(0, sigma_deg, 3), 5).tolist())
 
 
 def _in_world(body: Body, T_world_level: Pose) -> Body:

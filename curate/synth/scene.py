@@ -86,6 +86,8 @@ class SceneTruth:
         bodies: the still world and the objects.
         light_world: [3] unit vector towards the light.
         noise_grey, gain_right, crf: imaging noise, exposure of the right view, compression.
+        rig_rotation_deg: rotation vector of the right camera in the axes of the rig (tilt about x, pan about y, roll
+            about z): how far the rig is from `rig`, which is what its published calibration says.
     """
 
     name: str
@@ -101,6 +103,7 @@ class SceneTruth:
     noise_grey: float
     gain_right: float
     crf: int
+    rig_rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def time_s(self) -> np.ndarray:
@@ -160,6 +163,7 @@ class SceneTruth:
                 for i, plain in enumerate(meta.pop("bodies")))
             rig = StereoRig(Intrinsics(**meta.pop("camera")), meta.pop("baseline_m"))
             meta["seed"] = tuple(meta["seed"])
+            meta["rig_rotation_deg"] = tuple(meta.get("rig_rotation_deg", (0.0, 0.0, 0.0)))
             return SceneTruth(**meta, rig=rig, bodies=bodies, light_world=arrays["light_world"], T_world_cam=Pose(
                 "world", "cam", arrays["camera.rotation"], arrays["camera.translation"]))
         except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
