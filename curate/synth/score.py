@@ -188,10 +188,10 @@ def judge(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer | Non
         depth, ids, bodies = seen[frame]
         subjects[region["id"]] = match(scene, decode_rle(region["mask_rle"]), depth, ids, frame, bodies=bodies)
     truth = Truth(scene, start)
-    return [_judge(qa, scene.name, truth, [subjects[i] for i in qa["regions"]]) for qa in record["qa"]]
+    return [judge_question(qa, scene.name, truth, [subjects[i] for i in qa["regions"]]) for qa in record["qa"]]
 
 
-def _judge(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: list[Subject | None]) -> Judged:
+def judge_question(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: list[Subject | None]) -> Judged:
     objects = tuple(sorted(s.object_id if s else -1 for s in subjects))
     common = {"id": qa["id"], "scene": scene, "family": qa["family"], "form": qa["form"], "objects": objects,
               "answer": f"{qa['answer']} {qa['unit']}" if qa["form"] == "numeric" else qa["answer"]}
