@@ -62,12 +62,14 @@ class SceneBuilder:
         poses = Pose("world", "cam", np.array(self.rotation), np.array(self.translation))
         step_cov = np.array(self.step_cov)
         regions = []
-        for number in sorted(self.regions):
+        born = [(-int(r.birth.mask.sum()), number) for number, r in self.regions.items() if r.birth is not None]
+        for _, number in sorted(born):  # the largest first
+            if len(regions) == self.config.max_regions:
+                break
             region = build_region(number, self.regions[number], frames.rig, poses, step_cov, self.config,
                                   self.noise)
             if region is not None:
                 regions.append(region)
-        regions.sort(key=lambda r: (-int(r.mask_first.sum()), r.id))
         up, up_world = self._up(given, poses)
         baseline = frames.rig.baseline_m if frames.rig is not None else float("nan")
         sigma = getattr(frames, "baseline_sigma_m", None)
@@ -80,7 +82,7 @@ class SceneBuilder:
                                             else self.config.baseline_relative_sigma * baseline),
                      scale=frames.scale, up=up, up_world=up_world, T_world_cam=poses, step_cov=step_cov,
                      camera_valid=np.array(self.camera_valid),
-                     regions=sorted(regions[: self.config.max_regions], key=lambda r: r.id), origin=dict(self.origin),
+                     regions=sorted(regions, key=lambda r: r.id), origin=dict(self.origin),
                      stats=stats)
 
     @staticmethod

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from curate.geometry.cameras import StereoRig
-from curate.geometry.rotations import exp_so3, log_so3, skew
+from curate.geometry.rotations import exp_so3, skew
 from curate.lift.rigid import MEDIAN_LENGTH, TUKEY, project
 
 ITERATIONS = 12
@@ -111,6 +112,15 @@ def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray,
                     problem.agreement(weight), problem.cost(state, None))
 
 
+def small_turn(rotation: np.ndarray) -> np.ndarray:
+    """Rotation vectors [N, 3], radians, of matrices [N, 3, 3] that turn by less than half a circle."""
+    vector = 0.5 * np.stack([rotation[:, 2, 1] - rotation[:, 1, 2], rotation[:, 0, 2] - rotation[:, 2, 0],
+                             rotation[:, 1, 0] - rotation[:, 0, 1]], -1)
+    sine = np.linalg.norm(vector, axis=1)
+    angle = np.arctan2(sine, (np.trace(rotation, axis1=1, axis2=2) - 1) / 2)
+    return vector * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 1.0)[:, None]
+
+
 class _Problem:
     """Residuals and normal equations. The state is (rotations, reference points, offsets, disparities)."""
 
@@ -168,7 +178,7 @@ class _Problem:
         uvd, jacobian = project(self.rig, point[:1])
         reference = self.reference - uvd[0] - np.array([0, 0, bias[0]])
         against = np.swapaxes(self.still, -1, -2) @ rotation
-        turns = log_so3(against[1:] @ np.swapaxes(against[:-1], -1, -2))
+        turns = small_turn(against[1:] @ np.swapaxes(against[:-1], -1, -2))
         return began, reference, jacobian[0], turns
 
     def cost(self, state, weight) -> float:
@@ -199,16 +209,14 @@ class _Problem:
         scaled = whole * (self.information * (weight * self.down)[:, None])[..., None]
         blocks = np.swapaxes(scaled, 1, 2) @ whole  # [M, 15, 15]
         slopes = np.einsum("mij,mi->mj", scaled, error)
-        hessian, gradient = np.zeros((num, num, POSE, POSE)), np.zeros((num, POSE))
-        np.add.at(hessian, (t, t), blocks[:, :7, :7])
-        np.add.at(hessian, (a, a), blocks[:, 7:14, 7:14])
-        np.add.at(hessian, (t, a), blocks[:, :7, 7:14])
-        np.add.at(hessian, (a, t), blocks[:, 7:14, :7])
-        np.add.at(gradient, t, slopes[:, :7])
-        np.add.at(gradient, a, slopes[:, 7:14])
-        cross = np.zeros((num, count, POSE))
-        np.add.at(cross, (t, i), blocks[:, :7, 14])
-        np.add.at(cross, (a, i), blocks[:, 7:14, 14])
+        flat_blocks = blocks.reshape(len(t), -1)
+        both = self._sum(t * num + a, flat_blocks, num * num).reshape(num, num, 15, 15)
+        hessian = both[:, :, :POSE, POSE:14] + both[:, :, POSE:14, :POSE].transpose(1, 0, 2, 3)
+        every = np.arange(num)
+        hessian[every, every] += both[:, :, :POSE, :POSE].sum(1) + both[:, :, POSE:14, POSE:14].sum(0)
+        gradient = self._sum(t, slopes[:, :POSE], num) + self._sum(a, slopes[:, POSE:14], num)
+        cross = (self._sum(t * count + i, blocks[:, :POSE, 14], num * count)
+                 + self._sum(a * count + i, blocks[:, POSE:14, 14], num * count)).reshape(num, count, POSE)
         depth = np.bincount(i, blocks[:, 14, 14], count)
         depth_slope = np.bincount(i, slopes[:, 14], count)
         began, reference, at_reference, turns = self.extra(state)
@@ -223,7 +231,6 @@ class _Problem:
         hessian[0, 0] += at.T @ (self.reference_information[:, None] * at)
         gradient[0] += at.T @ (self.reference_information * reference)
         hessian[0, 0, :3, :3] += 1e10 * np.eye(3)  # the body's axes are those of frame 0
-        every = np.arange(num)
         hessian[every, every, 6, 6] += self.offset
         gradient[:, 6] -= self.offset * state[2]
         self._add_turns(hessian, gradient, turns)
@@ -232,6 +239,12 @@ class _Problem:
         reduced = full - (flat / depth) @ flat.T
         slope = gradient.ravel() - flat @ (depth_slope / depth)
         return reduced, slope, flat, depth, depth_slope
+
+    @staticmethod
+    def _sum(key: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
+        """[length, K] sums of `values` [M, K] by `key` [M]."""
+        matrix = csr_array((np.ones(len(key)), key, np.arange(len(key) + 1)), shape=(len(key), length))
+        return np.asarray(matrix.T @ values)
 
     def _add_turns(self, hessian, gradient, turns) -> None:
         """The turn of each frame is moved in the axes of frame 0, where rates and their changes are differences."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from curate.geometry.cameras import StereoRig
 from curate.lift.config import LiftConfig
@@ -80,12 +81,9 @@ def gather(window: Window, regions: dict[int, Gathered], config: LiftConfig, noi
 
 def boxes(labels: np.ndarray) -> dict[int, tuple[int, int, int, int]]:
     """Half-open x0, y0, x1, y1 of every label above 0 in [H, W], by rising label."""
-    out = {}
-    for region in np.flatnonzero(np.bincount(labels.ravel().astype(np.int64)))[1:] if (labels > 0).any() else []:
-        mask = labels == region
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        out[int(region)] = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return dict(sorted(out.items()))
+    found = ndimage.find_objects(labels)
+    return {k: (cut[1].start, cut[0].start, cut[1].stop, cut[0].stop)
+            for k, cut in enumerate(found, 1) if cut is not None}
 
 
 def inner_pixels(window: Window, j: int, region: int, box, border: int) -> tuple[np.ndarray, tuple[slice, slice]]:

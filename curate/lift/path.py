@@ -9,7 +9,7 @@ import numpy as np
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3, log_so3
-from curate.lift.bundle import Adjusted, Body, Matches, adjust
+from curate.lift.bundle import Adjusted, Body, Matches, adjust, small_turn
 from curate.lift.config import LiftConfig
 from curate.lift.gather import Gathered
 from curate.lift.noise import DisparityNoise
@@ -20,6 +20,7 @@ TRACK_CORRELATION_PX = 15.0  # matches nearer to each other than a patch share i
 MATCH_INFLATION = 1.5  # of sigma: errors of matches that neighbours and frames share (measured on rendered scenes)
 TRACK_FLOOR_PX = 0.03  # of the mean of all matches of a region in one frame
 MAX_SPREAD = 30.0  # of a fit to the first guess of the shape; the joint adjustment judges what is left
+SAME_TURN = 0.05  # radians: no mirrored turn is as near
 REFERENCE_PX = 0.03  # between the reference point and the points around it, in each of u, v and disparity
 
 
@@ -174,9 +175,12 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
     reference = project(rig, record.birth.reference[None])[0][0]
     still = np.swapaxes(poses.rotation[start.frames], 1, 2) @ poses.rotation[start.frames[0]]
     # errors of the first frame-by-frame turns can lead to a mirrored one: start from "does not turn" as well
+    starts = [start.rotation, still]
+    if np.linalg.norm(small_turn(start.rotation @ np.swapaxes(still, 1, 2)), axis=1).max() < SAME_TURN:
+        starts = [still]
     results = [adjust(rig, matches, Body(rotation, start.point), reference, np.full(3, REFERENCE_PX), effective, still,
                       (config.turn_sigma_rad, config.turn_change_rad), noise.own_px + 1e-3)
-               for rotation in (start.rotation, still)]
+               for rotation in starts]
     return min((r for r in results if r is not None), key=lambda r: r.cost, default=None)
 
 

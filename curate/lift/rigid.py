@@ -40,15 +40,13 @@ class RigidFit:
 
 def project(rig: StereoRig, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Camera points [N, 3] to (u, v, disparity) [N, 3], and its Jacobian [N, 3, 3]."""
-    x, y, z = np.moveaxis(points, -1, 0)
-    z = np.maximum(z, 1e-3)
-    fx, fy, cx, cy = rig.left.fx, rig.left.fy, rig.left.cx, rig.left.cy
-    fb = fx * rig.baseline_m
-    zero = np.zeros_like(z)
-    uvd = np.stack([fx * x / z + cx, fy * y / z + cy, fb / z - rig.doffs_px], -1)
-    jacobian = np.stack([np.stack([fx / z, zero, -fx * x / z**2], -1),
-                         np.stack([zero, fy / z, -fy * y / z**2], -1),
-                         np.stack([zero, zero, -fb / z**2], -1)], -2)
+    z = np.maximum(points[:, 2], 1e-3)
+    fx, fy, fb = rig.left.fx, rig.left.fy, rig.left.fx * rig.baseline_m
+    uvd, jacobian = np.empty((len(z), 3)), np.zeros((len(z), 3, 3))
+    uvd[:, 0], uvd[:, 1], uvd[:, 2] = fx * points[:, 0] / z, fy * points[:, 1] / z, fb / z
+    jacobian[:, 0, 0], jacobian[:, 1, 1] = fx / z, fy / z
+    jacobian[:, :, 2] = -uvd / z[:, None]
+    uvd += (rig.left.cx, rig.left.cy, -rig.doffs_px)
     return uvd, jacobian
 
 

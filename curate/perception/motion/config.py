@@ -18,3 +18,5 @@ class RigidResidualConfig(BaseModel):
     max_inflation: float = Field(9.0, ge=1, description="largest factor by which the image's own median residual may "
                                                         "raise the threshold")
     stride: int = Field(2, ge=1, le=4, description="the test runs on every n-th pixel of every n-th row")
+    work_width: int = Field(400, ge=100, le=4096, description="and on a grid about this wide where the picture is "
+                                                              "wider than that times the stride, px")

@@ -13,6 +13,8 @@ from curate.geometry.rotations import skew
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.motion.config import RigidResidualConfig
 
+UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
 
 class RigidResidual:
     """Gives `motion` [n, H, W]: chi-square per degree of freedom of "this pixel is still in the world".
@@ -31,7 +33,7 @@ class RigidResidual:
     """
 
     name = "rigid-residual"
-    version = "1"
+    version = "2"
     needs = ("disparity", "flow", "camera")
     gives = ("motion",)
     window = 2
@@ -90,9 +92,9 @@ class RigidResidual:
             models: calibration of disparity and of flow.
 
         Returns:
-            statistic and validity on the grid of every `stride`-th pixel, and the factor it was divided by.
+            statistic and validity on the coarser grid, and the factor it was divided by.
         """
-        stride = self.config.stride
+        stride = max(self.config.stride, round(disparity_i[0].shape[1] / self.config.work_width))
         window = max(1, 2 * round(self.config.window * disparity_i[0].shape[1] / 640 / stride / 2) + 1)
         residual, parts, known, has_disparity = residuals(T_i_j, motion_covariance, rig, disparity_i, disparity_j,
                                                           flow, stride)
@@ -183,23 +185,24 @@ def residuals(T_i_j: Pose, motion_covariance: np.ndarray, rig: StereoRig, dispar
     turned = -(R.T @ t) / np.float32(camera.fx * rig.baseline_m)
     by_d = row(turned[0], turned[1], turned[2], np.float32(1))
     variance_f, variance_d = _finite(sigma_f, known) ** 2, _finite(sigma_d, known) ** 2
-    own = np.stack([by_d[0] ** 2 * variance_d + variance_f, by_d[0] * by_d[1] * variance_d,
-                    by_d[0] * by_d[2] * variance_d, by_d[1] ** 2 * variance_d + variance_f,
-                    by_d[1] * by_d[2] * variance_d, by_d[2] ** 2 * variance_d + _finite(next_sigma, has) ** 2], -1)
+    own = np.empty((6, *d.shape), np.float32)
+    for k, (a, b) in enumerate(UPPER):
+        np.multiply(by_d[a] * by_d[b], variance_d, out=own[k])
+    own[0] += variance_f
+    own[3] += variance_f
+    own[5] += _finite(next_sigma, has) ** 2
 
     # R = exp(δ) R0: d(Rᵀ q) = Rᵀ [q]x δ; translation: -Rᵀ δt / z
-    columns = []
+    jacobian = np.zeros((3, 6, *d.shape), np.float32)
     for k in range(3):
-        turn = skew(np.eye(3)[k]).astype(np.float32)  # [q]x e_k = -[e_k]x q
-        m = -(R.T @ turn)
-        columns.append(row(*(m[j, 0] * q[0] + m[j, 1] * q[1] + m[j, 2] * q[2] for j in range(3)), np.float32(0)))
-    for k in range(3):
-        columns.append(row(-R[k, 0] * inverse, -R[k, 1] * inverse, -R[k, 2] * inverse, np.float32(0)))
-    jacobian = np.stack([np.stack(column, -1) for column in columns], -1)  # [h, w, 3, 6]
-    spread = jacobian @ _root(motion_covariance).astype(np.float32)
-    common = np.stack([np.einsum("hwk,hwk->hw", spread[..., a, :], spread[..., b, :])
-                       for a, b in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))], -1)
-    return r, (own, common), known, has
+        m = -(R.T @ skew(np.eye(3)[k]).astype(np.float32))  # [q]x e_k = -[e_k]x q
+        turn = row(*(m[j, 0] * q[0] + m[j, 1] * q[1] + m[j, 2] * q[2] for j in range(3)), np.float32(0))
+        shift = row(-R[k, 0] * inverse, -R[k, 1] * inverse, -R[k, 2] * inverse, np.float32(0))
+        for a in range(3):
+            jacobian[a, k], jacobian[a, 3 + k] = turn[a], shift[a]
+    spread = _root(motion_covariance).astype(np.float32).T @ jacobian.reshape(3, 6, -1)
+    common = np.stack([(spread[a] * spread[b]).sum(0) for a, b in UPPER]).reshape(6, *d.shape)
+    return r, (np.moveaxis(own, 0, -1), np.moveaxis(common, 0, -1)), known, has
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

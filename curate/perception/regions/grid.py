@@ -37,15 +37,18 @@ def make_grid(window: Window, j: int, stride: int, min_disparity: float) -> Grid
     level = np.nan_to_num(disparity.values[cut].astype(np.float32), posinf=0, neginf=0)
     valid = disparity.valid[cut] & (level + window.rig.doffs_px > min_disparity)
     level, valid = fill_holes(np.where(valid, level, 0), valid)
-    rows, columns = (np.arange(n) * float(stride) for n in level.shape)
-    pixels = np.stack(np.meshgrid(columns, rows), -1)
-    points = np.zeros((*level.shape, 3))
-    points[valid] = window.rig.point(np.concatenate([pixels, level[..., None]], -1)[valid])
+    rig = window.rig
+    v, u = (np.arange(n, dtype=np.float32) * stride for n in level.shape)
+    pixels = np.stack(np.broadcast_arrays(u[None], v[:, None]), -1)
+    z = np.where(valid, np.float32(rig.left.fx * rig.baseline_m) / np.where(valid, level + np.float32(rig.doffs_px), 1),
+                 0)
+    points = np.stack([z * ((u - np.float32(rig.left.cx)) / np.float32(rig.left.fx)),
+                       z * ((v - np.float32(rig.left.cy)) / np.float32(rig.left.fy))[:, None], z], -1)
     own, own_valid = np.zeros((*level.shape, 2), np.float32), np.zeros(level.shape, bool)
     camera = window.fields["camera"]
     if j + 1 < window.num_frames and (camera.valid is None or camera.valid[j + 1]):
         own_valid = valid & flow.valid[cut]
-        own = own_motion(flow.values[cut], points, pixels, own_valid, window.rig, relative(camera.values, j + 1, j))
+        own = own_motion(flow.values[cut], points, pixels, own_valid, rig, relative(camera.values, j + 1, j))
     sigma = np.where(disparity.valid[cut], np.nan_to_num(disparity.sigma[cut]), 0).astype(np.float32)
     return Grid(stride, window.rig.left.fx, level, valid, sigma, points, flow.values[cut], flow.valid[cut], own,
                 own_valid, motion.values[cut] / motion.info["threshold"], motion.valid[cut])

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 SAMPLES = 2500
-TRIALS = 500
+TRIALS = 300
+FEW = 400  # votes that tell which candidates are worth counting in full
+FINALISTS = 8
 MIN_SPAN = 0.5  # of the image's width
 MAX_BEHIND = 0.04  # share of the votes that may lie behind a plane
 
@@ -49,7 +51,10 @@ def dominant_planes(disparity: np.ndarray, valid: np.ndarray, count: int, min_sh
         if not good.any():
             break
         candidates = np.linalg.solve(systems[good], d[triples[good]][..., None])[..., 0]
-        votes = _votes(candidates, points, d, index, tolerance_px)
+        # the votes are drawn in random order, so that the first few are a sample
+        early = _votes(candidates, points, d, index, tolerance_px, FEW)
+        candidates = candidates[np.argsort(-early, kind="stable")[:FINALISTS]]
+        votes = _votes(candidates, points, d, index, tolerance_px, len(d))
         best = int(np.argmax(votes))
         if votes[best] * weight < min_share:
             break
@@ -62,17 +67,19 @@ def dominant_planes(disparity: np.ndarray, valid: np.ndarray, count: int, min_sh
     return planes
 
 
-def _votes(candidates: np.ndarray, points: np.ndarray, d: np.ndarray, index: np.ndarray, tolerance: float):
-    """Inliers of each candidate [C] among `index`; zero where it is narrow or the scene goes on behind it."""
-    level = candidates @ points.T
-    behind = ((d - level < -2 * tolerance) & (level > 1)).mean(1)
-    near = np.abs(level[:, index] - d[index]) < tolerance
-    votes = near.sum(1)
+def _votes(candidates: np.ndarray, points: np.ndarray, d: np.ndarray, index: np.ndarray, tolerance: float,
+           most: int) -> np.ndarray:
+    """Inliers of each candidate [C] among the first `most` of `index`; zero where it is narrow or the scene goes on
+    behind it."""
+    all_level = candidates @ points[:most].T
+    behind = ((d[:most] - all_level < -2 * tolerance) & (all_level > 1)).mean(1)
+    index = index[:most]
+    near = np.abs(candidates @ points[index].T - d[index]) < tolerance
     u = points[index, 0]
     low = np.where(near, u, np.inf).min(1)
     high = np.where(near, u, -np.inf).max(1)
     wide = (high - low) > MIN_SPAN * np.ptp(points[:, 0])
-    return np.where(wide & (behind < MAX_BEHIND), votes, 0)
+    return np.where(wide & (behind < MAX_BEHIND), near.sum(1), 0)
 
 
 def _refine(plane: np.ndarray, points: np.ndarray, d: np.ndarray, tolerance: float) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
-from curate.geometry.rotations import skew
 
 TOLERANCE_PX = 0.75  # of the flow, per frame
 TOLERANCE_SHARE = 0.2  # of the motion itself: depth errors, finite steps
@@ -24,7 +23,7 @@ TRIALS = 12
 
 def own_motion(flow: np.ndarray, points: np.ndarray, pixels: np.ndarray, known: np.ndarray, rig: StereoRig,
                T_next_now: Pose) -> np.ndarray:
-    """Flow less that of a still world, px; zero where not known.
+    """Flow less that of a still world, px, float32; zero where not known.
 
     Args:
         flow: [h, w, 2] image px.
@@ -33,9 +32,14 @@ def own_motion(flow: np.ndarray, points: np.ndarray, pixels: np.ndarray, known: 
         known: [h, w] bool.
         T_next_now: motion of still points from this frame's camera axes to the next one's.
     """
-    still = rig.left.project(T_next_now @ points[known]) - pixels[known]
-    out = np.zeros(flow.shape, np.float32)
-    out[known] = np.nan_to_num(flow[known] - still)
+    moved = points @ T_next_now.rotation.T.astype(np.float32) + T_next_now.translation.astype(np.float32)
+    known = known & (moved[..., 2] > 0.05)
+    z = np.where(known, moved[..., 2], np.float32(1))
+    camera = rig.left
+    out = np.empty(flow.shape, np.float32)
+    for axis, (focal, centre) in enumerate(((camera.fx, camera.cx), (camera.fy, camera.cy))):
+        still = np.float32(focal) * moved[..., axis] / z + np.float32(centre) - pixels[..., axis]
+        out[..., axis] = np.where(known, np.nan_to_num(flow[..., axis]) - still, 0)
     return out
 
 
@@ -55,26 +59,26 @@ def disagreeing(mask: np.ndarray, motion: np.ndarray, points: np.ndarray, known:
         return out
     seen, p = motion[rows, columns].astype(float), points[rows, columns].astype(float)
     pick = rng.choice(len(rows), min(SAMPLES, len(rows)), replace=False)
-    design = _design(p, np.median(p[pick], 0), focal)
-    some, m = design[pick], seen[pick]
-    model = _solve(some, m)
+    centre = np.median(p[pick], 0)
+    some, m = _design(p[pick], centre, focal), seen[pick]
+    count = len(pick)
+    grams = np.einsum("nai,naj->nij", some, some).reshape(count, 36)
+    slopes = np.einsum("nai,na->ni", some, m)
+    model = _solve(grams.sum(0)[None], slopes.sum(0)[None])
     fits = _fits(model, some, m)
     if fits.mean() < 0.97:
         at = np.column_stack([rows[pick], columns[pick]]).astype(float)
-        best, most = model, fits.sum()
-        for seed in rng.choice(len(pick), min(TRIALS, len(pick)), replace=False):
-            near = np.argsort(((at - at[seed]) ** 2).sum(1))[:25]
-            model = _solve(some[near], m[near])
-            for _ in range(2):
-                fits = _fits(model, some, m)
-                if fits.sum() < 10:
-                    break
-                model = _solve(some[fits], m[fits])
-            count = _fits(model, some, m).sum()
-            if count > most:
-                best, most = model, count
-        model = best
-    off = ~_fits(model, design, seen)
+        seeds = rng.choice(count, min(TRIALS, count), replace=False)
+        distance = ((at[seeds, None] - at[None]) ** 2).sum(-1)
+        near = distance <= np.partition(distance, min(24, count - 1), axis=1)[:, min(24, count - 1), None]
+        for _ in range(3):
+            models = _solve(near.astype(float) @ grams, near.astype(float) @ slopes)
+            better = _fits(models, some, m)
+            near = np.where(better.sum(1, keepdims=True) >= 10, better, near)
+        best = int(np.argmax(better.sum(1)))
+        if better[best].sum() > fits.sum():
+            model = models[best:best + 1]
+    off = ~_fits(model, _design(p, centre, focal), seen)[0]
     out[rows[off], columns[off]] = True
     return out
 
@@ -82,25 +86,31 @@ def disagreeing(mask: np.ndarray, motion: np.ndarray, points: np.ndarray, known:
 def _design(points: np.ndarray, centre: np.ndarray, focal: float) -> np.ndarray:
     """[N, 2, 6]: image motion (px) per unit of velocity (m per frame) and of turn about `centre` (rad per frame)."""
     z = points[:, 2]
-    zero = np.zeros_like(z)
-    jacobian = focal * np.stack([np.stack([1 / z, zero, -points[:, 0] / z**2], -1),
-                                 np.stack([zero, 1 / z, -points[:, 1] / z**2], -1)], 1)
-    return np.concatenate([jacobian, -jacobian @ skew(points - centre)], 2)
+    offset = points - centre
+    per_metre = focal / z
+    out = np.zeros((len(z), 2, 6))
+    out[:, 0, 0] = out[:, 1, 1] = per_metre
+    out[:, :, 2] = -per_metre[:, None] * points[:, :2] / z[:, None]
+    # a turn w moves a point by w x offset
+    x, y, depth = offset.T
+    out[:, 0, 3], out[:, 0, 4], out[:, 0, 5] = y * out[:, 0, 2], per_metre * depth - x * out[:, 0, 2], -per_metre * y
+    out[:, 1, 3], out[:, 1, 4], out[:, 1, 5] = y * out[:, 1, 2] - per_metre * depth, -x * out[:, 1, 2], per_metre * x
+    return out
 
 
-def _solve(design: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """[6] least squares; turns are held small where the points do not tell."""
-    flat = design.reshape(-1, 6)
-    prior = np.diag([1e-9, 1e-9, 1e-9, *[(0.3 / TURN_SIGMA) ** 2] * 3])
-    normal = flat.T @ flat
-    normal[np.arange(3), np.arange(3)] *= 1 + 1e-6
-    return np.linalg.solve(normal + prior, flat.T @ motion.ravel())
+def _solve(grams: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """[T, 6] least squares of normal equations [T, 36], [T, 6]; turns are held small where the points do not tell."""
+    normal = grams.reshape(-1, 6, 6) + np.diag([1e-9, 1e-9, 1e-9, *[(0.3 / TURN_SIGMA) ** 2] * 3])
+    normal[:, np.arange(3), np.arange(3)] *= 1 + 1e-6
+    return np.linalg.solve(normal, slopes[..., None])[..., 0]
 
 
-def _fits(model: np.ndarray, design: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    expected = design @ model
-    limit = np.maximum(TOLERANCE_PX, TOLERANCE_SHARE * np.linalg.norm(expected, axis=1))
-    return np.linalg.norm(motion - expected, axis=1) < limit
+def _fits(models: np.ndarray, design: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """[T, N] bool: cells whose motion [N, 2] is that of models [T, 6]."""
+    expected = (models @ design.reshape(-1, 6).T).reshape(len(models), -1, 2)
+    size = expected[..., 0] ** 2 + expected[..., 1] ** 2
+    limit = np.maximum(TOLERANCE_PX**2, TOLERANCE_SHARE**2 * size)
+    return (motion[:, 0] - expected[..., 0]) ** 2 + (motion[:, 1] - expected[..., 1]) ** 2 < limit
 
 
 def opened(mask: np.ndarray, side: int) -> np.ndarray:
