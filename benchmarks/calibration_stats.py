@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def thirds(items: Sequence[dict[str, Any]], of: str = "depth_m") -> list[list[di
     known = sorted((i for i in items if i.get(of) is not None and math.isfinite(i[of])),
                    key=lambda i: (i[of], i["scene"]))
     cuts = [round(len(known) * k / 3) for k in range(4)]
-    return [known[a:b] for a, b in zip(cuts, cuts[1:])]
+    return [known[a:b] for a, b in pairwise(cuts)]
 
 
 def effective_number(items: Sequence[dict[str, Any]], percent: int = 95) -> float:

@@ -59,7 +59,8 @@ def coverage_table(title: str, items: Items):
                       percent(s["low_miss"]), percent(s["high_miss"]), number(s["z_mean"]),
                       f"{number(s['z_sd'])}±{number(s['z_sd_pm'])}", number(s["z_robust"]),
                       " ".join(number(p["z_sd"]) for p in parts), percent(s["relative_error"]),
-                      number(s["half_width"], 3), percent(s["relative_half_width"] if kind not in VECTORS else math.nan))
+                      number(s["half_width"], 3),
+                      "–" if kind in VECTORS else percent(s["relative_half_width"]))
     return table
 
 

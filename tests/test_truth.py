@@ -159,8 +159,12 @@ def test_askable_are_clear_motions_of_objects_that_are_seen():
                    body(2, "box", [1.5, 1.5, 0.1], path([0, 0, 4])), num_frames=T)
     assert not any(1 in a.objects for a in askable(hidden))
     leaves = scene(wall(), body(1, "sphere", 1, path(line([0, 0, 6], [8, 0, 0], T))), num_frames=T)
-    assert set(seen_objects(leaves)[0]) == {1} and seen_objects(leaves)[1] == set()
-    assert {a.family for a in askable(leaves)} == {"object_camera_distance"}
+    assert seen_objects(leaves) == {} and askable(leaves) == []
+    far = scene(wall(80), body(1, "sphere", 8, path(line([0, 0, 40], [0, 0, 0.4], T))), num_frames=T)
+    assert set(seen_objects(far)) == {1}  # large and moving, but an ideal rig could not tell at that distance
+    assert {a.family for a in askable(far)} == {"object_camera_distance"}
+    small = scene(wall(), body(1, "sphere", 0.5, path(line([0, 0, 6], [0.5, 0, 0], T))), num_frames=T)
+    assert seen_objects(small) == {}  # 490 pixels
 
 
 FAMILIES = {"object_displacement": ("m", [1]), "object_path_length": ("cm", [1]), "object_mean_speed": ("km/h", [1]),
