@@ -2,7 +2,8 @@
 
 Every item is a dict (`benchmarks.compare`); what is needed here: "z", "inside" (level in percent -> bool), "miss"
 (-1 truth below the 95 % interval, 1 above, 0 inside), "scene" (its cluster), "depth_m", "relative_error",
-"half_width", "value", "error" and "at_zero" (a truth at the end of what a quantity can be has no normal score).
+"half_width", "oracle" (the ideal estimator's, nan where it has none), "value", "error" and "at_zero" (a truth at the
+end of what a quantity can be has no normal score).
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def summary(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     out["half_width"] = _median([i["half_width"] for i in items])
     out["relative_half_width"] = _median([i["half_width"] / abs(i["truth"]) for i in items
                                           if i["truth"] and not i["at_zero"]])
+    out["over_oracle"] = _median([i["half_width"] / i["oracle"] for i in items if i.get("oracle", 0) > 0])
     totals = [(i["error"], sum(i["error"].values())) for i in items]
     for source in SOURCES:
         out[f"share_{source}"] = _mean([e.get(source, 0) / t for e, t in totals if t > 0])

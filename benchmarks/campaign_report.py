@@ -50,7 +50,7 @@ def coverage_table(title: str, items: Items):
 
     table = Table(title=title)
     for name in ("kind", "n", "n eff", "in 50", "in 80", "in 95", "in 99", "low miss", "high miss", "z mean", "z sd",
-                 "robust", "z sd by third of depth", "rel. error", "half-width", "rel. hw"):
+                 "robust", "z sd by third of depth", "rel. error", "half-width", "rel. hw", "/ oracle"):
         table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
     for kind, own in [*by_kind(items).items(), ("all", list(items))]:
         s = summary(own)
@@ -60,7 +60,8 @@ def coverage_table(title: str, items: Items):
                       f"{number(s['z_sd'])}±{number(s['z_sd_pm'])}", number(s["z_robust"]),
                       " ".join(number(p["z_sd"]) for p in parts), percent(s["relative_error"]),
                       number(s["half_width"], 3),
-                      "–" if kind in VECTORS else percent(s["relative_half_width"]))
+                      "–" if kind in VECTORS else percent(s["relative_half_width"]),
+                      number(s["over_oracle"]))
     return table
 
 

@@ -22,7 +22,8 @@ from curate.measure.quantity import Quantity
 from curate.questions import QuestionsConfig
 from curate.questions import ask as ask_scene
 from curate.scene import Scene
-from curate.synth.askable import askable
+from curate.synth.askable import CLEAR, askable
+from curate.synth.oracle import Oracle
 from curate.synth.renderer import Renderer
 from curate.synth.scene import SceneTruth
 from curate.synth.score import judge_question
@@ -75,6 +76,7 @@ def compare_scene(scene: Scene, truth: SceneTruth, every: bool = False) -> dict[
     usable = [q for q in quantities if all(regions[i] is not None for i in q.subjects)]
     depth0 = renderer.geometry(0)[0]
     scene_depth = float(np.median(depth0[np.isfinite(depth0)]))
+    oracle = Oracle(truths, renderer)
     items = []
     for quantity in usable if every else one_each(truth.name, usable, regions):
         subjects = [regions[i] for i in quantity.subjects]
@@ -82,17 +84,38 @@ def compare_scene(scene: Scene, truth: SceneTruth, every: bool = False) -> dict[
         if made is None:
             continue
         z = max((_depth(truths, s, quantity.span[0]) for s in subjects), default=scene_depth)
+        areas = [float(scene.region(i).mask_first.sum()) for i in quantity.subjects]
+        made["oracle"] = oracle_half_width(oracle, quantity, subjects, areas)
         own = forms.get((quantity.kind, tuple(quantity.subjects), tuple(quantity.span)), {})
         items.append(made | {
             "scene": truth.name, "setting": truth.setting, "camera_motion": truth.camera_motion,
             "depth_m": z, "disparity_px": truth.rig.left.fx * truth.rig.baseline_m / z,
-            "area_px": [int(scene.region(i).mask_first.sum()) for i in quantity.subjects],
+            "area_px": areas,
             "first": [int(scene.region(i).first) for i in quantity.subjects],
             "share": [round(s.share, 3) for s in subjects], "forms": own,
             "asked": any("dropped" not in f for f in own.values())})
     return {"items": items, "judged": [asdict(j) for _, j in judged],
             "askable": [asdict(a) for a in askable(truth, renderer)], "regions": len(regions),
             "unmatched": sum(s is None for s in regions.values())}
+
+
+def oracle_half_width(oracle: Oracle, quantity: Quantity, subjects: list[Subject], areas: list[float]) -> float:
+    """Half of the 95 % interval an ideal estimator would state; nan where it has no error to first order (a length
+    that is not three of its errors clear of zero, a camera that turned away from all it saw)."""
+    kind, span = quantity.kind, quantity.span
+    try:
+        error = oracle.error(kind, subjects, span, areas)
+        size = oracle.truth.value(kind, subjects, span).value
+        if kind in ("camera_direction", "object_direction"):
+            kind_of_length = kind.replace("direction", "displacement")
+            size = oracle.truth.value(kind_of_length, subjects, span).value
+            if size < CLEAR * oracle.error(kind_of_length, subjects, span, areas):
+                return math.nan
+        elif kind != "apparent_direction" and kind != "object_camera_distance_change" and size < CLEAR * error:
+            return math.nan
+    except ValueError:
+        return math.nan
+    return oracle.half_width95(kind, error)
 
 
 def one_each(name: str, quantities: Iterable[Quantity], regions: dict[int, Subject | None]) -> list[Quantity]:

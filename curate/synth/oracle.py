@@ -9,8 +9,9 @@ It bounds what any estimator of this kind of image can do (Cramér and Rao), by 
   still world that both frames see, each with errors `point_px` on u and v and √2 `disparity_px` on d: the covariance
   of rotation and translation is the inverse of the sum of their information, Σ Jᵀ W J. It moves what is seen by the
   lever arm.
-- The positions at the frames of the span are then known with one covariance; the estimator fits a cubic in time to
-  them (generalised least squares), and the error of a quantity is that of the fit along the quantity's gradient.
+- The positions at the frames of the span are then known with one covariance; the estimator fits a parabola in time to
+  them (generalised least squares; motion without sudden changes), and the error of a quantity is that of the fit along
+  the quantity's gradient.
 - The baseline is known to `scale`, relative.
 
 Noise is that of the matchers at work here, measured on rendered H.264 video as robust deviations of region means with
@@ -29,9 +30,14 @@ from curate.sources.config import BASELINE_RELATIVE_SIGMA
 from curate.synth.renderer import Renderer
 from curate.synth.truth import Subject, Truth
 
-DEGREE = 3
+DEGREE = 2
 RAYLEIGH, HALF_NORMAL = 2.716, 2.241  # their 97.5 % quantiles
 MOTION = {"displacement", "path_length", "mean_speed", "peak_speed", "direction"}
+
+
+def polynomials(num: int) -> np.ndarray:
+    """[T, K]: powers of time, which runs from 0 to 1 over `num` frames."""
+    return np.linspace(0, 1, num)[:, None] ** np.arange(min(DEGREE, num - 1) + 1)
 
 
 @dataclass(frozen=True)
@@ -156,8 +162,7 @@ class Oracle:
     def _functional(self, name: str, path: np.ndarray, covariance: np.ndarray, frames: np.ndarray) -> float:
         num = len(path)
         covariance = covariance + 1e-12 * max(np.trace(covariance), 1e-12) * np.eye(3 * num)
-        phase = np.linspace(0, 1, num)
-        basis = np.stack([phase**k for k in range(min(DEGREE, num - 1) + 1)], -1)  # [T, K]
+        phase, basis = np.linspace(0, 1, num), polynomials(num)
         full = np.kron(basis, np.eye(3))
         fit = np.linalg.inv(full.T @ np.linalg.solve(covariance, full))
         duration = (num - 1) / self.scene.fps
@@ -237,13 +242,17 @@ class Oracle:
 
     def _distance(self, subject: Subject, span: tuple[int, int], area: float, instant: bool) -> float:
         """Of a distance to the camera, or of its change over the span: camera axes, so that the pose drops out."""
-        points = np.array([self._in_camera(subject, k) for k in ((span[0],) if instant else span)])
+        points = np.array([self._in_camera(subject, k) for k in range(span[0], span[1] + 1)])
         own, shared = self._own(points, area)
         ray = points / np.linalg.norm(points, axis=-1, keepdims=True)
         own = np.einsum("ti,tij,tj->t", ray, own, ray)
         shared = np.einsum("ti,ti->t", ray, shared)
-        bias = shared[0] if instant else shared[1] - shared[0]
-        return float(np.sqrt(own.sum() + bias**2))
+        if instant:
+            return float(np.sqrt(own[0] + shared[0] ** 2))
+        basis = polynomials(len(points))
+        fit = np.linalg.inv((basis / own[:, None]).T @ basis)
+        ends = basis[-1] - basis[0]
+        return float(np.sqrt(ends @ fit @ ends + (shared[-1] - shared[0]) ** 2))
 
     def _pair(self, subjects: Sequence[Subject], frame: int, areas: Sequence[float]) -> float:
         points = np.array([self._in_camera(s, frame) for s in subjects])
