@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,10 +11,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from curate.geometry.poses import Pose
+from curate.geometry.rotations import exp_so3
+from curate.geometry.trajectories import accumulate, steps
+from curate.questions.doubts import doubts
 from curate.report import build_report
-from curate.report.birdseye import birdseye, ground_axes, region_track
-from curate.report.collect import interval
-from curate.shards import ShardError
+from curate.report.answers import answer, certainty, error_split, interval
+from curate.report.birdseye import birdseye, camera_covariance, ground_axes, region_track
+from curate.report.collect import clips
+from curate.report.scores import curves_of
+from curate.shards import ShardError, manifest
 from curate.shards.publish import publish
 from curate.shards.sample import make_sample
 from tests import shard_samples
@@ -65,7 +72,7 @@ def test_page_shows_the_run(tmp_path):
     text = path.read_text()
     page = Page(text)
     assert [t for t, _ in page.tags].count("article") == 3
-    assert "my run" in text and "b.mp4: zero bytes" in text and "7 × not clear of zero" in text
+    assert "my run" in text and "b.mp4: zero bytes" in text and "not clear of zero" in text
     assert re.search(r"<b>4</b><span>planned", text) and re.search(r"<b>1</b><span>quarantined", text)
     assert "1.8 m" in text and "1.700 – 1.900 m" in text
     assert '<li class="right"><b>B</b> right</li>' in text
@@ -117,7 +124,7 @@ def test_a_torn_scene_is_said_and_the_others_shown(tmp_path):
     path = sorted(out.glob("scenes/*/scene.npz"))[1]
     path.write_bytes(path.read_bytes()[:100])
     text = build_report(out).read_text()
-    assert text.count("its scene cannot be read") == 1 and text.count("<svg") == 2
+    assert text.count("its scene cannot be read") == 1 and text.count('<figure class="map">') == 2
 
 
 def test_torn_shards_are_refused(tmp_path):
@@ -168,5 +175,146 @@ def test_birdseye_keeps_proportions_and_stays_inside():
 @pytest.mark.parametrize("value, low, high", [(1.8, 1.7, 1.9), (-0.5, -0.9, 0.1), (0.0, -1.0, 1.0), (0.0, 0.0, 0.0)])
 def test_intervals_lie_on_the_bar(value, low, high):
     bar = interval({"value": value, "low": low, "high": high})
-    assert 0 <= bar["low"] <= bar["value"] + 0.01 <= 100 and bar["low"] + bar["width"] <= 100.7
+    inner = bar["inner"]
+    assert 0 <= inner["at"] <= bar["value"] + 0.01 <= 100 and inner["at"] + inner["width"] <= 100.7
+    assert 0 <= bar["zero"] <= 100 and bar["outer"] is None and bar["truth"] is None
     assert interval({"value": float("nan"), "low": low, "high": high}) is None
+
+
+def test_the_bar_is_to_scale_and_the_quantity_is_brought_to_the_unit_asked():
+    qa = {"value": 36.0, "low": 32.4, "high": 39.6, "unit": "km/h"}
+    quantity = {"quantiles": [8.0, 9.0, 9.4, 9.7, 10.0, 10.3, 10.6, 11.0, 12.0]}  # m/s
+    bar = interval(qa, quantity, {"true": 11.5, "one_sided": False})
+    percent = (bar["value"] - bar["zero"]) / 36
+    assert bar["inner"]["at"] == pytest.approx(32.4 * percent, abs=0.02)
+    assert bar["inner"]["width"] == pytest.approx(7.2 * percent, abs=0.02)
+    assert bar["outer"]["at"] == pytest.approx(28.8 * percent, abs=0.02)
+    assert bar["truth"] == pytest.approx(41.4 * percent, abs=0.02) and bar["true_value"] == pytest.approx(41.4)
+    assert bar["relative"] == pytest.approx(0.1)
+    assert interval(qa, quantity, {"true": None, "one_sided": False})["truth"] is None
+
+
+def test_the_split_of_an_error_is_of_its_variance():
+    parts = error_split({"error": {"own": 0.01, "pose": 0.0, "rig": 0.03, "scale": 1e-6}})
+    assert [(p["source"], p["share"]) for p in parts] == [("own", 25.0), ("rig", 75.0)]
+    assert parts[1]["at"] == 25.0
+    assert error_split({}) == error_split({"error": {"own": 0.0}}) == error_split({"error": {"own": math.nan}}) == []
+
+
+def test_of_a_direction_its_certainty_is_said():
+    quantiles = list(np.radians([0.1, 0.2, 0.4, 0.8, 1.0, 2.0, 3.0, 4.0, 5.0]))
+    text = certainty({"value": [1.0, 0, 0], "quantiles": quantiles,
+                      "extra": {"probabilities": {"left": 0.995, "up": 0.005, "down": 0.0}}})
+    assert text == "the direction is known within 3.5° (95 %); left 99.5 %, up 0.5 %"
+    assert certainty({"value": 1.8, "quantiles": quantiles}) == ""
+    assert certainty({"value": [1.0, 0, 0]}) == ""
+
+
+def test_an_answer_shows_its_verdict():
+    qa = {"question": "How far?", "options": [], "unit": "km/h", "value": 36.0, "low": 35.0, "high": 37.0,
+          "quantities": []}
+    judged = {"right": None, "covered": False, "problem": "", "true": 12.0, "one_sided": False, "truth": "43.2 km/h"}
+    assert answer(qa, judged)["verdict"] == {"ok": False, "text": "truth 43.2 km/h"}
+    assert answer(qa)["verdict"] is None
+    lost = judged | {"problem": "a region lies on no one object", "true": None}
+    assert answer(qa, lost)["verdict"]["text"] == "a region lies on no one object"
+
+
+def test_camera_covariance_is_that_of_perturbed_steps():
+    """Against Monte Carlo: every step drawn with its error, the path chained again."""
+    scene = shard_samples.scene(3)
+    rng, num = np.random.default_rng(0), 4000
+    root = rng.normal(size=(scene.num_frames, 6, 6)) * np.r_[np.full(3, 2e-3), np.full(3, 1e-2)][:, None]
+    scene = replace(scene, step_cov=root @ np.swapaxes(root, 1, 2))
+    parts = steps(scene.T_world_cam)
+    ends = np.empty((num, 3))
+    for i in range(num):
+        error = np.einsum("tij,tj->ti", root[1:], rng.normal(size=(scene.num_frames - 1, 6)))
+        moved = Pose("before", "after", exp_so3(error[:, :3]) @ parts.rotation, parts.translation + error[:, 3:])
+        ends[i] = scene.T_world_cam.rotation[0] @ accumulate(moved).translation[-1]
+    expected = np.cov(ends.T)
+    assert np.abs(camera_covariance(scene) - expected).max() < 0.1 * np.trace(expected)
+
+
+def judged_items(out):
+    """What `curate score` would write of a staged set: the first scene's answers hold, the others' do not."""
+    items = []
+    for number, found in enumerate(clips(out)):
+        for qa in found["json"]["qa"]:
+            is_number = qa["form"] == "numeric"
+            true = (1.75 if number == 0 else 9.0) if is_number else 0.01
+            items.append({"id": qa["id"], "scene": str(number), "family": qa["family"], "form": qa["form"],
+                          "objects": [1], "right": None if is_number else True,
+                          "covered": number == 0 if is_number else None, "answer": qa["answer"],
+                          "truth": f"{true} m" if is_number else "right", "problem": "", "true": true,
+                          "stated": [1.68, 1.7, 1.75, 1.78, 1.8, 1.82, 1.85, 1.9, 1.93] if is_number else
+                          [0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08], "one_sided": not is_number})
+    rows = [{"name": "choice answers right", "value": 1.0, "unit": "", "target": ">= 0.95", "ok": True},
+            {"name": "families", "value": 2, "unit": "", "target": ">= 8", "ok": False}]
+    return {"set": manifest.load(out / "shards")["digest"], "rows": rows, "ok": False, "judged": items}
+
+
+def test_the_truth_is_shown_where_it_is_known(tmp_path):
+    out = stage(tmp_path)
+    assert "Against the truth" not in build_report(out).read_text()
+    (out / "score.json").write_text(json.dumps(judged_items(out)))
+    text = build_report(out).read_text()
+    page = Page(text)
+    assert "Against the truth" in text and "at least 95 %" in text and "at least 8" in text
+    diagrams = [attrs for tag, attrs in page.tags if tag == "svg" and attrs.get("class") == "rel"]
+    assert len(diagrams) == 3  # all, and two families
+    assert "object displacement, n = 3: of the 50 % intervals 0.0 % hold" in text
+    assert "object direction, n = 3: of the 50 % intervals 100.0 % hold" in text
+    assert text.count("✓ truth 1.75 m") == 1 and text.count("✗ truth 9 m") == 2
+    assert text.count('class="truth"') == 3 and text.count("1 not right") == 2
+    assert not {"script", "link", "iframe", "object"} & {t for t, _ in page.tags}
+
+
+def test_scores_of_another_set_are_not_shown(tmp_path):
+    out = stage(tmp_path)
+    found = judged_items(out) | {"set": "of yesterday"}
+    (out / "score.json").write_text(json.dumps(found))
+    text = build_report(out).read_text()
+    assert "is about another set of questions" in text and 'class="rel"' not in text
+    with pytest.raises(ValueError, match="another set of questions"):
+        build_report(out, score=out / "score.json")
+
+
+@pytest.mark.parametrize("content", [
+    "", "[1]", "{}", '{"judged": [{"id": 1}], "rows": []}', '{"judged": 3, "rows": []}'])
+def test_a_torn_score_file_is_said_and_never_spoils_the_page(tmp_path, content):
+    out = stage(tmp_path)
+    (out / "score.json").write_text(content)
+    text = build_report(out).read_text()
+    assert "not a file of `curate score`" in text and text.count("<article>") == 3
+    with pytest.raises(ValueError, match="not a file of `curate score`"):
+        build_report(out, score=out / "score.json")
+    with pytest.raises(ValueError, match="cannot be read"):
+        build_report(out, score=out / "none.json")
+
+
+def test_an_answer_about_nothing_is_a_miss_and_forms_share_a_quantity():
+    item = {"scene": "a", "family": "f", "stated": [-3, -2, -1, -0.5, 0, 0.5, 1, 2, 3], "one_sided": False}
+    curve, = curves_of([item | {"id": "k-f-r1-numeric", "true": 0.1}, item | {"id": "k-f-r1-choice", "true": 0.1},
+                        item | {"id": "k-f-r2-numeric", "true": None}])
+    assert [(p.hits, p.n) for p in curve.points] == [(1, 2)] * 4 and len(curve.z) == 1
+    assert curves_of([item | {"id": "x-y", "true": 1.0, "stated": []}]) == []
+
+
+def test_reasons_are_a_table(tmp_path):
+    text = build_report(stage(tmp_path)).read_text()
+    table = text[text.index("Not asked, and why"):]
+    assert re.search(r"<th[^>]*>not clear of zero</th>", table)
+    assert re.search(r"camera rotation</td><td[^>]*>7</td>", table)
+    assert "0 of 7" in text and "3 of 3" in text
+
+
+def test_a_doubtful_clip_is_said_so():
+    good = replace(shard_samples.scene(0), stats={"valid_disparity": 0.9, "valid_flow": 0.9, "regions_seen": 2.0})
+    good.camera_valid[:] = True
+    assert doubts(good) == []
+    assert "depth is known in 12 % of the pixels" in doubts(replace(good, stats={"valid_disparity": 0.12}))[0]
+    assert "no region was found" in doubts(replace(good, regions=[]))[0]
+    assert "2 of 9 regions" in doubts(replace(good, stats={"regions_seen": 9.0}))[0]
+    lost = replace(good, camera_valid=np.array([True] * 4 + [False] * 2))
+    assert "unknown in 2 of 6 frames" in doubts(lost)[0]

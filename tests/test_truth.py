@@ -297,3 +297,22 @@ def test_clips_without_truth_are_an_error(truth_dir, tmp_path):
 
 def test_a_report_of_nothing_is_not_ok():
     assert not Report([], [("a", Askable("camera_rotation", ()))]).ok
+
+
+def test_a_judged_answer_carries_what_was_stated_and_what_is_true(truth_dir):
+    """In metres and seconds whatever the unit asked; of a direction, the angle between it and the true one."""
+    made = record(moving_scene(), repeats=1)
+    stated = [3.0, 3.1, 3.2, 3.3, 3.4, 3.5, 3.6, 3.7, 3.8]
+    for q in made["qa"]:
+        if q["family"] == "object_mean_speed":
+            q["quantities"] = [{"value": 3.4, "quantiles": stated}]
+        elif q["family"] == "object_direction":
+            q["quantities"] = [{"value": [1.0, 0.0, 0.0], "quantiles": stated}]
+    report = score_samples([made], truth_dir)
+    speed = [j for j in report.judged if j.family == "object_mean_speed"]
+    assert all(j.true == pytest.approx(5**0.5) and not j.one_sided for j in speed)
+    direction = [j for j in report.judged if j.family == "object_direction"]
+    assert direction[0].one_sided and direction[0].true == pytest.approx(math.atan2(1, 2))
+    assert all(j.stated == tuple(stated) for j in speed + direction)
+    written = {j["id"]: j for j in json.loads(json.dumps(report.to_json(), allow_nan=False))["judged"]}
+    assert len(written) == len(report.judged) and written[speed[0].id]["stated"] == stated

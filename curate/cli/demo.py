@@ -17,7 +17,6 @@ from curate.cli.options import Command
 
 MARKER = "demo.json"
 NUM_SCENES = 6
-MAX_WRONG = 10
 
 
 class DemoFailed(RuntimeError):
@@ -47,6 +46,7 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
     """
     from curate.cli.console import make_console
     from curate.cli.run import build_preview
+    from curate.cli.score import show_report, write_score
     from curate.engine.run import run
     from curate.recipe import load_recipe
     from curate.shards.verify import verify
@@ -74,16 +74,15 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
         click.echo(str(problem), err=True)
     with step("read back and score", seconds):
         report = score(out / "run", dataset.truth_dir)
+        write_score(out / "run", report)
     with step("preview", seconds):
         preview = build_preview(out / "run")
 
-    report.print(console)
-    for judged in report.wrong()[:MAX_WRONG]:
-        console.print(f"  not right: {judged.id}: {judged.answer}, truth {judged.truth or judged.problem}",
-                      markup=False, soft_wrap=True)
+    show_report(report, console)
     total = time.perf_counter() - begin
-    (out / "score.json").write_text(json.dumps({**report.to_json(), "seconds": seconds, "seed": seed,
-                                                "scenes": scenes}, indent=1) + "\n")
+    figures = {name: value for name, value in report.to_json().items() if name != "judged"}
+    (out / "score.json").write_text(json.dumps({**figures, "seconds": seconds, "seed": seed, "scenes": scenes},
+                                               indent=1) + "\n")
     console.print("time:    " + ", ".join(f"{name} {s:.1f} s" for name, s in seconds.items()) + f"; all {total:.1f} s",
                   soft_wrap=True)
     places = {"shards": out / "run" / "shards", "preview": preview or "none", "scores": out / "score.json"}

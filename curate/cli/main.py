@@ -9,7 +9,7 @@ import click
 from curate.cli.errors import explain
 
 # Name to file; the order of `curate --help`.
-COMMANDS = ("demo", "run", "ask", "plan", "validate", "verify", "preview", "doctor", "schema")
+COMMANDS = ("demo", "run", "ask", "plan", "validate", "verify", "preview", "score", "doctor", "schema")
 
 
 class Commands(click.Group):

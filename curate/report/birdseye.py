@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.geometry.rotations import skew
 from curate.scene import Region, Scene
 
 CHI2_95 = 5.991  # 95 % quantile of chi-square with 2 degrees of freedom
@@ -52,7 +53,20 @@ def region_track(scene: Scene, region: Region, axes: np.ndarray, colour: str) ->
     cov = np.nan_to_num(region.cov_frame + region.cov_shared + drift)[frames]
     cov = rotation @ cov @ np.swapaxes(rotation, 1, 2)
     flat = axes @ cov @ axes.T
-    return Track(f"R{region.id}", colour, points @ axes.T, [(points[i] @ axes.T, flat[i]) for i in (0, -1)])
+    name = f"R{region.id} {region.label}".strip()
+    return Track(name, colour, points @ axes.T, [(points[i] @ axes.T, flat[i]) for i in (0, -1)])
+
+
+def camera_covariance(scene: Scene) -> np.ndarray:
+    """[3, 3] m², world: of the camera's centre at the last frame, as the errors of its steps add up.
+
+    To first order: a step's turn moves everything that comes after it, by its lever to the last centre.
+    """
+    poses, steps = scene.T_world_cam, np.nan_to_num(scene.step_cov[1:])
+    effect = np.empty((len(steps), 3, 6))
+    effect[..., :3] = -skew(poses.translation[-1] - poses.translation[1:]) @ poses.rotation[:-1]
+    effect[..., 3:] = poses.rotation[:-1]
+    return (effect @ steps @ np.swapaxes(effect, 1, 2)).sum(0)
 
 
 def _nice(length: float) -> float:
@@ -85,11 +99,16 @@ class _Map:
         return " ".join(f"{x},{y}" for x, y in map(self, points))
 
 
+def _placed_ellipse(view: _Map, at: np.ndarray, cov: np.ndarray) -> tuple[float, ...]:
+    """Centre, half axes, angle: pixels and degrees."""
+    return *view(at), *(round(v, 1) for v in _ellipse(cov, view.scale))
+
+
 def _labels(tracks: Sequence[Track], view: _Map) -> list[tuple[float, float]]:
     """Left end of each name's baseline, pixels: beside the path's end, where no other name stands if there is room."""
     height, taken, out = 14, [], []
     for track in tracks:
-        (x, y), width = view(track.points[-1]), 9 * len(track.name)
+        (x, y), width = view(track.points[-1]), 4 + 8 * len(track.name)
         spots = [(x + dx, y + dy) for dy in (-5, 14, 5, -19, 28) for dx in (7, -7 - width)]
         inside = [(a, b) for a, b in spots if 0 <= a <= view.size[0] - width and height <= b <= view.size[1]] or spots
         free = [(a, b) for a, b in inside
@@ -112,6 +131,7 @@ def birdseye(scene: Scene, colours: dict[int, str]) -> dict[str, object]:
     """
     axes = ground_axes(scene)
     camera = Track("camera", "", scene.T_world_cam.translation @ axes.T, [])
+    camera_cov = axes @ camera_covariance(scene) @ axes.T
     tracks = [t for r in scene.regions if (t := region_track(scene, r, axes, colours.get(r.id, "#888")))]
     everything = np.concatenate([camera.points, *(t.points for t in tracks)])
     size = (WIDTH, int(np.clip(WIDTH * scene.camera.height / scene.camera.width, *HEIGHT)))
@@ -130,8 +150,9 @@ def birdseye(scene: Scene, colours: dict[int, str]) -> dict[str, object]:
         "width": size[0], "height": size[1], "grid": grid,
         "bar": {"pixels": round(unit * view.scale, 1), "text": f"{unit:g} m"},
         "wedge": view.path(np.stack([start + reach * heading[0], start, start + reach * heading[1]])),
-        "camera": {"path": view.path(camera.points), "start": view(start), "end": view(camera.points[-1])},
+        "camera": {"path": view.path(camera.points), "start": view(start), "end": view(camera.points[-1]),
+                   "ellipse": _placed_ellipse(view, camera.points[-1], camera_cov)},
         "tracks": [{"name": t.name, "colour": t.colour, "path": view.path(t.points), "start": view(t.points[0]),
                     "end": view(t.points[-1]), "label": label,
-                    "ellipses": [(*view(at), *(round(v, 1) for v in _ellipse(cov, view.scale))) for at, cov in t.ends]}
+                    "ellipses": [_placed_ellipse(view, at, cov) for at, cov in t.ends]}
                    for t, label in zip(tracks, _labels(tracks, view))]}

@@ -11,12 +11,18 @@ import jinja2
 from markupsafe import Markup, escape
 
 from curate.marks import colour_of
+from curate.questions.doubts import doubts
 from curate.report import collect
+from curate.report.answers import answer
 from curate.report.birdseye import birdseye
+from curate.report.reliability import reliability_svg, reliability_table
+from curate.report.rig import rig_facts
+from curate.report.scores import Scores
 from curate.scene import Scene, SceneError
 
 FOLDER = "preview"
 MAX_CLIPS = 24
+MOVES_P = 1e-3
 _MARK = re.compile(r"&lt;R(\d+)&gt;|\[R(\d+)\]|\bregion (\d+)\b")
 
 
@@ -37,14 +43,6 @@ def _number(value: float) -> str:
     return f"{value:#.4g}".removesuffix(".")
 
 
-def _question(qa: dict[str, Any]) -> dict[str, Any]:
-    text = qa["question"]
-    if qa["options"]:  # they are listed below the text
-        text = text.split("\nAnswer with")[0].split("\nA. ")[0]
-    return {"text": text, "qa": qa, "bar": collect.interval(qa),
-            "options": [("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i], o) for i, o in enumerate(qa["options"])]}
-
-
 def _title(item: dict[str, Any]) -> str:
     if not item["json"]:
         return item["key"]
@@ -52,11 +50,20 @@ def _title(item: dict[str, Any]) -> str:
     return uri if uri.strip("./") else item["json"]["recording"]
 
 
-def _clip(out: Path, page: Path, item: dict[str, Any]) -> dict[str, Any]:
+def _regions(scene: Scene) -> list[dict[str, Any]]:
+    """The regions' names and whether they move."""
+    def motion(p: float) -> str:
+        return "" if p != p else "moves" if p < MOVES_P else "still"
+
+    return [{"id": r.id, "label": r.label, "colour": _css(colour_of(r.id)), "motion": motion(r.motion_p)}
+            for r in scene.regions]
+
+
+def _clip(out: Path, page: Path, item: dict[str, Any], scores: Scores) -> dict[str, Any]:
     """One card; what cannot be read is left out of it with its reason."""
     key, folder = item["key"], out / "scenes" / item["key"]
     card: dict[str, Any] = {"key": key, "title": _title(item), "json": item["json"], "fault": "", "map": None,
-                            "scene": None}
+                            "scene": None, "doubts": [], "rig": None}
     card["media"] = {name: f"../scenes/{key}/{name}" for name in ("v0.mp4", "v1.mp4", "depth.jpg", "frame.jpg")
                      if (folder / name).is_file()}
     if item["mark"]:
@@ -65,29 +72,32 @@ def _clip(out: Path, page: Path, item: dict[str, Any]) -> dict[str, Any]:
     try:
         scene = Scene.load(folder / "scene.npz")
         card["scene"] = scene
-        card["regions"] = [(r.id, r.label, _css(colour_of(r.id))) for r in scene.regions]
+        card["regions"], card["doubts"], card["rig"] = _regions(scene), doubts(scene), rig_facts(scene)
         card["map"] = birdseye(scene, {r.id: _css(colour_of(r.id)) for r in scene.regions})
     except (OSError, SceneError) as error:
         card["fault"] = f"its scene cannot be read: {error}"
     families: dict[str, list[dict[str, Any]]] = {}
     for qa in item["json"]["qa"] if item["json"] else ():
-        families.setdefault(qa["family"], []).append(_question(qa))
-    card["families"] = list(families.items())
+        families.setdefault(qa["family"], []).append(answer(qa, scores.judged.get(qa["id"])))
+    card["families"] = [(name, asked, sum(bool(q["verdict"] and not q["verdict"]["ok"]) for q in asked))
+                        for name, asked in families.items()]
     return card
 
 
-def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS) -> Path:
+def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS, score: Path | None = None) -> Path:
     """Writes OUT/preview/index.html from what a run left in OUT; reads no source and runs no estimator.
 
     Args:
         out_dir: OUT of a run, with `scenes/` and, where the run published, `shards/`.
         max_clips: cards shown; the page says how many more there are.
+        score: judged answers of `curate score`; default: those in OUT, where they are there.
 
     Returns:
         Path of the page. It names its videos relative to itself: move it together with OUT.
 
     Raises:
-        ValueError: where `max_clips` is negative. FileNotFoundError: where OUT is no run's folder.
+        ValueError: where `max_clips` is negative, or `score` does not belong to these questions.
+        FileNotFoundError: where OUT is no run's folder.
         ShardError: where the published shards cannot be trusted.
     """
     out = Path(out_dir)
@@ -95,13 +105,14 @@ def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS) -> Path:
         raise ValueError(f"max_clips is {max_clips}; expected 0 or more")
     if not (out / "scenes").is_dir():
         raise FileNotFoundError(f"{out}: no scenes/ in it; expected the output folder of `curate run`")
+    scores = collect.scores(out, collect.published(out), score)
     page, partial = out / FOLDER, out / f".{FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     summary = collect.summary(out)
     cards = []
     for item in collect.clips(out) if max_clips else ():
-        cards.append(_clip(out, partial, item))
+        cards.append(_clip(out, partial, item, scores))
         if len(cards) >= max_clips:
             break
     total = collect.num_clips(out, summary)
@@ -109,8 +120,10 @@ def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS) -> Path:
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"chips": with_chips, "number": _number}
     style = Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
-    html = environment.get_template("page.html.j2").render(summary=summary, cards=cards, more=total - len(cards),
-                                                           style=style)
+    html = environment.get_template("page.html.j2").render(
+        summary=summary, cards=cards, more=total - len(cards), style=style, scores=scores,
+        diagrams=[Markup(reliability_svg([curve])) for curve in scores.curves],
+        reliability=reliability_table(scores.curves))
     (partial / "index.html").write_text(html, encoding="utf-8")
     shutil.rmtree(page, ignore_errors=True)
     partial.rename(page)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from curate import shards
+from curate.report.scores import NAME, Scores, load_scores
 from curate.shards import manifest
 from curate.shards.reader import find_root
 
@@ -59,22 +59,53 @@ def _numeric_rows(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def families(out: Path, root: Path | None) -> list[dict[str, Any]]:
-    """A row per family: questions by form, the median 95 % half-width relative to the value, reasons for dropping."""
-    rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"numeric": 0, "choice": 0, "widths": [], "dropped": []})
+    """A row per family: questions by form, the median 95 % half-width over the value, {reason: items not asked}."""
+    rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"numeric": 0, "choice": 0, "widths": [], "dropped": {}})
     for row in _numeric_rows(root) if root else ():
         family = rows[row["family"]]
         family[row["form"]] += 1
         if row["form"] == "numeric" and row["value"] and row["low"] is not None and row["high"] is not None:
             family["widths"].append((row["high"] - row["low"]) / 2 / abs(row["value"]))
     for entry in _json(out / "questions.json").get("dropped", []):
-        rows[entry["family"]]["dropped"].append((entry["reason"], entry["count"]))
+        rows[entry["family"]]["dropped"][entry["reason"]] = entry["count"]
     out_rows = []
     for name, row in sorted(rows.items()):
         widths = sorted(row["widths"])
         out_rows.append({"name": name, "numeric": row["numeric"], "choice": row["choice"],
                          "width": widths[len(widths) // 2] if widths else None,
-                         "dropped": sorted(row["dropped"], key=lambda d: -d[1])})
+                         "asked": row["numeric"] + row["choice"], "dropped": row["dropped"],
+                         "num_dropped": sum(row["dropped"].values())})
     return out_rows
+
+
+def reasons(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Why items were not asked, over all families: (reason, items), the most frequent first."""
+    total = Counter()
+    for row in rows:
+        total.update(row["dropped"])
+    return sorted(total.items(), key=lambda item: (-item[1], item[0]))
+
+
+def scores(out: Path, found: tuple[Path, dict[str, Any]] | None, given: Path | None) -> Scores:
+    """What is known of the answers' truth: of the given file, or of OUT's own where it has one.
+
+    Raises:
+        ValueError: where a file was given that does not belong to this set.
+    """
+    path = given or out / NAME
+    if found is None or not (given or path.is_file()):
+        if given:
+            raise ValueError(f"{given}: {out} has no published questions that it could be about")
+        return Scores()
+    try:
+        read = load_scores(path, found[1]["digest"])
+    except ValueError as error:
+        if given:
+            raise
+        return Scores(note=str(error))
+    if given and read.note:
+        raise ValueError(f"{given}: {read.note}")
+    return read
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -85,13 +116,14 @@ def summary(out: Path) -> dict[str, Any]:
     run = found[1]["run"] if found else {}
     failures = [e for e in entries.values() if e["state"] != "done"]
     audit = _json(out / "questions.json").get("audit", {})
+    rows = families(out, found[0] if found else None)
     return {
         "planned": run.get("planned", len(entries)), "done": states["done"], "filtered": states["filtered"],
         "quarantined": states["quarantined"], "failures": failures[:MAX_FAILURES], "num_failures": len(failures),
         "totals": found[1]["totals"] if found else None, "splits": found[1]["splits"] if found else {},
         "fingerprints": found[1]["fingerprints"] if found else {}, "name": run.get("name") or out.resolve().name,
         "option_leak": audit.get("option_leak", run.get("option_leak", "")),
-        "families": families(out, found[0] if found else None)}
+        "families": rows, "reasons": reasons(rows)}
 
 
 def num_clips(out: Path, run: dict[str, Any]) -> int:
@@ -110,18 +142,3 @@ def clips(out: Path) -> Iterator[dict[str, Any]]:
     for split in content["splits"]:
         for item in shards.read(root, split, flatten=False, rank=0, world_size=1, worker=0, num_workers=1):
             yield {"key": item["json"]["clip_key"], "json": item["json"], "mark": item["media"].get("mark.jpg")}
-
-
-def interval(qa: dict[str, Any]) -> dict[str, float] | None:
-    """Where value and 95 % interval lie on a bar from the origin, as percentages; None where there is no number."""
-    value, low, high = qa["value"], qa["low"], qa["high"]
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in (value, low, high)):
-        return None
-    left, right = min(0.0, low, value), max(0.0, high, value)
-    span = (right - left) * 1.08 or 1.0
-    left -= 0.08 * span if left < 0 else 0.0
-
-    def at(x: float) -> float:
-        return round(100 * (x - left) / (span if left >= 0 else span * 1.08), 2)
-
-    return {"low": at(low), "width": max(round(at(high) - at(low), 2), 0.6), "value": at(value), "zero": at(0.0)}

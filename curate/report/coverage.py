@@ -18,6 +18,7 @@ from curate.measure.quantity import LEVELS
 
 STATED = (0.50, 0.80, 0.95, 0.99)  # what an interval says of itself
 PAIRS = tuple((LEVELS.index(round((1 - s) / 2, 3)), LEVELS.index(round((1 + s) / 2, 3))) for s in STATED)
+DEVIATES = np.array([NormalDist().inv_cdf(p) for p in LEVELS])
 CONFIDENCE = 0.99
 MANY = 300  # degrees of freedom from which on Student's t is taken as normal
 
@@ -147,31 +148,58 @@ def normal_scores(truths: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     Returns:
         [N]; infinite where a distribution without width misses.
     """
-    deviates = np.array([NormalDist().inv_cdf(p) for p in LEVELS])
     out = np.empty(len(truths))
     for i, (truth, q) in enumerate(zip(np.asarray(truths, float), np.asarray(quantiles, float))):
         end = 0 if truth < q[0] else -1 if truth > q[-1] else None
         if end is None:
-            out[i] = np.interp(truth, q, deviates) if q[-1] > q[0] else 0.0
+            out[i] = np.interp(truth, q, DEVIATES) if q[-1] > q[0] else 0.0
         else:
             reach = abs(q[end] - q[4])
-            out[i] = deviates[end] * abs(truth - q[4]) / reach if reach > 0 else math.copysign(math.inf, deviates[end])
+            out[i] = DEVIATES[end] * abs(truth - q[4]) / reach if reach > 0 else math.copysign(math.inf, DEVIATES[end])
     return out
+
+
+def curve_of_hits(family: str, hits: np.ndarray, clusters: Sequence[str], z: Sequence[float] = (),
+                  confidence: float = CONFIDENCE) -> Curve:
+    """The curve of one family from what held.
+
+    Args:
+        hits: [N, 4] bool, whether each answer's interval at each level of STATED holds the truth.
+        clusters: [N] name of each answer's clip. z: normal scores of the truths, as many as are known.
+    """
+    hits = np.asarray(hits, bool).reshape(-1, len(STATED))
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(clusters):
+        members.setdefault(name, []).append(i)
+    points = []
+    for level, held in zip(STATED, hits.T):
+        low, high, n_eff = clustered_interval([held[m] for m in members.values()], confidence)
+        points.append(Point(level, int(held.sum()), len(hits), n_eff, low, high))
+    return Curve(family, tuple(points), tuple(float(x) for x in z), len(members))
+
+
+def inside(truths: np.ndarray, quantiles: np.ndarray, one_sided: bool = False) -> np.ndarray:
+    """Whether truths [N] lie in their intervals at STATED, [N, 4].
+
+    Args:
+        quantiles: [N, 9] at LEVELS. one_sided: they are of an error that cannot be negative, such as an angle; its
+            interval begins at zero, and ends where a normal deviate between two levels says.
+    """
+    truths, quantiles = np.asarray(truths, float), np.asarray(quantiles, float).reshape(-1, len(LEVELS))
+    if one_sided:
+        ends = np.array([[np.interp(NormalDist().inv_cdf(s), DEVIATES, q) for s in STATED] for q in quantiles])
+        return truths[:, None] <= ends.reshape(-1, len(STATED))
+    low, high = (quantiles[:, list(side)] for side in zip(*PAIRS))
+    slack = 1e-9 * np.maximum(1, np.abs(truths))[:, None]
+    return (low - slack <= truths[:, None]) & (truths[:, None] <= high + slack)
 
 
 def reliability_curve(family: str, truths: Sequence[float], quantiles: Sequence[Sequence[float]],
                       clusters: Sequence[str], confidence: float = CONFIDENCE) -> Curve:
-    """The curve of one family from its stated distributions and the truth.
+    """The curve of one family of numbers from its stated distributions and the truth.
 
     Args:
         truths: [N]. quantiles: [N, 9] at LEVELS, in the truth's unit. clusters: [N] name of each answer's clip.
     """
     truths, quantiles = np.asarray(truths, float), np.asarray(quantiles, float).reshape(-1, len(LEVELS))
-    names = sorted(set(clusters))
-    members = [np.flatnonzero([c == name for c in clusters]) for name in names]
-    points = []
-    for level, (low, high) in zip(STATED, PAIRS):
-        hits = (quantiles[:, low] <= truths) & (truths <= quantiles[:, high])
-        interval = clustered_interval([hits[m] for m in members], confidence)
-        points.append(Point(level, int(hits.sum()), len(truths), interval[2], *interval[:2]))
-    return Curve(family, tuple(points), tuple(normal_scores(truths, quantiles).tolist()), len(names))
+    return curve_of_hits(family, inside(truths, quantiles), clusters, normal_scores(truths, quantiles), confidence)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from html import escape
 from statistics import NormalDist
 
-from curate.report.coverage import CONFIDENCE, Curve, Point, clustered_interval, reliability_curve
+from curate.report.coverage import CONFIDENCE, Curve, Point, clustered_interval, curve_of_hits, reliability_curve
 
-__all__ = ["Curve", "Point", "clustered_interval", "reliability_curve", "reliability_svg", "reliability_table"]
+__all__ = ["Curve", "Point", "clustered_interval", "curve_of_hits", "reliability_curve", "reliability_svg",
+           "reliability_table"]
 
 WIDTH, HEIGHT, HISTOGRAM = 232, 252, 58  # of a panel without histogram, and of that
 LEFT, TOP, SIDE = 40, 44, 168  # of the plot in its panel
@@ -61,13 +62,16 @@ def _in_words(curve: Curve) -> str:
         "; ".join(said) or "no answers")
 
 
+def _n_eff(curve: Curve) -> float:
+    return min(curve.points, key=lambda p: abs(p.level - 0.95)).n_eff if curve.points else 0.0
+
+
 def _counts(curve: Curve) -> str:
     """n, and the effective n of the 95 % intervals."""
     if not curve.points or not curve.points[0].n:
         return "no answers"
-    at95 = min(curve.points, key=lambda p: abs(p.level - 0.95))
     clips = f" in {curve.num_clusters} clip{'s' if curve.num_clusters != 1 else ''}" if curve.num_clusters else ""
-    return f"n {at95.n}{clips}, effective {at95.n_eff:.0f}"
+    return f"n {curve.points[0].n}{clips}, effective {_n_eff(curve):.0f}"
 
 
 def _histogram(z: Sequence[float], top: float) -> list[str]:
@@ -156,13 +160,14 @@ def reliability_svg(curves: Sequence[Curve], columns: int = 4, histogram: bool =
 
 
 def reliability_table(curves: Sequence[Curve]) -> list[dict[str, object]]:
-    """The numbers of the diagram, a row a family: {"family", "n", "clips", "points": [Point], "z_mean", "z_std"}."""
+    """The numbers of the diagram, a row a family: {"family", "n", "n_eff" (of the 95 % intervals), "clips",
+    "points": [Point], "z_mean", "z_std"}."""
     rows = []
     for curve in curves:
         z = [x for x in curve.z if math.isfinite(x)]
         mean = sum(z) / len(z) if z else math.nan
         spread = math.sqrt(sum((x - mean) ** 2 for x in z) / (len(z) - 1)) if len(z) > 1 else math.nan
-        rows.append({"family": curve.family, "n": max((p.n for p in curve.points), default=0),
+        rows.append({"family": curve.family, "n": max((p.n for p in curve.points), default=0), "n_eff": _n_eff(curve),
                      "clips": curve.num_clusters, "points": list(curve.points), "z_mean": mean, "z_std": spread,
                      "confidence": CONFIDENCE})
     return rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Judged:
     """One answer and its truth. Numbers are in the question's unit; what does not apply is nan.
 
     `right` is of a choice, `covered` of a number; `problem` says why an answer cannot be right at all.
+    `stated` are the quantiles of the quantity behind the answer and `true` its true value, in metres, seconds and
+    radians. Of a direction (`one_sided`) they are of the angle between it and the true one. Empty, nan where unknown.
     """
 
     id: str
@@ -45,6 +47,9 @@ class Judged:
     relative_error: float = float("nan")
     relative_half_width: float = float("nan")
     problem: str = ""
+    stated: tuple[float, ...] = ()
+    true: float = float("nan")
+    one_sided: bool = False
 
 
 @dataclass
@@ -95,14 +100,16 @@ class Report:
         return [j for j in self.judged if j.right is False or j.covered is False]
 
     def to_json(self) -> dict[str, Any]:
-        """{"rows": floor rows and one a number and family, "ok"}; nan is written as null."""
+        """{"rows": floor rows and one a number and family, "ok", "judged": every answer}; nan is written as null."""
         rows = [row | {"value": _finite(row["value"])} for row in self.floor()]
         for family in self.families:
             row = self.row(family)
             rows += [{"name": f"{family}: {name}", "value": _finite(row[name]), "unit": "", "target": "", "ok": True}
                      for name in ("askable", "asked", "questions", "right", "median_relative_error",
                                   "median_half_width", "coverage")]
-        return {"rows": rows, "ok": self.ok}
+        judged = [{name: None if isinstance(value, float) and not math.isfinite(value) else value
+                   for name, value in asdict(j).items()} for j in self.judged]
+        return {"rows": rows, "ok": self.ok, "judged": judged}
 
     def print(self, console=None) -> None:
         """The table, and under it the floor."""
@@ -196,6 +203,8 @@ def judge_question(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: li
     common = {"id": qa["id"], "scene": scene, "family": qa["family"], "form": qa["form"], "objects": objects,
               "answer": f"{qa['answer']} {qa['unit']}" if qa["form"] == "numeric" else qa["answer"]}
     is_number = qa["form"] == "numeric"
+    quantity = (qa.get("quantities") or [{}])[0]
+    common |= {"stated": tuple(quantity.get("quantiles", ())), "one_sided": np.ndim(quantity.get("value", 0)) > 0}
     problem = ""
     if None in subjects:
         problem = "a region lies on no one object"
@@ -210,6 +219,7 @@ def judge_question(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: li
                       problem=problem, relative_error=math.inf if is_number else math.nan,
                       relative_half_width=_half_width(qa) if is_number else math.nan)
     true = truth.value(qa["family"], subjects, (qa["start_frame"], qa["end_frame"]), qa["reference"])
+    common["true"] = _angle(quantity["value"], true.vector) if common["one_sided"] else true.value
     if not is_number:
         right, text = _choice(qa, true)
         return Judged(**common, right=right, covered=None, truth=text)
@@ -218,6 +228,14 @@ def judge_question(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: li
     return Judged(**common, right=None, covered=covered, truth=f"{value:.6g} {qa['unit']}",
                   relative_error=abs(_stated(qa) - value) / abs(value) if value else math.inf,
                   relative_half_width=_half_width(qa))
+
+
+def _angle(stated: Sequence[float], true: np.ndarray | None) -> float:
+    """Between two directions [2] or [3], radians."""
+    if true is None or not np.linalg.norm(true) > 0:
+        return math.nan
+    a, b = (np.append(v, np.zeros(3 - len(v))) for v in (stated, true))
+    return float(np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b))
 
 
 def _moves(qa: Mapping[str, Any], truth: Truth, subjects: list[Subject]) -> bool:

@@ -1,0 +1,98 @@
+"""`curate score`: a run of rendered videos against their truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate.cli.errors import FAILURE
+from curate.cli.options import Command, out_argument
+
+if TYPE_CHECKING:
+    from curate.synth.score import Report
+
+MAX_WRONG = 10
+
+
+@click.command(cls=Command, short_help="Hold a run's answers against a known truth.")
+@out_argument
+@click.option("--truth", "truth_dir", required=True, metavar="DIR", type=click.Path(path_type=Path),
+              help="Folder of the scenes' truth: `truth` beside the rendered videos.")
+@click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
+@click.option("--quiet", is_flag=True, help="Write the file, print nothing.")
+@click.pass_context
+def command(ctx: click.Context, out: Path, truth_dir: Path, no_preview: bool, quiet: bool) -> None:
+    """Hold every answer of a run against the scenes' true geometry, and show how reliable its intervals are.
+
+    For rendered videos, whose motion is known. Prints a table and the floor, writes OUT/score.json, and puts
+    reliability diagrams and each answer's truth into the preview. Exit code 1 below the floor.
+
+    \b
+    Examples:
+      curate score out/demo/run --truth out/demo/data/truth
+      curate ask out/demo/run --recipe mine.yaml && curate score out/demo/run --truth out/demo/data/truth
+    """
+    from curate.cli.console import make_console
+    from curate.cli.run import build_preview
+    from curate.synth.dataset import TRUTH_SUFFIX
+    from curate.synth.score import score
+
+    if not out.is_dir():
+        raise click.UsageError(f"{out}: no such folder; expected the --out of `curate run`", ctx)
+    if not (out / "shards" / "manifest.json").is_file():
+        raise click.UsageError(f"{out}: nothing is published in it (no shards/manifest.json); expected the --out of a "
+                               f"finished `curate run`", ctx)
+    if not any(truth_dir.glob(f"*{TRUTH_SUFFIX}")):
+        found = "no such folder" if not truth_dir.is_dir() else f"no *{TRUTH_SUFFIX} in it"
+        raise click.UsageError(f"{truth_dir}: {found}; expected the folder `data/truth` that `curate demo` "
+                               f"writes beside its videos{_nearby(truth_dir, TRUTH_SUFFIX)}", ctx)
+    try:
+        report = score(out, truth_dir)
+    except ValueError as error:  # a clip without truth; a torn set is a ShardError and says so itself
+        if type(error) is not ValueError:
+            raise
+        raise click.UsageError(f"{error}; score a run with the truth of its own videos", ctx) from None
+    path = write_score(out, report)
+    preview = None if no_preview else build_preview(out)
+    if not quiet:
+        console = make_console()
+        show_report(report, console)
+        for name, place in {"scores": path, "preview": preview}.items():
+            if place:
+                console.print(f"{name + ':':<9}{place}", markup=False, soft_wrap=True)
+    ctx.exit(0 if report.ok else FAILURE)
+
+
+def write_score(out: Path, report: Report, **more: Any) -> Path:
+    """OUT/score.json, marked with the set of questions it is about."""
+    from curate.report.scores import NAME
+    from curate.shards import manifest
+    from curate.shards.reader import find_root
+
+    path, temp = out / NAME, out / f".{NAME}.partial"
+    temp.write_text(json.dumps({"set": manifest.load(find_root(out))["digest"], **report.to_json(), **more},
+                               allow_nan=False) + "\n")
+    temp.rename(path)
+    return path
+
+
+def show_report(report: Report, console: Any) -> None:
+    """The table, the floor, and the first answers that are not right."""
+    report.print(console)
+    wrong = report.wrong()
+    for judged in wrong[:MAX_WRONG]:
+        console.print(f"  not right: {judged.id}: {judged.answer}, truth {judged.truth or judged.problem}",
+                      markup=False, soft_wrap=True)
+    if len(wrong) > MAX_WRONG:
+        console.print(f"  and {len(wrong) - MAX_WRONG} more, in score.json")
+
+
+def _nearby(folder: Path, suffix: str) -> str:
+    """Where the truth may be meant, when it lies one step away."""
+    for near in (folder / "truth", folder / "data" / "truth", folder.parent / "truth"):
+        if any(near.glob(f"*{suffix}")):
+            return f"; did you mean {near}?"
+    return ""

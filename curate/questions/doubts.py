@@ -1,0 +1,31 @@
+"""What about a clip makes its answers few or doubtful: said once, at the end of a run and beside the clip."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.scene import Scene
+
+LEAST_DEPTH = 0.4  # share of the pixels; rendered and driving scenes have 0.6 to 0.95
+LEAST_FLOW = 0.5
+LEAST_MEASURED = 0.5  # share of the regions
+
+
+def doubts(scene: Scene) -> list[str]:
+    """Sentences without a full stop, the gravest first; empty for a clip as it should be."""
+    out = []
+    stats = scene.stats
+    lost = int((~scene.camera_valid).sum())
+    if lost:
+        out.append(f"the camera's motion is unknown in {lost} of {scene.num_frames} frames")
+    if (share := stats.get("valid_disparity", np.nan)) < LEAST_DEPTH:
+        out.append(f"depth is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_DEPTH:.0f} %: are the "
+                   f"views rectified, synchronous and not swapped?")
+    if (share := stats.get("valid_flow", np.nan)) < LEAST_FLOW:
+        out.append(f"flow is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_FLOW:.0f} %: do frames "
+                   f"follow each other closely?")
+    if not scene.regions:
+        out.append("no region was found: only the camera is asked about")
+    elif (seen := stats.get("regions_seen", 0)) and len(scene.regions) < LEAST_MEASURED * seen:
+        out.append(f"{len(scene.regions)} of {seen:.0f} regions could be measured")
+    return out
