@@ -90,8 +90,8 @@ def test_items_that_err_together_count_as_few():
     alone, together = made(4_000, per_clip=20), made(4_000, per_clip=20, together=1.0)
     assert effective_number(alone) > 2_000
     assert effective_number(together) < 1_000
-    copies = [i for i in made(200) for _ in range(20)]
-    assert effective_number(copies) == pytest.approx(200, rel=0.25)
+    copies = [i for i in made(2_000) for _ in range(20)]
+    assert effective_number(copies) == pytest.approx(2_000, rel=0.25)
 
 
 def test_binomial_interval_of_few_is_wide_and_holds_the_share():

@@ -47,9 +47,9 @@ class Noise:
     disparity_px: float = 0.20
     disparity_area: float = 64.0
     shared: float = 0.5
-    flow_px: float = 0.12
-    flow_area: float = 430.0
-    point_px: float = 0.12
+    flow_px: float = 0.10
+    flow_area: float = 500.0
+    point_px: float = 0.10
     camera_cell_px: int = 16
     scale: float = BASELINE_RELATIVE_SIGMA
 
