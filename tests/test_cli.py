@@ -277,6 +277,72 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(tmp_path):
     assert done.exit_code == 2 and "cannot be written" in done.stderr
 
 
+def test_the_summary_says_why_no_more_was_asked_and_which_clips_are_doubtful(tmp_path, monkeypatch, recipe):
+    made = summary(tmp_path / "out", done=4)
+    made.dropped = [{"family": "object_displacement", "reason": "not clear of zero", "count": 58},
+                    {"family": "object_displacement", "reason": "a", "count": 7},
+                    {"family": "object_displacement", "reason": "rare", "count": 1},
+                    {"family": "camera_rotation", "reason": "not clear of zero", "count": 2}]
+    made.doubts = [{"key": str(i), "uri": f"{i}.mp4", "doubt": f"depth is known in {i} % of the pixels"}
+                   for i in range(9, 12)] + [{"key": "9", "uri": "9.mp4", "doubt": "no region was found"}]
+    monkeypatch.setattr("curate.engine.run.run", lambda *a, **k: made)
+    done = curate("run", recipe, "--out", tmp_path / "out", "--no-preview")
+    lines = done.stdout.splitlines()
+    row = next(line for line in lines if line.startswith("object_displacement"))
+    assert row.split()[1:3] == ["5", "66"] and "not clear of zero (58), a (7)" in row and "rare" not in row
+    assert next(line for line in lines if line.startswith("camera_rotation")).split()[1:3] == ["0", "2"]
+    assert [line for line in lines if line.startswith("warning:")] == [
+        "warning: 9.mp4: depth is known in 9 % of the pixels (and 2 more clips alike)",
+        "warning: 9.mp4: no region was found"]
+    assert curate("run", recipe, "--out", tmp_path / "out", "--no-preview", "--quiet").stdout == ""
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A finished run of one rendered video whose truth is known."""
+    from curate.synth.dataset import write_dataset
+
+    folder = tmp_path_factory.mktemp("rendered")
+    dataset = write_dataset(folder / "data", 1, 0, width=320, height=192)
+    assert curate("run", dataset.recipe, "--out", folder / "run", "--inline", "--no-preview").exit_code == 0
+    return folder
+
+
+def test_score_holds_a_run_against_its_truth_and_the_preview_shows_it(rendered):
+    out, truth = rendered / "run", rendered / "data" / "truth"
+    done = curate("score", out, "--truth", truth)
+    content = json.loads((out / "score.json").read_text())
+    assert done.exit_code == (0 if content["ok"] else 1), done.output
+    assert "Answers against the known truth" in done.stdout and str(out / "score.json") in done.stdout.replace("\n", "")
+    manifest = json.loads((out / "shards" / "manifest.json").read_text())
+    assert content["set"] == manifest["digest"] and len(content["judged"]) == manifest["totals"]["questions"]
+    page = (out / "preview" / "index.html").read_text()
+    assert "Reliability" in page and "truth " in page and 'class="rel"' in page
+    assert curate("score", out, "--truth", truth, "--quiet", "--no-preview").stdout == ""
+    elsewhere = rendered / "elsewhere.json"
+    (out / "score.json").rename(elsewhere)
+    assert curate("preview", out).exit_code == 0 and 'class="rel"' not in (out / "preview" / "index.html").read_text()
+    assert curate("preview", out, "--score", elsewhere).exit_code == 0
+    assert 'class="rel"' in (out / "preview" / "index.html").read_text()
+    elsewhere.write_text("{}")
+    torn = curate("preview", out, "--score", elsewhere)
+    assert torn.exit_code == 2 and "not a file of `curate score`" in torn.stderr
+
+
+def test_score_says_what_is_wrong_with_its_folders(rendered, tmp_path):
+    out, truth = rendered / "run", rendered / "data" / "truth"
+    for given, said in (((tmp_path / "none", truth), "no such folder"), ((tmp_path, truth), "nothing is published"),
+                        ((out, tmp_path / "none"), "no such folder"), ((out, tmp_path), "no *.truth.npz in it"),
+                        ((out, rendered / "data"), f"did you mean {truth}?")):
+        done = curate("score", given[0], "--truth", given[1])
+        assert done.exit_code == 2 and said in " ".join(done.stderr.split()), done.stderr
+    (tmp_path / "other").mkdir()
+    for path in truth.iterdir():
+        (tmp_path / "other" / path.name.replace("scene-0-", "scene-9-")).write_bytes(path.read_bytes())
+    done = curate("score", out, "--truth", tmp_path / "other")
+    assert done.exit_code == 2 and "truth of its own videos" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_demo_scores_every_answer(tmp_path):
     out = tmp_path / "demo"

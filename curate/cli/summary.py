@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
     from curate.engine.run import Summary
 
 MAX_FAILURES = 20
+TOP_REASONS = 2
+MAX_DOUBTS = 6
 
 
 def show(summary: Summary, preview: Path | None) -> None:
-    """Counts, questions by family, where everything is, and what to do next."""
-    from rich.console import Console
+    """Counts, questions by family and why no more, doubtful clips, where everything is, and what to do next."""
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    from curate.cli.console import make_console
+
+    console = make_console()
     table = Table(title=str(summary.out), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -28,25 +32,58 @@ def show(summary: Summary, preview: Path | None) -> None:
         if summary.counts[state] or state != "missing":
             table.add_row(f"  {state}", str(summary.counts[state]))
     table.add_row("questions", str(summary.questions))
-    for family, count in summary.families.items():
-        table.add_row(f"  {family}", str(count))
     console.print(table)
+    if summary.families or summary.dropped:
+        console.print(families_table(summary))
+    for line in doubt_lines(summary):
+        console.print(f"warning: {line}", markup=False, soft_wrap=True, style="yellow")
     if summary.workers:
-        console.print(f"workers: {summary.workers}")
+        console.print(f"workers: {summary.workers}", soft_wrap=True)
     list_failures(summary)
     shards = summary.out / "shards"
     if (shards / "manifest.json").is_file():
-        console.print(f"shards:  {shards}", markup=False)
+        console.print(f"shards:  {shards}", markup=False, soft_wrap=True)
     if preview:
-        console.print(f"preview: {preview}", markup=False)
+        console.print(f"preview: {preview}", markup=False, soft_wrap=True)
     if not summary.questions:
-        reasons = "; ".join(f"{d['count']} {d['family']}: {d['reason']}" for d in summary.dropped[:3])
-        console.print(f"no question was asked{': ' + reasons if reasons else ''}", markup=False)
+        console.print("no question was asked" + ("; the table says why" if summary.dropped else ""))
     out = shlex.quote(str(summary.out))
     steps = [f"curate verify {out}", f"curate ask {out} --recipe RECIPE"]
     if summary.counts["quarantined"]:
         steps.append("the same command with --retry, once the causes are mended")
-    console.print("next:    " + "\n         ".join(steps), markup=False)
+    console.print("next:    " + "\n         ".join(steps), markup=False, soft_wrap=True)
+
+
+def families_table(summary: Summary):
+    """A row a family: questions, what was not asked, and the reasons that stopped most of it."""
+    from rich.table import Table
+
+    dropped: dict[str, list[tuple[int, str]]] = {}
+    for entry in summary.dropped:
+        dropped.setdefault(entry["family"], []).append((entry["count"], entry["reason"]))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("family", "questions", "not asked"):
+        table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+    table.add_column("mostly because")  # the one that gives way on a narrow terminal
+    for family in sorted({*summary.families, *dropped}):
+        reasons = sorted(dropped.get(family, []), key=lambda r: (-r[0], r[1]))
+        total = sum(count for count, _ in reasons)
+        text = ", ".join(f"{reason} ({count})" for count, reason in reasons[:TOP_REASONS])
+        table.add_row(family, str(summary.families.get(family, 0)), str(total or "–"), text)
+    return table
+
+
+def doubt_lines(summary: Summary) -> list[str]:
+    """One line for each kind of doubt, with how many clips have it and the first of them."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for entry in summary.doubts:
+        groups.setdefault(re.sub(r"[-+−]?\d+(\.\d+)?", "#", entry["doubt"]), []).append(entry)
+    lines = []
+    for group in sorted(groups.values(), key=len, reverse=True)[:MAX_DOUBTS]:
+        first, more = group[0], len(group) - 1
+        also = f" (and {more} more clip{'s' if more > 1 else ''} alike)" if more else ""
+        lines.append(f"{first['uri']}: {first['doubt']}{also}")
+    return lines
 
 
 def list_failures(summary: Summary) -> None:

@@ -31,6 +31,7 @@ class Summary:
     families: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
+    doubts: list[dict[str, str]] = field(default_factory=list)
     workers: str = ""
 
     @property
@@ -147,7 +148,7 @@ def _publish(held: Out, keys: list[str], recipe: Recipe, summary: Summary) -> Su
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
         written = write(held.path, keys, recipe, info)
         summary.questions, summary.families = written["questions"], written["families"]
-        summary.dropped = written["dropped"]
+        summary.dropped, summary.doubts = written["dropped"], written["doubts"]
     return summary
 
 

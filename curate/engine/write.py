@@ -14,6 +14,7 @@ from curate.engine.stage import FOLDER
 from curate.questions import ask
 from curate.questions.audit import audit
 from curate.questions.balance import row, select
+from curate.questions.doubts import doubts
 from curate.questions.question import Question
 from curate.recipe import Recipe
 from curate.recipe.model import fingerprint
@@ -40,7 +41,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
         run_info: facts for the manifest; must not depend on workers or time.
 
     Returns:
-        {"manifest", "questions", "families", "dropped", "audit"}.
+        {"manifest", "questions", "families", "dropped", "doubts", "audit"}.
 
     Raises:
         AuditFailed: on an option leak. An older shard set stays.
@@ -51,12 +52,15 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     # Of the run, not of a recipe that only asks again: that one may name other media.
     licence = run["recipe"]["source"].get("licence", "")
     dropped: Counter = Counter()
+    doubtful: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory(prefix="curate-ask-") as folder:
         spool = Path(folder) / "candidates.jsonl"
         rows = []
         with spool.open("w") as f:
             for key in keys:
-                questions, left = ask(Scene.load(out / FOLDER / key / "scene.npz"), recipe.questions)
+                scene = Scene.load(out / FOLDER / key / "scene.npz")
+                questions, left = ask(scene, recipe.questions)
+                doubtful += [{"key": key, "uri": str(scene.clip.get("uri", key)), "doubt": d} for d in doubts(scene)]
                 dropped.update((d.family, d.reason) for d in left)
                 rows += [row(q) for q in questions]
                 f.write(json.dumps([q.to_json() for q in questions]) + "\n")
@@ -81,7 +85,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
             max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes)
     result = {"manifest": manifest, "questions": sum(families.values()), "families": dict(sorted(families.items())),
               "dropped": [{"family": f, "reason": r, "count": n} for (f, r), n in sorted(dropped.items())],
-              "audit": report}
+              "doubts": doubtful, "audit": report}
     temp = out / ".questions.json.partial"
     temp.write_text(json.dumps({k: v for k, v in result.items() if k != "manifest"}, indent=1))
     temp.rename(out / "questions.json")
