@@ -66,8 +66,9 @@ def test_base_is_light_and_all_is_all():
                                               "webdataset"}
     assert {"ray", "opencv-python-headless", "decord", "av", "scipy"} <= names(extras["run"])
     assert {"torch", "transformers", "accelerate", "peft"} == names(extras["train"])
-    assert extras["all"] == ["curate4d[run,train,dev]"]
-    everything = set.union(*(names(extras[e]) for e in ("run", "train", "dev")))
+    assert {"torch", "safetensors", "onnxruntime"} == names(extras["learned"])
+    assert extras["all"] == ["curate4d[run,learned,train,dev]"]
+    everything = set.union(*(names(extras[e]) for e in ("run", "learned", "train", "dev")))
     assert "torchvision" not in everything, "it breaks transformers where it does not fit torch"
 
 
@@ -89,7 +90,7 @@ def test_constraints_pin_every_direct_dependency():
     pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
               if line and not line.startswith("#")}
     extras = PROJECT["optional-dependencies"]
-    asked = set.union(names(PROJECT["dependencies"]), *(names(extras[e]) for e in ("run", "train", "dev")))
+    asked = set.union(names(PROJECT["dependencies"]), *(names(extras[e]) for e in ("run", "learned", "train", "dev")))
     assert not asked - pinned
     assert not pinned - asked, "pins of what is no longer asked for"
 

@@ -88,7 +88,8 @@ def packages() -> list[Finding]:
         try:
             found = metadata.version(wanted.name)
         except metadata.PackageNotFoundError:
-            findings.append(Finding("missing" if required else "note", what, f"not installed (for {wanted.use})", fix))
+            findings.append(Finding("missing" if required else "note", what, f"not installed (for {wanted.use}"
+                                    f"{')' if required else f': {fix})'}", fix))
             continue
         old = _older(found, wanted.minimum)
         findings.append(Finding(("missing" if required else "note") if old else "ok", what,
@@ -111,8 +112,8 @@ class _Requirement:
 
     @property
     def use(self) -> str:
-        return {"": "everything", "run": "curate run", "train": "training", "dev": "the tests"}.get(
-            self.extra, self.extra)
+        return {"": "everything", "run": "curate run", "learned": "learned estimators", "train": "training",
+                "dev": "the tests"}.get(self.extra, self.extra)
 
     @staticmethod
     def parse(text: str) -> _Requirement | None:

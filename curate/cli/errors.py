@@ -8,6 +8,7 @@ FAILURE, BAD_REQUEST, QUARANTINED, STOPPED = 1, 2, 3, 130
 
 # Import name to what brings it; anything else of the extra `run` comes with the same line.
 _EXTRA = {"cv2", "open3d", "av", "decord", "ray", "scipy"}
+_LEARNED = {"torch", "safetensors", "onnxruntime"}
 
 
 def explain(error: BaseException, command: str = "") -> tuple[str, int]:
@@ -33,6 +34,8 @@ def missing(error: ImportError) -> str:
         return f"{library[1]} is missing on this system; `curate doctor` prints the line that installs it"
     if isinstance(error, ModuleNotFoundError) and name in _EXTRA:
         return f"the Python package {name} is not installed; pip install 'curate4d[run]'"
+    if isinstance(error, ModuleNotFoundError) and name in _LEARNED:
+        return f"the Python package {name} is not installed; pip install 'curate4d[learned]'"
     return f"{' '.join(str(error).split())}; `curate doctor` says what is missing"
 
 

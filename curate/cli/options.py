@@ -49,11 +49,12 @@ def load(path: Path, overrides: tuple[str, ...] = (), *, estimators: bool = True
 
     recipe = load_recipe(path, overrides)
     if estimators:
-        from curate.perception import estimator_versions
+        from curate.perception import check_estimators
+        from curate.sources.base import BadInput
 
         try:
-            estimator_versions(recipe.perception)
-        except ValueError as error:
+            check_estimators(recipe.perception)
+        except (ValueError, BadInput) as error:
             raise RecipeError(f"{path}: perception: {error}") from None
     return recipe
 

@@ -33,6 +33,7 @@ class SceneBuilder:
         self.step_cov: list[np.ndarray] = []
         self.camera_valid: list[bool] = []
         self.origin: dict[str, str] = {}
+        self.calibrated = True  # every field's sigma
         self.noise: DisparityNoise | None = None
         self.valid_depth: list[float] = []
         self.valid_flow: list[float] = []
@@ -41,6 +42,7 @@ class SceneBuilder:
         """Takes what is needed of a window whose fields are all filled."""
         for name, part in window.fields.items():
             self.origin[name] = part.filled_by
+            self.calibrated &= part.info.get("calibrated", True)
         if self.noise is None:
             self.noise = DisparityNoise.of(self.origin["disparity"])
         camera = window.fields["camera"]
@@ -80,8 +82,8 @@ class SceneBuilder:
                      camera=frames.views[0].camera, baseline_m=baseline,
                      baseline_sigma_m=float(sigma if sigma is not None
                                             else self.config.baseline_relative_sigma * baseline),
-                     scale=frames.scale, up=up, up_world=up_world, T_world_cam=poses, step_cov=step_cov,
-                     camera_valid=np.array(self.camera_valid),
+                     scale=frames.scale if self.calibrated else "relative", up=up, up_world=up_world,
+                     T_world_cam=poses, step_cov=step_cov, camera_valid=np.array(self.camera_valid),
                      regions=sorted(regions, key=lambda r: r.id), origin=dict(self.origin),
                      stats=stats)
 

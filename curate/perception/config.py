@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -10,6 +12,7 @@ from curate.lift.config import LiftConfig
 from curate.perception.camera.config import StereoVoConfig
 from curate.perception.depth.config import SgmConfig
 from curate.perception.flow.config import DisConfig
+from curate.perception.learned.config import GmflowFlowConfig, GmflowStereoConfig
 from curate.perception.motion.config import RigidResidualConfig
 from curate.perception.regions.config import MotionClustersConfig
 from curate.perception.tracks.config import FlowChainConfig
@@ -24,15 +27,17 @@ class PluginConfig(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-def _slot(model: type[BaseModel]):
-    """`model` where the kind is its own, else a plug-in; so that a misspelt key is reported once."""
-    own = model.model_fields["kind"].default
+def _slot(*models: type[BaseModel]):
+    """The model whose kind it is (the first where none is named), else a plug-in; so that a misspelt key is reported
+    once."""
+    own = [model.model_fields["kind"].default for model in models]
 
     def tag(value: Any) -> str:
-        kind = value.get("kind", own) if isinstance(value, dict) else getattr(value, "kind", own)
-        return own if kind == own else "plug-in"
+        kind = value.get("kind", own[0]) if isinstance(value, dict) else getattr(value, "kind", own[0])
+        return kind if kind in own else "plug-in"
 
-    return Annotated[Annotated[model, Tag(own)] | Annotated[PluginConfig, Tag("plug-in")], Discriminator(tag)]
+    members = [Annotated[model, Tag(kind)] for model, kind in zip(models, own)]
+    return Annotated[reduce(or_, [*members, Annotated[PluginConfig, Tag("plug-in")]]), Discriminator(tag)]
 
 
 class PerceptionConfig(BaseModel):
@@ -40,8 +45,8 @@ class PerceptionConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    depth: _slot(SgmConfig) = Field(default_factory=SgmConfig)
-    flow: _slot(DisConfig) = Field(default_factory=DisConfig)
+    depth: _slot(SgmConfig, GmflowStereoConfig) = Field(default_factory=SgmConfig)
+    flow: _slot(DisConfig, GmflowFlowConfig) = Field(default_factory=DisConfig)
     camera: _slot(StereoVoConfig) = Field(default_factory=StereoVoConfig)
     motion: _slot(RigidResidualConfig) = Field(default_factory=RigidResidualConfig)
     regions: _slot(MotionClustersConfig) = Field(default_factory=MotionClustersConfig)

@@ -65,21 +65,32 @@ class Recipe(Strict):
     engine: EngineConfig = Field(default_factory=EngineConfig)
 
     def perception_parts(self) -> dict[str, Any]:
-        """Everything a staged scene depends on, as plain JSON (for the fingerprint, and to show what differs)."""
-        from curate.perception import estimator_versions
+        """Everything a staged scene depends on, as plain JSON (for the fingerprint, and to show what differs).
 
+        Raises:
+            BadInput, ModuleNotFoundError: where an estimator lacks its weights or a package.
+        """
+        from curate.perception import check_estimators, estimator_packages, estimator_versions, weight_digests
+
+        check_estimators(self.perception)
         source = {k: v for k, v in self.source.model_dump(mode="json").items() if k not in PLACE_KEYS}
         clip = self.clip.model_dump(mode="json")
         clip.pop("max_clips", None)  # how many are taken does not change any one of them
         packages = {}
-        for name in PERCEPTION_PACKAGES:
+        for name in (*PERCEPTION_PACKAGES, *sorted(estimator_packages(self.perception))):
             try:
                 packages[name] = metadata.version(name)
             except metadata.PackageNotFoundError:
                 continue
-        return {"source": source, "clip": clip, "perception": self.perception.model_dump(mode="json"),
-                "media": self.media.model_dump(mode="json"), "estimators": estimator_versions(self.perception),
-                "packages": packages}
+        perception = {k: v for k, v in self.perception.model_dump(mode="json").items() if v is not None}
+        for slot, settings in self.perception.estimators().items():
+            for key in getattr(settings, "place_keys", ()):
+                del perception[slot][key]
+        parts = {"source": source, "clip": clip, "perception": perception,
+                 "media": self.media.model_dump(mode="json"), "estimators": estimator_versions(self.perception),
+                 "packages": packages}
+        digests = weight_digests(self.perception)
+        return parts | ({"weights": digests} if digests else {})
 
     def writing_parts(self) -> dict[str, Any]:
         return {"name": self.name, "questions": self.questions.model_dump(mode="json"),
