@@ -130,7 +130,7 @@ def collect(seed: int, num_scenes: int) -> tuple[Errors, Errors]:
             frames = [f for f in FRAMES if f < scene.num_frames]
             left, right, renderer = video_frames(scene, max(frames) + 1, Path(folder))
             grey = [np.stack([cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in v[frames]]) for v in (left, right)]
-            lowest, count = sgm.search_range(grey[0], grey[1], scene.rig)
+            lowest, count = sgm.search_range(scene.rig, scene.rig.left.width)
             geometry = [renderer.geometry(f) for f in frames]
             for i, frame in enumerate(frames):
                 rng = np.random.default_rng([seed, index])  # the same tiles in every frame
@@ -140,7 +140,6 @@ def collect(seed: int, num_scenes: int) -> tuple[Errors, Errors]:
                 value, terms, valid = sgm.match_terms(grey[0][i], grey[1][i], lowest, count)
                 sigma = sgm.sigma_px(terms)
                 valid &= (sigma <= sgm.config.max_sigma_px) & np.isfinite(truth)
-                valid &= sgm.not_speckle(value, valid)
                 error = value - truth
                 disparity_errors.add_pixels(error[valid], {n: t[valid] for n, t in terms.items()}, rng)
                 add_regions(disparity_errors, error, sigma, valid, masks, index, frame)
@@ -252,7 +251,7 @@ def main() -> None:
         collect_aloe(args.aloe, fitted[0])
     held_out = collect(HELD_OUT_SEED, max(4, args.scenes // 2))
     for estimator, errors, unseen, names in (
-            (Sgm, fitted[0], held_out[0], ["noise", "left_right", "step"]),
+            (Sgm, fitted[0], held_out[0], ["noise", "scales", "unconfirmed", "step", "change", "holes", "unlike"]),
             (Dis, fitted[1], held_out[1], ["noise", "forward_backward", "step"])):
         model = fit_pixels(np.concatenate(errors.terms), names)
         old = table.get(f"{estimator.name}@{estimator.version}", model)

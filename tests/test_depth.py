@@ -148,10 +148,11 @@ def test_brightness_of_the_right_view_does_not_matter():
 def test_refinement_reaches_the_truth_from_half_a_pixel_off():
     left, right = plane_pair(np.full(SIZE[::-1], 10.0, np.float32), 2, noise=0.5)
     start = np.full(SIZE[::-1], 10.5, np.float32)
-    refined, variance = refine_disparity(left.astype(np.float32), right.astype(np.float32), start,
-                                         np.ones(start.shape, bool))
+    refined, variance, similar = refine_disparity(left.astype(np.float32), right.astype(np.float32), start,
+                                                  np.ones(start.shape, bool))
     assert np.median(np.abs(refined[20:-20, 40:-20] - 10)) < 0.02
     assert np.isfinite(variance[20:-20, 40:-20]).mean() > 0.95
+    assert np.median(similar[20:-20, 40:-20]) > 0.95
 
 
 def test_left_right_residual_of_agreeing_maps_is_zero():

@@ -6,16 +6,20 @@ import cv2
 import numpy as np
 
 SMOOTH_PX = 1.0  # neighbours this far apart in disparity are taken for one surface
+SMOOTH_BEFORE, SMOOTH_AFTER = 5, 7  # windows of the bilateral filters, px: costly, so no larger than it pays
 FAR_PX = -1e4  # stands for unknown in the bilateral filter: no valid disparity is near it
+# Grey levels² per px²: below it in texture the first disparity is trusted more than the image.
+PRIOR = np.float32(1.0)
 
 
 def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray, valid: np.ndarray, window: int = 13,
-                     steps: int = 3, max_change_px: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+                     steps: int = 2, max_change_px: float = 1.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gauss-Newton on the photometric error of each pixel's window, brightness offset removed (Lucas, Kanade 1981).
 
     Every pixel of the window is warped with its own disparity, so slanted surfaces stay slanted; pixels weigh
-    less where the photometric error sets them apart. Each step is followed by a bilateral smoothing of the
-    disparity, which takes out the stairs that semi-global matching leaves on slanted surfaces and keeps edges.
+    less where the photometric error sets them apart. Changes are averaged over the window by how well the image
+    fixes them. A bilateral filter before the first and after the last step takes out the stairs that semi-global
+    matching leaves on slanted surfaces, and keeps edges.
 
     Args:
         left, right: [H, W] float32, grey.
@@ -26,49 +30,65 @@ def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray,
 
     Returns:
         disparity [H, W] float32 px, and its variance by the photometric residual over the curvature of the error
-        (Cramér-Rao for white noise), [H, W] float32 px², inf where the image does not fix it.
+        (Cramér-Rao for white noise), [H, W] float32 px², inf where the image does not fix it, and the normalised
+        correlation of the window with its match, [H, W] float32, -1..1.
     """
     grid_x = np.arange(left.shape[1], dtype=np.float32)[None]
     grid_y = np.repeat(np.arange(left.shape[0], dtype=np.float32)[:, None], left.shape[1], 1)
     slope_left, slope_right = slope_x(left), slope_x(right)
-    refined = disparity.copy()
-    size = (window, window)
+    known = valid.astype(np.float32)
+    refined = smooth(disparity, valid, SMOOTH_PX, SMOOTH_BEFORE) if steps else disparity.copy()
+
+    def mean(values, size=(window, window)):
+        return cv2.boxFilter(values, -1, size)
+
     for step in range(max(steps, 1)):
         at = grid_x - refined
-        # OpenCV's cubic kernel shifts the phase: 0.03 px of bias, which the last step must not have
-        kernel = cv2.INTER_LANCZOS4 if step >= steps - 1 else cv2.INTER_CUBIC
+        # OpenCV's linear and cubic kernels blur or shift the phase (0.03 px of bias), which the last step must not
+        kernel = cv2.INTER_LANCZOS4 if step >= steps - 1 else cv2.INTER_LINEAR
         warped = cv2.remap(right, at, grid_y, kernel, borderMode=cv2.BORDER_REPLICATE)
         slope_there = cv2.remap(slope_right, at, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         slope = 0.5 * (slope_left + slope_there)
         error = warped - left
-        weight = robust_weight(error, valid, window)
-        total = cv2.boxFilter(weight, -1, size) + 1e-6
-        mean_error = cv2.boxFilter(weight * error, -1, size) / total
-        mean_slope = cv2.boxFilter(weight * slope, -1, size) / total
+        weight = robust_weight(error, known, window)
+        total = mean(weight) + 1e-6
         weighted = weight * slope
-        curvature = cv2.boxFilter(weighted * slope, -1, size) / total - mean_slope**2
-        moment = cv2.boxFilter(weighted * error, -1, size) / total - mean_slope * mean_error
-        change = moment / np.maximum(curvature, 0.05)
+        mean_error, mean_slope = mean(weight * error) / total, mean(weighted) / total
+        curvature = mean(weighted * slope) / total - mean_slope**2
+        moment = mean(weighted * error) / total - mean_slope * mean_error
         if step < steps:
-            refined += np.clip(change, -0.5, 0.5)
-            refined = smooth(refined, valid, SMOOTH_PX if step < steps - 1 else SMOOTH_PX / 2)
+            change = np.clip(moment / (np.maximum(curvature, 0.05) + PRIOR), -0.5, 0.5)
+            trust = known * (curvature + np.float32(0.5))
+            refined += mean(trust * change) / (mean(trust) + 1e-6)
+    if steps:
+        refined = smooth(refined, valid, SMOOTH_PX, SMOOTH_AFTER)
     # what the two views have in common is texture; the noise of each has slopes too, which fix nothing
-    mean_left, mean_there = (cv2.boxFilter(weight * g, -1, size) / total for g in (slope_left, slope_there))
-    common = cv2.boxFilter(weight * slope_left * slope_there, -1, size) / total - mean_left * mean_there
-    spread = cv2.boxFilter(weight * error * error, -1, size) / total - mean_error**2
-    spread -= moment * change  # what the last step explains
+    weighted = weight * slope_left
+    common = mean(weighted * slope_there) / total - mean(weighted) / total * (mean(weight * slope_there) / total)
+    spread = mean(weight * error * error) / total - mean_error**2
+    spread -= moment**2 / np.maximum(curvature, 0.05)  # what the last step explains
     count = np.maximum(total * window**2, 1)
     variance = (np.maximum(spread, 0) + 0.25) / (np.maximum(common, 1e-3) * count)
     lost = ~(np.abs(refined - disparity) <= max_change_px)
     refined[lost] = disparity[lost]
     variance[lost] = np.inf
-    return refined, variance
+    return refined, variance, correlation(left, warped, window)
 
 
 def smooth(disparity: np.ndarray, valid: np.ndarray, range_px: float, size: int = 9) -> np.ndarray:
     """Bilateral filter of the valid disparities [H, W] float32; the others stay as they are."""
     filtered = cv2.bilateralFilter(np.where(valid, disparity, np.float32(FAR_PX)), size, range_px, size / 2.5)
     return np.where(valid, filtered, disparity)
+
+
+def correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
+    """Normalised correlation [H, W] of the windows of two images [H, W] float32; 0 where both are flat."""
+    size = (window, window)
+    mean_a, mean_b = cv2.boxFilter(a, -1, size), cv2.boxFilter(b, -1, size)
+    together = cv2.boxFilter(a * b, -1, size) - mean_a * mean_b
+    spread_a, spread_b = (np.maximum(cv2.boxFilter(i * i, -1, size) - m * m, 0.5)  # half a grey level squared: flat
+                          for i, m in ((a, mean_a), (b, mean_b)))
+    return together / np.sqrt(spread_a * spread_b)
 
 
 def slope_x(image: np.ndarray) -> np.ndarray:

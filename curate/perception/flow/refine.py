@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curate.perception.depth.refine import robust_weight, slope_x
+from curate.perception.depth.refine import correlation, robust_weight, slope_x
 
 # Grey levels² per px²: the image's noise over the spread of the first flow's errors (1.5 grey levels over a window
 # of some ten independent pixels, 0.1 px). Below it in texture the first flow is trusted more than the image.
@@ -68,16 +68,6 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
     refined[lost] = flow[lost]
     variance[lost] = np.inf
     return refined, variance, correlation(first, warped, window)
-
-
-def correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
-    """Normalised correlation [H, W] of the windows of two images [H, W] float32; 0 where both are flat."""
-    size = (window, window)
-    mean_a, mean_b = cv2.boxFilter(a, -1, size), cv2.boxFilter(b, -1, size)
-    together = cv2.boxFilter(a * b, -1, size) - mean_a * mean_b
-    spread_a, spread_b = (np.maximum(cv2.boxFilter(i * i, -1, size) - m * m, 0.5)  # half a grey level squared: flat
-                          for i, m in ((a, mean_a), (b, mean_b)))
-    return together / np.sqrt(spread_a * spread_b)
 
 
 def slope_y(image: np.ndarray) -> np.ndarray:
