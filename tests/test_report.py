@@ -314,7 +314,8 @@ def test_a_doubtful_clip_is_said_so():
     good.camera_valid[:] = True
     assert doubts(good) == []
     assert "depth is known in 12 % of the pixels" in doubts(replace(good, stats={"valid_disparity": 0.12}))[0]
-    assert "no region was found" in doubts(replace(good, regions=[]))[0]
-    assert "2 of 9 regions" in doubts(replace(good, stats={"regions_seen": 9.0}))[0]
+    assert "no region of 2 seen could be measured" in doubts(replace(good, regions=[]))[0]
+    assert "1 region of 9 seen" in doubts(replace(good, regions=good.regions[:1], stats={"regions_seen": 9.0}))[0]
+    assert doubts(replace(good, stats={"regions_seen": 90.0})) == []  # most are seen for a moment only
     lost = replace(good, camera_valid=np.array([True] * 4 + [False] * 2))
     assert "unknown in 2 of 6 frames" in doubts(lost)[0]

@@ -8,7 +8,7 @@ from curate.scene import Scene
 
 LEAST_DEPTH = 0.4  # share of the pixels; rendered and driving scenes have 0.6 to 0.95
 LEAST_FLOW = 0.5
-LEAST_MEASURED = 0.5  # share of the regions
+LEAST_REGIONS = 2  # of those a clip's motion is asked about; many more are seen for moments only
 
 
 def doubts(scene: Scene) -> list[str]:
@@ -24,8 +24,7 @@ def doubts(scene: Scene) -> list[str]:
     if (share := stats.get("valid_flow", np.nan)) < LEAST_FLOW:
         out.append(f"flow is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_FLOW:.0f} %: do frames "
                    f"follow each other closely?")
-    if not scene.regions:
-        out.append("no region was found: only the camera is asked about")
-    elif (seen := stats.get("regions_seen", 0)) and len(scene.regions) < LEAST_MEASURED * seen:
-        out.append(f"{len(scene.regions)} of {seen:.0f} regions could be measured")
+    if len(scene.regions) < LEAST_REGIONS:
+        seen = f" of {stats['regions_seen']:.0f} seen" if stats.get("regions_seen") else ""
+        out.append(f"{len(scene.regions) or 'no'} region{seen} could be measured: few questions beside the camera's")
     return out
