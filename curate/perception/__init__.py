@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curate.perception.estimator import Estimator
 
 GROUP = "curate.estimators"
+RIG_VERSION = "1"  # of the rig's self-check, which runs before the estimators
 
 ESTIMATORS = {
     "sgm": "curate.perception.depth.sgm:Sgm",
@@ -29,6 +30,7 @@ ESTIMATORS = {
     "rigid-residual": "curate.perception.motion.rigid_residual:RigidResidual",
     "motion-clusters": "curate.perception.regions.motion_clusters:MotionClusters",
     "flow-chain": "curate.perception.tracks.flow_chain:FlowChain",
+    "yolox": "curate.perception.regions.yolox:Yolox",
 }
 
 
@@ -66,7 +68,7 @@ def _name(settings: BaseModel) -> str:
 def estimator_versions(config: PerceptionConfig) -> dict[str, str]:
     """Slot to "kind@version" of every estimator of the configuration; part of the perception fingerprint."""
     return {slot: f"{_name(settings)}@{estimator_class(_name(settings)).version}"
-            for slot, settings in config.estimators().items()}
+            for slot, settings in config.estimators().items()} | {"rig": f"{config.rig.kind}@{RIG_VERSION}"}
 
 
 def check_estimators(config: PerceptionConfig) -> None:
