@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from curate.report import build_report
 from curate.report.answers import answer, certainty, error_split, interval
 from curate.report.birdseye import birdseye, camera_covariance, ground_axes, region_track
 from curate.report.collect import clips
+from curate.report.rig import rig_facts
 from curate.report.scores import curves_of
 from curate.shards import ShardError, manifest
 from curate.shards.publish import publish
@@ -234,6 +236,47 @@ def test_camera_covariance_is_that_of_perturbed_steps():
         ends[i] = scene.T_world_cam.rotation[0] @ accumulate(moved).translation[-1]
     expected = np.cov(ends.T)
     assert np.abs(camera_covariance(scene) - expected).max() < 0.1 * np.trace(expected)
+
+
+RIG = SimpleNamespace(theta=np.radians([0.01, -0.04, 0.0]), covariance=np.diag(np.radians([0.002, 0.01, 0.005]) ** 2),
+                      applied=np.radians([0.0, -0.04, 0.0]), significance=np.array([5, 4, 0]), cue="motion",
+                      warning="the published calibration does not fit this clip", pan_sigma=np.radians(0.01))
+
+
+def with_rig(scene):
+    scene.rig, scene.rig_step = RIG, np.ones((scene.num_frames, 6))
+    return scene
+
+
+def test_what_is_left_of_the_rig_is_told_with_its_error():
+    assert rig_facts(shard_samples.scene(0)) is None
+    facts = rig_facts(with_rig(shard_samples.scene(0)))
+    pan = facts["angles"][1]
+    assert (pan["name"], pan["degrees"], pan["sigma"]) == ("pan", pytest.approx(-0.04), pytest.approx(0.01))
+    assert [a["applied"] for a in facts["angles"]] == [False, True, False] and facts["applied"]
+    assert facts["shift_px"] == pytest.approx(-np.radians(0.04) * shard_samples.scene(0).camera.fx)
+    for angle in facts["angles"]:
+        assert 0 <= angle["low"] <= angle["at"] <= angle["low"] + angle["width"] <= 100
+    assert facts["cue"] == "the camera's motion"
+
+
+def test_the_rigs_error_bends_the_cameras_path_as_one():
+    """The same offset in every step adds up like n, not like its root."""
+    plain = shard_samples.scene(0)
+    plain.T_world_cam.rotation[:] = np.eye(3)
+    plain.step_cov[:] = 0
+    with_rig(plain).rig_step[:, :3] = 0
+    cov = camera_covariance(plain)
+    assert np.allclose(cov, (RIG.pan_sigma * (plain.num_frames - 1)) ** 2 * np.ones((3, 3)))
+
+
+def test_a_wrong_calibration_is_the_first_doubt_and_stands_on_the_card(tmp_path, monkeypatch):
+    scene = with_rig(shard_samples.scene(0))
+    assert doubts(scene)[0] == RIG.warning
+    monkeypatch.setattr("curate.report.build.Scene.load", lambda path: with_rig(shard_samples.scene(0)))
+    text = build_report(stage(tmp_path)).read_text()
+    assert f'<p class="doubt">{RIG.warning}</p>' in text
+    assert "-0.040° ± 0.010°" in text and "told by the camera&#39;s motion" in text
 
 
 def judged_items(out):

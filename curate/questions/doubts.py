@@ -13,8 +13,8 @@ LEAST_REGIONS = 2  # of those a clip's motion is asked about; many more are seen
 
 def doubts(scene: Scene) -> list[str]:
     """Sentences without a full stop, the gravest first; empty for a clip as it should be."""
-    out = []
-    stats = scene.stats
+    rig, stats = getattr(scene, "rig", None), scene.stats
+    out = [rig.warning] if rig is not None and rig.warning else []
     lost = int((~scene.camera_valid).sum())
     if lost:
         out.append(f"the camera's motion is unknown in {lost} of {scene.num_frames} frames")

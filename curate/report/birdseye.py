@@ -60,13 +60,18 @@ def region_track(scene: Scene, region: Region, axes: np.ndarray, colour: str) ->
 def camera_covariance(scene: Scene) -> np.ndarray:
     """[3, 3] m², world: of the camera's centre at the last frame, as the errors of its steps add up.
 
-    To first order: a step's turn moves everything that comes after it, by its lever to the last centre.
+    To first order: a step's turn moves everything that comes after it, by its lever to the last centre. What the rig
+    leaves is one error in all steps.
     """
     poses, steps = scene.T_world_cam, np.nan_to_num(scene.step_cov[1:])
     effect = np.empty((len(steps), 3, 6))
     effect[..., :3] = -skew(poses.translation[-1] - poses.translation[1:]) @ poses.rotation[:-1]
     effect[..., 3:] = poses.rotation[:-1]
-    return (effect @ steps @ np.swapaxes(effect, 1, 2)).sum(0)
+    cov = (effect @ steps @ np.swapaxes(effect, 1, 2)).sum(0)
+    if getattr(scene, "rig", None) is not None:
+        by_pan = np.einsum("tij,tj->i", effect, scene.rig_step[1:]) * scene.rig.pan_sigma
+        cov += np.outer(by_pan, by_pan)
+    return cov
 
 
 def _nice(length: float) -> float:
