@@ -55,6 +55,24 @@ class Region:
 
 
 @dataclass
+class RigState:
+    """What the clip says of its rig: the rotation vector (tilt about x, pan about y, roll about z) by which the right
+    camera is turned beside the published calibration, X_left = exp(θ) X_right + (baseline, 0, 0). Radians."""
+
+    theta: np.ndarray  # [3] estimate
+    covariance: np.ndarray  # [3, 3] of the estimate
+    applied: np.ndarray  # [3] what the frames were corrected by before anything was measured
+    significance: np.ndarray  # [3] estimate over its error, before the prior
+    cue: str  # what told the pan: "motion", "rows", "both" or "prior" (nothing did)
+    warning: str = ""  # where the published calibration is clearly wrong
+
+    @property
+    def pan_sigma(self) -> float:
+        """Root mean square of the pan that is left after the correction, radians."""
+        return float(np.sqrt(self.covariance[1, 1] + (self.theta[1] - self.applied[1]) ** 2))
+
+
+@dataclass
 class Scene:
     key: str
     clip: dict[str, Any]  # ClipSpec.to_json()
@@ -71,6 +89,12 @@ class Scene:
     regions: list[Region]
     origin: dict[str, str]  # field name -> "estimator@version" or "source"
     stats: dict[str, float] = field(default_factory=dict)  # share of valid depth, residuals, ...
+    rig: RigState | None = None  # None where it was not looked at: taken as published
+    rig_step: np.ndarray | None = None  # [T, 6] ∂(measured step)/∂(pan that is left), as step_cov, per radian
+
+    def __post_init__(self) -> None:
+        if self.rig_step is None:
+            self.rig_step = np.zeros((len(self.time_s), 6))
 
     @property
     def num_frames(self) -> int:
@@ -84,7 +108,7 @@ class Scene:
         arrays: dict[str, np.ndarray] = {
             "time_s": self.time_s, "up_world": self.up_world, "rotation": self.T_world_cam.rotation,
             "translation": self.T_world_cam.translation, "step_cov": self.step_cov,
-            "camera_valid": self.camera_valid}
+            "camera_valid": self.camera_valid, "rig_step": self.rig_step}
         regions = []
         for index, region in enumerate(self.regions):
             plain = {}
@@ -100,6 +124,8 @@ class Scene:
         meta = {"format": FORMAT, "key": self.key, "clip": self.clip, "camera": vars(self.camera),
                 "baseline_m": self.baseline_m, "baseline_sigma_m": self.baseline_sigma_m, "scale": self.scale,
                 "up": self.up, "regions": regions, "origin": self.origin, "stats": self.stats}
+        if self.rig is not None:
+            meta["rig"] = {name: np.asarray(value).tolist() for name, value in vars(self.rig).items()}
         arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
         out = io.BytesIO()
         np.savez_compressed(out, **arrays)
@@ -132,7 +158,8 @@ class Scene:
                 up=meta["up"], up_world=arrays["up_world"],
                 T_world_cam=Pose("world", "cam", arrays["rotation"], arrays["translation"]),
                 step_cov=arrays["step_cov"], camera_valid=arrays["camera_valid"], regions=regions,
-                origin=meta["origin"], stats=meta["stats"])
+                origin=meta["origin"], stats=meta["stats"], rig=_rig_state(meta.get("rig")),
+                rig_step=arrays.get("rig_step"))
         except SceneError:
             raise
         except Exception as error:
@@ -148,3 +175,10 @@ class Scene:
             return Scene.from_bytes(Path(path).read_bytes())
         except SceneError as error:
             raise SceneError(f"{path}: {error}") from error
+
+
+def _rig_state(plain: dict[str, Any] | None) -> RigState | None:
+    if plain is None:
+        return None
+    return RigState(**{name: np.array(value, float) if isinstance(value, list) else value
+                       for name, value in plain.items()})

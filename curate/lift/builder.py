@@ -12,7 +12,7 @@ from curate.lift.gather import Gathered, gather
 from curate.lift.noise import DisparityNoise
 from curate.lift.region import build_region
 from curate.perception.estimator import Window
-from curate.scene import Scene
+from curate.scene import RigState, Scene
 from curate.sources.base import ClipSpec, Frames
 
 
@@ -23,17 +23,21 @@ class SceneBuilder:
         clip: names the scene.
         frames: its cameras and what the source knows.
         config: limits and priors of the lift.
+        rig: what was found of the rig, where it was looked at.
     """
 
-    def __init__(self, clip: ClipSpec, frames: Frames, config: LiftConfig | None = None) -> None:
-        self.clip, self.frames, self.config = clip, frames, config or LiftConfig()
+    def __init__(self, clip: ClipSpec, frames: Frames, config: LiftConfig | None = None,
+                 rig: RigState | None = None) -> None:
+        self.clip, self.frames, self.config, self.rig = clip, frames, config or LiftConfig(), rig
         self.regions: dict[int, Gathered] = {}
         self.rotation: list[np.ndarray] = []
         self.translation: list[np.ndarray] = []
         self.step_cov: list[np.ndarray] = []
+        self.rig_step: list[np.ndarray] = []
         self.camera_valid: list[bool] = []
         self.origin: dict[str, str] = {}
         self.calibrated = True  # every field's sigma
+        self.labels: dict[int, tuple[str, float]] = {}  # region id to its name and how sure that is
         self.noise: DisparityNoise | None = None
         self.valid_depth: list[float] = []
         self.valid_flow: list[float] = []
@@ -43,6 +47,8 @@ class SceneBuilder:
         for name, part in window.fields.items():
             self.origin[name] = part.filled_by
             self.calibrated &= part.info.get("calibrated", True)
+        if "labels" in window.fields:
+            self.labels = window.fields["labels"].values
         if self.noise is None:
             self.noise = DisparityNoise.of(self.origin["disparity"])
         camera = window.fields["camera"]
@@ -51,6 +57,7 @@ class SceneBuilder:
             self.rotation.append(poses.rotation[j])
             self.translation.append(poses.translation[j])
             self.step_cov.append(camera.sigma[j])
+            self.rig_step.append(camera.info["rig_step"][j] if "rig_step" in camera.info else np.zeros(6))
             self.camera_valid.append(bool(camera.valid[j]))
             self.valid_depth.append(float(window.fields["disparity"].valid[j].mean()))
         if "flow" in window.fields:
@@ -78,6 +85,9 @@ class SceneBuilder:
         stats = {"valid_disparity": float(np.mean(self.valid_depth)),
                  "valid_flow": float(np.mean(self.valid_flow)) if self.valid_flow else 0.0,
                  "regions_seen": float(len(self.regions)), "regions_measured": float(len(regions))}
+        for region in regions:
+            if region.id in self.labels:
+                region.label, stats[f"label_confidence_R{region.id}"] = self.labels[region.id]
         return Scene(key=self.clip.key, clip=self.clip.to_json(), time_s=np.asarray(frames.time_s, float),
                      camera=frames.views[0].camera, baseline_m=baseline,
                      baseline_sigma_m=float(sigma if sigma is not None
@@ -85,7 +95,7 @@ class SceneBuilder:
                      scale=frames.scale if self.calibrated else "relative", up=up, up_world=up_world,
                      T_world_cam=poses, step_cov=step_cov, camera_valid=np.array(self.camera_valid),
                      regions=sorted(regions, key=lambda r: r.id), origin=dict(self.origin),
-                     stats=stats)
+                     stats=stats, rig=self.rig, rig_step=np.array(self.rig_step))
 
     @staticmethod
     def _up(given: dict[str, Any], poses: Pose) -> tuple[str, np.ndarray]:

@@ -10,11 +10,13 @@ Field names and shapes, n frames in the window, H x W of view 0:
                 sigma [n, H, W] px per axis
     camera      values: Pose T_world_cam of n frames; sigma [n, 6, 6] covariance of the motion from the frame
                 before (rotation vector, translation, in the axes of the earlier camera; radians, metres;
-                zeros for the clip's first frame); valid [n] bool
+                zeros for the clip's first frame); valid [n] bool; info["rig_step"] [n, 6], where there is one:
+                by how much a radian of pan of the right camera, not known of, moves that motion
     motion      values [n, H, W] float32, the test statistic (chi-square per degree of freedom); valid;
                 sigma None. moving = values > threshold stored in the field's `info["threshold"]`
     regions     values [n, H, W] int16 id of the region, 0 = none; ids are stable over the clip
     tracks      values: list of TrackPoints (perception/tracks), sparse
+    labels      values: region id to (name, confidence 0..1), from all frames so far, sparse
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ class Memory:
     rotation: list[np.ndarray] = field(default_factory=list)  # T_world_cam of every frame so far
     translation: list[np.ndarray] = field(default_factory=list)
     step_cov: list[np.ndarray] = field(default_factory=list)  # [6, 6] each
+    rig_step: list[np.ndarray] = field(default_factory=list)  # [6] each: by how much a radian of rig pan moves it
     valid: list[bool] = field(default_factory=list)
     live: Live = field(default_factory=Live.none)
     points: Points = field(default_factory=lambda: Points(np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros((0, 3))))

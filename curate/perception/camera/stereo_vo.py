@@ -19,6 +19,7 @@ from curate.perception.camera.bundle import Bundle, Observations, bundle_adjust,
 from curate.perception.camera.config import StereoVoConfig
 from curate.perception.camera.consensus import find_motion
 from curate.perception.camera.keeping import Live, Memory
+from curate.perception.camera.response import step_responses
 from curate.perception.estimator import Field, Resources, Window
 
 SAME_SCALE = 0.02  # templates within this share of their first size are matched as they are
@@ -76,7 +77,8 @@ class StereoVo:
         return {"camera": Field(
             Pose("world", "cam", np.stack(memory.rotation[span]), np.stack(memory.translation[span])),
             np.array(memory.valid[span]), np.stack(memory.step_cov[span]), f"{self.name}@{self.version}",
-            {"residual_variance": memory.variance, "num_features": len(memory.live)})}
+            {"residual_variance": memory.variance, "num_features": len(memory.live),
+             "rig_step": np.stack(memory.rig_step[span])})}
 
 
 class _Odometry:
@@ -166,9 +168,11 @@ class _Odometry:
                 return
         memory.variance = bundle.variance
         covariance = pose_covariance(self.rig, bundle, seen)
+        by_pan = step_responses(self.rig, bundle, seen)
         for k in range(held, len(frames)):
             memory.rotation[frames[k]], memory.translation[frames[k]] = bundle.rotation[k], bundle.translation[k]
             memory.step_cov[frames[k]] = _step_covariance(bundle, covariance, k)
+            memory.rig_step[frames[k]] = by_pan[k]
         memory.points.uvd[which] = bundle.points.uvd
         lonely = np.ones(len(memory.born), bool)
         lonely[which] = False
@@ -267,6 +271,7 @@ class _Odometry:
         self.memory.rotation.append(rotation)
         self.memory.translation.append(translation)
         self.memory.step_cov.append(step_cov)
+        self.memory.rig_step.append(np.zeros(6))
         self.memory.valid.append(valid)
 
     def _next_pose(self) -> tuple[np.ndarray, np.ndarray]:
