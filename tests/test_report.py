@@ -19,6 +19,7 @@ from curate.questions.doubts import doubts
 from curate.report import build_report
 from curate.report.answers import answer, certainty, error_split, interval
 from curate.report.birdseye import birdseye, camera_covariance, ground_axes, region_track
+from curate.report.build import _family
 from curate.report.collect import clips
 from curate.report.rig import rig_facts
 from curate.report.scores import curves_of
@@ -109,6 +110,15 @@ def test_bounded(tmp_path):
         build_report(out, max_clips=-1)
 
 
+def test_of_many_questions_a_few_are_shown_and_the_wrong_ones_first(tmp_path, monkeypatch):
+    made = [{"text": str(i), "verdict": {"ok": i != 30}} for i in range(40)]
+    family = _family("f", made)
+    assert [q["text"] for q in family["questions"]] == ["30", *map(str, range(11))]
+    assert (family["total"], family["wrong"], family["more"]) == (40, 1, 28)
+    monkeypatch.setattr("curate.report.build.MAX_QUESTIONS", 0)
+    assert build_report(stage(tmp_path)).read_text().count("and 1 more in the shards") == 6
+
+
 def test_same_page_again(tmp_path):
     out = stage(tmp_path)
     first = build_report(out).read_bytes()
@@ -197,8 +207,10 @@ def test_the_bar_is_to_scale_and_the_quantity_is_brought_to_the_unit_asked():
 
 
 def test_the_split_of_an_error_is_of_its_variance():
-    parts = error_split({"error": {"own": 0.01, "pose": 0.0, "rig": 0.03, "scale": 1e-6}})
-    assert [(p["source"], p["share"]) for p in parts] == [("own", 25.0), ("rig", 75.0)]
+    error = {"own": 0.01, "pose": 0.0, "rig": 0.03, "scale": 1e-6}
+    parts = error_split({"error": error, "subjects": [3]})
+    assert [(p["name"], p["share"]) for p in parts] == [("region", 25.0), ("rig", 75.0)]
+    assert error_split({"error": error, "subjects": []})[0]["name"] == "path noise"
     assert parts[1]["at"] == 25.0
     assert error_split({}) == error_split({"error": {"own": 0.0}}) == error_split({"error": {"own": math.nan}}) == []
 

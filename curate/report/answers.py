@@ -73,7 +73,8 @@ def error_split(quantity: Mapping[str, Any]) -> list[dict[str, Any]]:
     for source, variance in error.items():
         share = variance / total
         if share >= LEAST_SHARE:
-            parts.append({"source": source, "name": SOURCES[source], "share": round(100 * share, 1),
+            name = "path noise" if source == "own" and not quantity.get("subjects") else SOURCES[source]
+            parts.append({"source": source, "name": name, "share": round(100 * share, 1),
                           "at": round(100 * at, 1)})
         at += share
     return parts

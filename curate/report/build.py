@@ -22,7 +22,9 @@ from curate.scene import Scene, SceneError
 
 FOLDER = "preview"
 MAX_CLIPS = 24
+MAX_QUESTIONS = 12  # of a family and clip
 MOVES_P = 1e-3
+_INDENT = re.compile(r"\n\s+")  # a third of the page otherwise
 _MARK = re.compile(r"&lt;R(\d+)&gt;|\[R(\d+)\]|\bregion (\d+)\b")
 
 
@@ -59,6 +61,13 @@ def _regions(scene: Scene) -> list[dict[str, Any]]:
             for r in scene.regions]
 
 
+def _family(name: str, asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """A family's questions of a clip, those that are not right first; more than MAX_QUESTIONS are only counted."""
+    wrong = [q for q in asked if q["verdict"] and not q["verdict"]["ok"]]
+    shown = (wrong + [q for q in asked if q not in wrong])[:MAX_QUESTIONS]
+    return {"name": name, "questions": shown, "total": len(asked), "wrong": len(wrong), "more": len(asked) - len(shown)}
+
+
 def _clip(out: Path, page: Path, item: dict[str, Any], scores: Scores) -> dict[str, Any]:
     """One card; what cannot be read is left out of it with its reason."""
     key, folder = item["key"], out / "scenes" / item["key"]
@@ -79,8 +88,7 @@ def _clip(out: Path, page: Path, item: dict[str, Any], scores: Scores) -> dict[s
     families: dict[str, list[dict[str, Any]]] = {}
     for qa in item["json"]["qa"] if item["json"] else ():
         families.setdefault(qa["family"], []).append(answer(qa, scores.judged.get(qa["id"])))
-    card["families"] = [(name, asked, sum(bool(q["verdict"] and not q["verdict"]["ok"]) for q in asked))
-                        for name, asked in families.items()]
+    card["families"] = [_family(name, asked) for name, asked in families.items()]
     return card
 
 
@@ -124,7 +132,7 @@ def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS, score: Path
         summary=summary, cards=cards, more=total - len(cards), style=style, scores=scores,
         diagrams=[Markup(reliability_svg([curve])) for curve in scores.curves],
         reliability=reliability_table(scores.curves))
-    (partial / "index.html").write_text(html, encoding="utf-8")
+    (partial / "index.html").write_text(_INDENT.sub("\n", html), encoding="utf-8")
     shutil.rmtree(page, ignore_errors=True)
     partial.rename(page)
     return page / "index.html"
