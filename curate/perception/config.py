@@ -15,6 +15,7 @@ from curate.perception.flow.config import DisConfig
 from curate.perception.learned.config import GmflowFlowConfig, GmflowStereoConfig
 from curate.perception.motion.config import RigidResidualConfig
 from curate.perception.regions.config import MotionClustersConfig
+from curate.perception.rig.config import RigConfig
 from curate.perception.tracks.config import FlowChainConfig
 
 
@@ -51,6 +52,7 @@ class PerceptionConfig(BaseModel):
     motion: _slot(RigidResidualConfig) = Field(default_factory=RigidResidualConfig)
     regions: _slot(MotionClustersConfig) = Field(default_factory=MotionClustersConfig)
     tracks: _slot(FlowChainConfig) = Field(default_factory=FlowChainConfig)
+    rig: RigConfig = Field(default_factory=RigConfig)
     lift: LiftConfig = Field(default_factory=LiftConfig)
     window: int = Field(8, ge=2, le=256, description="frames whose dense fields are held at once")
 

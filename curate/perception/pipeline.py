@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from curate.geometry.poses import Pose
 from curate.perception import make_estimators
 from curate.perception.config import PerceptionConfig
 from curate.perception.estimator import Estimator, Field, Window
-from curate.scene import Scene
+from curate.perception.rig.config import RigConfig
+from curate.scene import RigState, Scene
 from curate.sources.base import BadInput, ClipSpec, Frames
 
 Tap = Callable[[Window], None]
+log = logging.getLogger(__name__)
 
 
 def order(estimators: Sequence[Estimator], given: Sequence[str] = ()) -> list[Estimator]:
@@ -90,7 +93,7 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
         frames: its pixels; at most one window of them is in memory.
         config: estimators and window.
         taps: called with every window after all estimators have run on it.
-        timings: filled with seconds spent in each stage ("read", each estimator's name, "taps", "lift").
+        timings: filled with seconds spent in each stage ("rig", "read", each estimator's name, "taps", "lift").
         estimators: used in place of those of `config`; already set up. For workers that keep models loaded.
 
     Raises:
@@ -113,7 +116,11 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
         raise BadInput(f"{clip.uri}: one view only; {needy.name!r} needs a stereo pair, or a source that gives depth")
     overlap = max([1, *(e.overlap for e in ready)])
     window_frames = max([config.window, overlap + 1, *(e.window for e in ready)])
-    builder = SceneBuilder(clip, frames, config.lift)
+    rig = None
+    if needy is not None and config.rig.kind == "residual-rotation":
+        with _timed(timings, "rig"):
+            frames, rig = _checked_rig(clip, frames, config.rig)
+    builder = SceneBuilder(clip, frames, config.lift, rig)
     carry: dict = {}
     last: Window | None = None
     for start, stop in spans(frames.num_frames, window_frames, overlap):
@@ -161,6 +168,17 @@ def _slice(whole: Field, start: int, stop: int) -> Field:
     cut = slice(start, stop)
     return Field(whole.values[cut], None if whole.valid is None else whole.valid[cut],
                  None if whole.sigma is None else whole.sigma[cut], "source", whole.info)
+
+
+def _checked_rig(clip: ClipSpec, frames: Frames, config: RigConfig) -> tuple[Frames, RigState]:
+    """Frames without the rotation that is significantly left between the two cameras, and what is known of it."""
+    from curate.perception.rig.correction import CorrectedFrames
+    from curate.perception.rig.estimate import estimate_rig
+
+    rig = estimate_rig(frames, config, clip_seed(clip.key))
+    if rig.warning:
+        log.warning("%s: %s", clip.uri, rig.warning)
+    return (CorrectedFrames(frames, rig.applied) if rig.applied.any() else frames), rig
 
 
 def _read(frames: Frames, start: int, stop: int, overlap: int, last: Window | None, seed: int, carry: dict) -> Window:
