@@ -16,7 +16,7 @@ from curate.report.coverage import CONFIDENCE, Curve, Point, clustered_interval,
 __all__ = ["Curve", "Point", "clustered_interval", "curve_of_hits", "reliability_curve", "reliability_svg",
            "reliability_table"]
 
-WIDTH, HEIGHT, HISTOGRAM = 232, 252, 58  # of a panel without histogram, and of that
+WIDTH, HEIGHT, HISTOGRAM = 240, 252, 58  # of a panel without histogram, and of that
 LEFT, TOP, SIDE = 40, 44, 168  # of the plot in its panel
 MAX_DEVIATE = 3.3  # 99.9 %: what holds more often is drawn here
 TICKS = (0.5, 0.8, 0.95, 0.99)
@@ -152,10 +152,11 @@ def reliability_svg(curves: Sequence[Curve], columns: int = 4, histogram: bool =
     width, height = columns * WIDTH, max(-(-len(curves) // columns), 1) * tall
     panels = "\n".join(f'<g transform="translate({i % columns * WIDTH} {i // columns * tall})">\n'
                        f'{panel(c, histogram)}\n</g>' for i, c in enumerate(curves))
+    name = _title(curves[0].family) if len(curves) == 1 else "stated against observed share of intervals that hold"
     words = ". ".join(_in_words(c) for c in curves) or "no answers"
     return (f'<svg xmlns="http://www.w3.org/2000/svg" class="rel" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" role="img">\n'
-            f'<title>Reliability: stated against observed share of intervals that hold</title>\n'
+            f'<title>Reliability: {escape(name)}</title>\n'
             f'<desc>{escape(words)}</desc>\n<style>{STYLE}</style>\n{panels}\n</svg>\n')
 
 
