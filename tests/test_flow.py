@@ -92,7 +92,7 @@ def test_last_frame_has_none():
     field = Dis().run(window)["flow"]
     assert field.values.shape == (2, SIZE[1], SIZE[0], 2) and field.values.dtype == np.float32
     assert field.valid[0].any() and not field.valid[1].any() and not field.values[1].any()
-    assert field.filled_by == "dis@1"
+    assert field.filled_by == "dis@2"
     again = Dis().run(window)["flow"]
     assert again.values.tobytes() == field.values.tobytes()
 

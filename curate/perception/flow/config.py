@@ -14,7 +14,7 @@ class DisConfig(BaseModel):
 
     kind: Literal["dis"] = "dis"
     preset: Literal["fast", "medium"] = "medium"
-    max_forward_backward_px: float = Field(1.0, gt=0, description="largest forward-backward residual of a valid pixel")
+    max_forward_backward_px: float = Field(1.5, gt=0, description="largest forward-backward residual of a valid pixel")
     min_correlation: float = Field(0.5, ge=-1, le=1, description="least likeness of a valid pixel's window and its "
                                                                  "target's")
     max_sigma_px: float = Field(1.5, gt=0, description="largest sigma of a valid pixel")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curate.perception.depth.refine import correlation, robust_weight, slope_x
+from curate.perception.depth.refine import robust_weight, slope_x
 
 # Grey levels² per px²: the image's noise over the spread of the first flow's errors (1.5 grey levels over a window
 # of some ten independent pixels, 0.1 px). Below it in texture the first flow is trusted more than the image.
 PRIOR = np.float32(20)
+FLAT = np.float32(0.5)  # grey levels²: windows with less spread are flat
 
 
 def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: np.ndarray, window: int = 13,
@@ -18,7 +19,8 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
 
     Every pixel of the window is warped with its own flow, so that the step corrects the flow and does not
     flatten it. A prior keeps the flow where the image does not fix it (aperture problem). The change is
-    averaged over the window: it takes out the bias of the flow, and adds little noise of its own.
+    averaged over the window: it takes out the bias of the flow, and adds little noise of its own. Sums over windows
+    vary slowly and are taken on every second pixel of sums over 2 x 2.
 
     Args:
         first, second: [H, W] float32, grey.
@@ -37,7 +39,7 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
     slopes_first = (slope_x(first), slope_y(first))
     slopes_second = (slope_x(second), slope_y(second))
     refined = flow.copy()
-    size = (window, window)
+    known = valid.astype(np.float32)
     for step in range(max(steps, 1)):
         at = grid + refined
         # OpenCV's cubic kernel shifts the phase, which would bias the flow by 0.03 px
@@ -45,29 +47,61 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
         error = first - warped
         gx, gy = (0.5 * (own + cv2.remap(other, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
                   for own, other in zip(slopes_first, slopes_second, strict=True))
-        weight = robust_weight(error, valid, window)
-        total = cv2.boxFilter(weight, -1, size) + 1e-6
+        weight = robust_weight(error, known, window)
+        wx, wy, we = weight * gx, weight * gy, weight * error
+        total = window_mean(weight, window) + 1e-6
 
-        def mean(values, weight=weight, total=total):
-            return cv2.boxFilter(weight * values, -1, size) / total
+        def mean(weighted, total=total):
+            return window_mean(weighted, window) / total
 
-        me, mx, my = mean(error), mean(gx), mean(gy)
-        a, b, c = mean(gx * gx) - mx * mx, mean(gx * gy) - mx * my, mean(gy * gy) - my * my
-        ex, ey = mean(gx * error) - mx * me, mean(gy * error) - my * me
+        me, mx, my = mean(we), mean(wx), mean(wy)
+        a, b, c = mean(wx * gx) - mx * mx, mean(wx * gy) - mx * my, mean(wy * gy) - my * my
+        ex, ey = mean(wx * error) - mx * me, mean(wy * error) - my * me
         determinant = (a + PRIOR) * (c + PRIOR) - b * b
         dx, dy = ((c + PRIOR) * ex - b * ey) / determinant, ((a + PRIOR) * ey - b * ex) / determinant
         if step < steps:
+            half = (half_window(window),) * 2
+            around = cv2.boxFilter(total, -1, half)
             for axis, change in enumerate((dx, dy)):
-                refined[..., axis] += cv2.boxFilter(weight * np.clip(change, -0.5, 0.5), -1, size) / total
-    spread = mean(error * error) - me * me - (dx * ex + dy * ey)
+                change = cv2.boxFilter(total * np.clip(change, -0.5, 0.5), -1, half) / around
+                refined[..., axis] += whole_size(change, first.shape)
+    spread = mean(we * error) - me * me - (dx * ex + dy * ey)
     count = np.maximum(total * window**2, 1)
     a, c = a + 0.05, c + 0.05
     variance = (np.maximum(spread, 0) + 0.25) * (a + c) / (2 * np.maximum(a * c - b * b, 1e-6) * count)
+    variance = whole_size(variance, first.shape)
     change = refined - flow
     lost = ~(change[..., 0] ** 2 + change[..., 1] ** 2 <= max_change_px**2)
     refined[lost] = flow[lost]
     variance[lost] = np.inf
-    return refined, variance, correlation(first, warped, window)
+    return refined, variance, whole_size(_correlation(first, warped, window), first.shape)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
+    """As `depth.refine.correlation`, at half size."""
+    mean_a, mean_b = window_mean(a, window), window_mean(b, window)
+    together = window_mean(a * b, window) - mean_a * mean_b
+    spread_a, spread_b = (np.maximum(window_mean(i * i, window) - m * m, FLAT) for i, m in ((a, mean_a), (b, mean_b)))
+    return together / np.sqrt(spread_a * spread_b)
+
+
+def half_window(window: int) -> int:
+    """The odd window at half size that covers `window` px."""
+    return window // 2 // 2 * 2 + 1
+
+
+def window_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Means over windows of an image [H, W], about every second pixel: [H // 2, W // 2]."""
+    height, width = (n // 2 for n in values.shape)
+    small = cv2.resize(values[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.boxFilter(small, -1, (half_window(window),) * 2)
+
+
+def whole_size(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[H // 2, W // 2] brought back to `shape` [H, W], linearly."""
+    height, width = values.shape
+    even = cv2.resize(values, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    return cv2.copyMakeBorder(even, 0, shape[0] - 2 * height, 0, shape[1] - 2 * width, cv2.BORDER_REPLICATE)
 
 
 def slope_y(image: np.ndarray) -> np.ndarray:
