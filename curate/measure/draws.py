@@ -2,7 +2,8 @@
 
 Sources of error, by name:
     own    of the region alone: frame noise and drift of its track
-    rig    shared by all frames of the region (a bias of disparity)
+    rig    shared by all frames of the region (a bias of disparity), and the pan that is left between the two cameras,
+           shared by the camera and all regions
     pose   of the camera's motion, accumulated from its steps, shared by the camera and all regions
     scale  of the baseline, shared by every length
 
@@ -17,6 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from curate.geometry.rotations import exp_so3, skew
+from curate.measure.rig_effect import pan_of_path, pan_of_points, pan_turns
 from curate.measure.smoothing import STEADY, PathPosterior, PathSmoother
 from curate.scene import Region, Scene
 
@@ -75,6 +77,8 @@ class SceneDraws:
         self.scale_sigma = sigma
         self.scale = 1 + np.concatenate([offset, -offset])
         self._pose_noise = rng.standard_normal((half, 6 * steps))
+        self.pan_sigma = 0.0 if scene.rig is None else scene.rig.pan_sigma
+        self._pan = self.normals("pan", 1)[:half] * self.pan_sigma  # [S/2, 1] rad
         value, vector = np.linalg.eigh(scene.step_cov[1:])
         self._step_root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]  # [T-1, 6, 6]
         self._regions: dict[int, PathPosterior] = {}
@@ -106,14 +110,17 @@ class SceneDraws:
         scene = self.scene
         centre = scene.T_world_cam.translation
         self._camera_effect = self._pose_effect(centre, np.arange(scene.num_frames))
-        return PathSmoother(scene.time_s, centre, self._camera_effect @ self._camera_effect.T)
+        self._camera_pan = pan_of_path(scene, centre, np.arange(scene.num_frames)).ravel()
+        pan = self.pan_sigma * self._camera_pan
+        return PathSmoother(scene.time_s, centre, self._camera_effect @ self._camera_effect.T + np.outer(pan, pan))
 
     @cached_property
     def camera(self) -> PathPosterior:
         """Path of the camera centre, world, unscaled."""
         smoother = self.camera_smoother
         pose = self._pose_noise @ self._camera_effect.T
-        return smoother.draw({"own": np.zeros_like(pose), "pose": pose}, NUM_PARTS, self._rng("camera"))
+        errors = {"own": np.zeros_like(pose), "pose": pose, "rig": self._pan * self._camera_pan}
+        return smoother.draw(errors, NUM_PARTS, self._rng("camera"))
 
     @cached_property
     def rotation_error(self) -> np.ndarray:
@@ -122,6 +129,7 @@ class SceneDraws:
                           self._pose_noise.reshape(half, steps, 6), optimize=True)
         error = np.zeros((half, steps + 1, 3))
         error[:, 1:] = np.cumsum(turns, 1)
+        error += self._pan[:, :, None] * pan_turns(self.scene)
         return np.concatenate([-error, error])  # the camera's path takes the error off first, then adds it
 
     def relative_rotation(self, i: int, j: int) -> np.ndarray:
@@ -174,15 +182,18 @@ class SceneDraws:
         shared = np.where(seen[:, None, None], np.nan_to_num(region.cov_shared[frames]), 0)
         rig_effect = (poses.rotation @ ray_root(shared, cam)).reshape(3 * num, 3)
         pose_effect = self._pose_effect(world, frames)
+        pan_effect = (poses.rotation @ pan_of_points(cam, scene.baseline_m)[..., None])[..., 0]
+        pan_effect = (pan_effect + pan_of_path(scene, world, frames)).ravel()
+        pan = self.pan_sigma * pan_effect
 
         data = np.where(seen[:, None], world, np.nan)
-        noise = own + rig_effect @ rig_effect.T + pose_effect @ pose_effect.T
+        noise = own + rig_effect @ rig_effect.T + pose_effect @ pose_effect.T + np.outer(pan, pan)
         smoother = PathSmoother(scene.time_s[frames], data, noise)
         rng = self._rng(f"region {region.id}")
         frame = _correlated(rng, half, turned(region.cov_frame))
         drift = np.cumsum(_correlated(rng, half, steps), 1)
         errors = {"own": (frame + drift).reshape(half, -1),
-                  "rig": rng.standard_normal((half, 3)) @ rig_effect.T,
+                  "rig": rng.standard_normal((half, 3)) @ rig_effect.T + self._pan * pan_effect,
                   "pose": self._pose_noise @ pose_effect.T}
         self._smoothers[region.id], self._errors[region.id] = smoother, errors
         return smoother.draw(errors, NUM_PARTS, rng)
