@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -161,8 +162,6 @@ def test_ask_wants_a_run(tmp_path, recipe):
 
 
 def test_verify_tells_what_is_torn(finished, tmp_path):
-    import shutil
-
     whole = curate("verify", finished / "out" / "shards")
     assert whole.exit_code == 0 and "whole" in whole.stdout
     copy = Path(shutil.copytree(finished / "out" / "shards", tmp_path / "shards"))
@@ -318,7 +317,8 @@ def test_score_holds_a_run_against_its_truth_and_the_preview_shows_it(rendered):
     assert content["set"] == manifest["digest"] and len(content["judged"]) == manifest["totals"]["questions"]
     page = (out / "preview" / "index.html").read_text()
     assert "Reliability" in page and "truth " in page and 'class="rel"' in page
-    assert curate("score", out, "--truth", truth, "--quiet", "--no-preview").stdout == ""
+    assert curate("score", out, "--quiet", "--no-preview").stdout == ""  # the truth beside its videos
+    assert json.loads((out / "score.json").read_text()) == content
     elsewhere = rendered / "elsewhere.json"
     (out / "score.json").rename(elsewhere)
     assert curate("preview", out).exit_code == 0 and 'class="rel"' not in (out / "preview" / "index.html").read_text()
@@ -329,6 +329,15 @@ def test_score_holds_a_run_against_its_truth_and_the_preview_shows_it(rendered):
     assert torn.exit_code == 2 and "not a file of `curate score`" in torn.stderr
 
 
+def test_a_run_of_scenes_rendered_on_demand_needs_no_truth_named(finished, tmp_path):
+    done = curate("score", finished / "out", "--no-preview")
+    content = json.loads((finished / "out" / "score.json").read_text())
+    assert done.exit_code == (0 if content["ok"] else 1), done.output
+    assert content["judged"] and len(list((finished / "out" / "truth").glob("*.truth.npz"))) == 1
+    right = [j["right"] for j in content["judged"] if j["right"] is not None]
+    assert sum(right) >= 0.9 * len(right)  # so it is the truth of these scenes
+
+
 def test_score_says_what_is_wrong_with_its_folders(rendered, tmp_path):
     out, truth = rendered / "run", rendered / "data" / "truth"
     for given, said in (((tmp_path / "none", truth), "no such folder"), ((tmp_path, truth), "nothing is published"),
@@ -336,6 +345,12 @@ def test_score_says_what_is_wrong_with_its_folders(rendered, tmp_path):
                         ((out, rendered / "data"), f"did you mean {truth}?")):
         done = curate("score", given[0], "--truth", given[1])
         assert done.exit_code == 2 and said in " ".join(done.stderr.split()), done.stderr
+    shutil.copytree(out, tmp_path / "run")
+    run = json.loads((out / "run.json").read_text())
+    run["recipe"]["source"]["root"] = str(tmp_path / "real" / "videos")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    done = curate("score", tmp_path / "run")
+    assert done.exit_code == 2 and "name its folder with --truth" in " ".join(done.stderr.split())
     (tmp_path / "other").mkdir()
     for path in truth.iterdir():
         (tmp_path / "other" / path.name.replace("scene-0-", "scene-9-")).write_bytes(path.read_bytes())

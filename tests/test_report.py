@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from curate.report.build import _family
 from curate.report.collect import clips
 from curate.report.rig import rig_facts
 from curate.report.scores import curves_of
+from curate.scene import RigState
 from curate.shards import ShardError, manifest
 from curate.shards.publish import publish
 from curate.shards.sample import make_sample
@@ -250,9 +250,9 @@ def test_camera_covariance_is_that_of_perturbed_steps():
     assert np.abs(camera_covariance(scene) - expected).max() < 0.1 * np.trace(expected)
 
 
-RIG = SimpleNamespace(theta=np.radians([0.01, -0.04, 0.0]), covariance=np.diag(np.radians([0.002, 0.01, 0.005]) ** 2),
-                      applied=np.radians([0.0, -0.04, 0.0]), significance=np.array([5, 4, 0]), cue="motion",
-                      warning="the published calibration does not fit this clip", pan_sigma=np.radians(0.01))
+RIG = RigState(theta=np.radians([0.01, -0.04, 0.0]), covariance=np.diag(np.radians([0.002, 0.01, 0.005]) ** 2),
+               applied=np.radians([0.0, -0.04, 0.0]), significance=np.array([5.0, 4, 0]), cue="motion",
+               warning="the published calibration does not fit this clip")
 
 
 def with_rig(scene):

@@ -19,25 +19,27 @@ MAX_WRONG = 10
 
 @click.command(cls=Command, short_help="Hold a run's answers against a known truth.")
 @out_argument
-@click.option("--truth", "truth_dir", required=True, metavar="DIR", type=click.Path(path_type=Path),
-              help="Folder of the scenes' truth: `truth` beside the rendered videos.")
+@click.option("--truth", "truth_dir", metavar="DIR", type=click.Path(path_type=Path),
+              help="Folder of the scenes' truth; default: `truth` beside the run's videos, or, of a source of kind "
+                   "`rendered`, written to OUT/truth.")
 @click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
 @click.option("--quiet", is_flag=True, help="Write the file, print nothing.")
 @click.pass_context
-def command(ctx: click.Context, out: Path, truth_dir: Path, no_preview: bool, quiet: bool) -> None:
+def command(ctx: click.Context, out: Path, truth_dir: Path | None, no_preview: bool, quiet: bool) -> None:
     """Hold every answer of a run against the scenes' true geometry, and show how reliable its intervals are.
 
-    For rendered videos, whose motion is known. Prints a table and the floor, writes OUT/score.json, and puts
+    For rendered scenes, whose motion is known. Prints a table and the floor, writes OUT/score.json, and puts
     reliability diagrams and each answer's truth into the preview. Exit code 1 below the floor.
 
     \b
     Examples:
+      curate score out/demo/run
       curate score out/demo/run --truth out/demo/data/truth
-      curate ask out/demo/run --recipe mine.yaml && curate score out/demo/run --truth out/demo/data/truth
+      curate run recipes/rendered.yaml --out out/rendered && curate score out/rendered
+      curate ask out/demo/run --recipe mine.yaml && curate score out/demo/run
     """
     from curate.cli.console import make_console
     from curate.cli.run import build_preview
-    from curate.synth.dataset import TRUTH_SUFFIX
     from curate.synth.score import score
 
     if not out.is_dir():
@@ -45,12 +47,8 @@ def command(ctx: click.Context, out: Path, truth_dir: Path, no_preview: bool, qu
     if not (out / "shards" / "manifest.json").is_file():
         raise click.UsageError(f"{out}: nothing is published in it (no shards/manifest.json); expected the --out of a "
                                f"finished `curate run`", ctx)
-    if not any(truth_dir.glob(f"*{TRUTH_SUFFIX}")):
-        found = "no such folder" if not truth_dir.is_dir() else f"no *{TRUTH_SUFFIX} in it"
-        raise click.UsageError(f"{truth_dir}: {found}; expected the folder `data/truth` that `curate demo` "
-                               f"writes beside its videos{_nearby(truth_dir, TRUTH_SUFFIX)}", ctx)
     try:
-        report = score(out, truth_dir)
+        report = score(out, find_truth(out, truth_dir))
     except ValueError as error:  # a clip without truth; a torn set is a ShardError and says so itself
         if type(error) is not ValueError:
             raise
@@ -64,6 +62,43 @@ def command(ctx: click.Context, out: Path, truth_dir: Path, no_preview: bool, qu
             if place:
                 console.print(f"{name + ':':<9}{place}", markup=False, soft_wrap=True)
     ctx.exit(0 if report.ok else FAILURE)
+
+
+def find_truth(out: Path, given: Path | None) -> Path:
+    """The folder of the truth that goes with a run; of scenes rendered on demand, it is written first.
+
+    Raises:
+        click.UsageError: where there is none.
+    """
+    from curate.synth.dataset import TRUTH_SUFFIX
+
+    if given is not None:
+        if not any(given.glob(f"*{TRUTH_SUFFIX}")):
+            found = "no such folder" if not given.is_dir() else f"no *{TRUTH_SUFFIX} in it"
+            raise click.UsageError(f"{given}: {found}; expected the folder `data/truth` that `curate demo` writes "
+                                   f"beside its videos{_nearby(given, TRUTH_SUFFIX)}")
+        return given
+    recipe = json.loads((out / "run.json").read_text())["recipe"]
+    if recipe["source"]["kind"] == "rendered":
+        return _write_truths(recipe, out / "truth")
+    beside = Path(recipe["source"].get("root", out)).parent / "truth"
+    if not any(beside.glob(f"*{TRUTH_SUFFIX}")):
+        raise click.UsageError(f"{out}: no truth of its videos is known (no *{TRUTH_SUFFIX} in {beside}); name its "
+                               f"folder with --truth; only rendered scenes have one")
+    return beside
+
+
+def _write_truths(recipe: dict[str, Any], folder: Path) -> Path:
+    from curate.sources.config import ClipConfig, RenderedConfig
+    from curate.sources.rendered import Rendered
+    from curate.synth.dataset import write_truth
+
+    source = Rendered(RenderedConfig.model_validate(recipe["source"]), ClipConfig.model_validate(recipe["clip"]))
+    for index in range(source.config.num_scenes):
+        scene = source.scene(index)
+        if not (folder / f"{scene.name}.truth.json").is_file():  # written last
+            write_truth(folder, scene)
+    return folder
 
 
 def write_score(out: Path, report: Report, **more: Any) -> Path:

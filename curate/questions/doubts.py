@@ -13,7 +13,7 @@ LEAST_REGIONS = 2  # of those a clip's motion is asked about; many more are seen
 
 def doubts(scene: Scene) -> list[str]:
     """Sentences without a full stop, the gravest first; empty for a clip as it should be."""
-    rig, stats = getattr(scene, "rig", None), scene.stats
+    rig, stats = scene.rig, scene.stats
     out = [rig.warning] if rig is not None and rig.warning else []
     lost = int((~scene.camera_valid).sum())
     if lost:

@@ -68,7 +68,7 @@ def camera_covariance(scene: Scene) -> np.ndarray:
     effect[..., :3] = -skew(poses.translation[-1] - poses.translation[1:]) @ poses.rotation[:-1]
     effect[..., 3:] = poses.rotation[:-1]
     cov = (effect @ steps @ np.swapaxes(effect, 1, 2)).sum(0)
-    if getattr(scene, "rig", None) is not None:
+    if scene.rig is not None:
         by_pan = np.einsum("tij,tj->i", effect, scene.rig_step[1:]) * scene.rig.pan_sigma
         cov += np.outer(by_pan, by_pan)
     return cov

@@ -21,7 +21,7 @@ def rig_facts(scene: Scene) -> dict[str, Any] | None:
         the pan is worth at the image's centre), "applied": whether anything was corrected, "warning"}; degrees, and
         percent of the axis. None where the rig was taken as published.
     """
-    rig = getattr(scene, "rig", None)
+    rig = scene.rig
     if rig is None:
         return None
     theta, applied = np.degrees(rig.theta), np.degrees(rig.applied)
