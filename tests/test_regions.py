@@ -160,3 +160,53 @@ def test_crumbs_are_dropped():
     assert main_part(mask).sum() == 100
 
 
+
+
+POST = Plate(lambda t: np.array([0.0, 0.0, 3.0]), half=(0.32, 2.0))
+
+
+def behind_a_post(step=0.22, num_frames=16):
+    """A plate that passes behind a post: hidden for a few tenths of a second."""
+    return AnalyticFrames([POST, Plate(lambda t: np.array([-1.7 + step * t, 0.1, 5.0]), half=(0.4, 0.35), phase=3.0)],
+                          num_frames)
+
+
+def test_an_object_that_passes_behind_a_post_keeps_its_id_and_is_nowhere_meanwhile():
+    labels, truth = labels_of(behind_a_post())
+    whole = (truth[0] == 2).sum()
+    share = np.array([(t == 2).sum() / whole for t in truth])
+    regions = [owner(labels[t], truth[t], 2)[0] if share[t] > 0.6 else 0 for t in range(16)]
+    before, after = [r for t, r in enumerate(regions) if t < 7 and r], [r for t, r in enumerate(regions) if t > 8 and r]
+    assert (share < 0.1).any() and len(before) >= 3 and len(after) >= 3
+    assert set(before) == set(after) == {before[0]}
+    assert not (labels[share < 0.2] == before[0]).any()
+    for t in range(16):  # the mask never slides onto the post, nor the post's onto it
+        assert (truth[t][labels[t] == before[0]] == 2).mean() > 0.97 if (labels[t] == before[0]).any() else True
+
+
+def test_another_object_that_comes_out_is_not_taken_for_the_hidden_one():
+    """It goes in behind the post and stays there; something that looks otherwise comes out instead."""
+    def hides(t):
+        return np.array([-1.7 + 0.22 * min(t, 8), 0.1, 5.0])
+
+    frames = AnalyticFrames([Plate(lambda t: np.array([0.0, 0.0, 3.0]), half=(0.42, 2.0)),
+                             Plate(hides, half=(0.4, 0.35), phase=3.0),
+                             Plate(lambda t: np.array([-1.7 + 0.22 * max(t, 7), 0.1, 5.05]), half=(0.4, 0.35),
+                                   phase=-7.0)], 14)
+    labels, truth = labels_of(frames)
+    first, _ = owner(labels[0], truth[0], 2)
+    last, iou = owner(labels[13], truth[13], 3)
+    assert first and last and iou > 0.6 and first != last
+
+
+def test_two_that_cross_do_not_swap_their_labels():
+    frames = AnalyticFrames([Plate(lambda t: np.array([-1.3 + 0.2 * t, 0.2, 4.0]), half=(0.45, 0.5)),
+                             Plate(lambda t: np.array([1.6 - 0.22 * t, 0.1, 5.5]), half=(0.5, 0.5), phase=5.0)], 14)
+    labels, truth = labels_of(frames)
+    seen = {}
+    for k in (1, 2):
+        whole = (truth[0] == k).sum()
+        for t in range(14):
+            if (truth[t] == k).sum() > 0.7 * whole:
+                seen.setdefault(k, set()).add(owner(labels[t], truth[t], k)[0])
+    assert len(seen[1]) == len(seen[2]) == 1 and seen[1] != seen[2]

@@ -29,6 +29,10 @@ class MotionClustersConfig(BaseModel):
     step_px: float = Field(1.0, gt=0, description="disparity step that separates two surfaces, px")
     step_relative: float = Field(0.03, ge=0, description="the same as a share of the disparity")
     min_disparity_px: float = Field(1.0, gt=0, description="farther surfaces are scenery")
-    lost_share: float = Field(0.4, gt=0, lt=1, description="a region ends when less of its largest area is seen")
+    min_closed: float = Field(0.25, ge=0, le=1, description="share of its outline where a still piece must end at "
+                                                            "something behind it to become a region")
+    lost_share: float = Field(0.4, gt=0, lt=1, description="a region is not seen where less of its largest area is")
+    keep_lost_s: float = Field(0.8, ge=0, le=5, description="for so long it is remembered and keeps its id if it comes "
+                                                            "back")
     match_iou: float = Field(0.5, gt=0, lt=1)
     max_live: int = Field(24, ge=1, le=255, description="regions followed at once, the largest")

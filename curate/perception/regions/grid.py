@@ -18,6 +18,10 @@ class Grid:
 
     stride: int
     focal: float
+    centre: np.ndarray  # [2] principal point, image px
+    offset: float  # of the rig, px: disparity + offset is inverse to depth
+    time_s: float
+    grey: np.ndarray  # [h, w] uint8
     disparity: np.ndarray  # image px, 0 where invalid
     valid: np.ndarray
     sigma: np.ndarray
@@ -50,8 +54,9 @@ def make_grid(window: Window, j: int, stride: int, min_disparity: float) -> Grid
         own_valid = valid & flow.valid[cut]
         own = own_motion(flow.values[cut], points, pixels, own_valid, rig, relative(camera.values, j + 1, j))
     sigma = np.where(disparity.valid[cut], np.nan_to_num(disparity.sigma[cut]), 0).astype(np.float32)
-    return Grid(stride, window.rig.left.fx, level, valid, sigma, points, flow.values[cut], flow.valid[cut], own,
-                own_valid, motion.values[cut] / motion.info["threshold"], motion.valid[cut])
+    return Grid(stride, rig.left.fx, np.array([rig.left.cx, rig.left.cy]), rig.doffs_px, float(window.time_s[j]),
+                np.ascontiguousarray(window.grey[0][cut]), level, valid, sigma, points, flow.values[cut],
+                flow.valid[cut], own, own_valid, motion.values[cut] / motion.info["threshold"], motion.valid[cut])
 
 
 def fill_holes(disparity: np.ndarray, valid: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, np.ndarray]:

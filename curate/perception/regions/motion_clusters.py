@@ -2,29 +2,29 @@
 
 Every frame is cut into pieces of surface (`segment.pieces`), still and moving alike. Regions of the frame
 before are carried over by the flow, kept to pixels whose disparity fits, and take the shape of the new piece
-that covers them; so an id outlives a moment of rest. Pieces that no region claims become new regions. A region
-ends when most of it is hidden or out of the image.
+that covers them; so an id outlives a moment of rest. Pieces that no region claims become new regions where they are
+objects (`closure`). A region whose larger part is hidden or out of the image is lost: it is seen nowhere, is
+remembered for a while, and gets its id back where it comes out again (`memory`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from curate.perception.estimator import Field, Resources, Window
+from curate.perception.regions.carry import carry_over
+from curate.perception.regions.closure import is_object
 from curate.perception.regions.config import MotionClustersConfig
 from curate.perception.regions.grid import Grid, make_grid
+from curate.perception.regions.memory import MIN_LIKENESS, WHOLE, Live, known_again, median_disparity, surface
 from curate.perception.regions.rigidity import disagreeing, main_part, opened
-from curate.perception.regions.segment import bounds, pieces
+from curate.perception.regions.segment import pieces
 
-
-@dataclass
-class _Live:
-    """What is remembered of a region: its largest area so far (cells)."""
-
-    largest: int
+MIN_CELLS = 20
+GROWTH = 0.1  # of its size a region may grow on each side from frame to frame
+MOSTLY = 0.7  # of a carried region lies on one piece
 
 
 class MotionClusters:
@@ -45,7 +45,7 @@ class MotionClusters:
         cv2.setNumThreads(1)
 
     def run(self, window: Window) -> dict[str, Field]:
-        state = window.carry.setdefault(self.name, {"live": {}, "next": 1, "labels": None})
+        state = window.carry.setdefault(self.name, {"live": {}, "lost": {}, "next": 1, "labels": None})
         height, width = window.grey[0].shape[1:]
         stride = max(1, round(width / self.config.work_width))
         out = np.zeros((window.num_frames, height, width), np.int16)
@@ -68,26 +68,40 @@ class MotionClusters:
         valid = out > 0
         return {"regions": Field(out, valid, None, f"{self.name}@{self.version}")}
 
-    def _advance(self, found, labels, before: Grid | None, grid: Grid, state: dict) -> np.ndarray:
+    def _advance(self, found: np.ndarray, labels: np.ndarray | None, before: Grid | None, grid: Grid,
+                 state: dict) -> np.ndarray:
         """Labels [h, w] int16 of this frame from its pieces and the labels of the frame before."""
-        live: dict[int, _Live] = state["live"]
+        live: dict[int, Live] = state["live"]
+        lost: dict[int, Live] = state["lost"]
         out = np.zeros(found.shape, np.int16)
         taken = np.zeros(found.max() + 1, bool)
+        sizes = np.bincount(found.ravel(), minlength=len(taken))
         if labels is not None and live:
-            carried = carry_over(labels, before, grid, self.config)
+            carried, motion = carry_over(labels, before, grid, self.config)
+            where, piece_boxes = ndimage.find_objects(carried), ndimage.find_objects(found)
+            for region, known in live.items():
+                known.move(motion.get(region), grid)
             # nearest first: what stands in front keeps its pixels
-            for region in sorted(live, key=lambda r: -_median_disparity(carried == r, grid)):
-                mask = self._shape(carried == region, found, taken, out, grid)
-                area = int(mask.sum())
-                if area < max(20, self.config.lost_share * live[region].largest):
-                    del live[region]
+            for region in sorted(live, key=lambda r: -live[r].disparity):
+                cut = where[region - 1] if region <= len(where) else None
+                area = 0
+                if cut is not None:
+                    under = np.unique(found[cut][carried[cut] == region])
+                    cut = _around([cut, *(piece_boxes[piece - 1] for piece in under if piece)])
+                    mask = self._shape(carried[cut] == region, found[cut], sizes, taken, out[cut], grid.valid[cut],
+                                       self._largest(live[region], grid))
+                    area = int(mask.sum())
+                if area < MIN_CELLS or area < self.config.lost_share * self._largest(live[region], grid):
+                    lost[region] = live.pop(region)
                     continue
-                out[mask] = region
-                live[region].largest = max(live[region].largest, area)
+                out[cut][mask] = region
+                live[region].see(out == region, grid)
+        self._find_lost(found, taken, out, grid, live, lost)
+        objects = is_object(found, grid, self.config)
         min_cells = self.config.min_share * out.size
-        for piece in range(1, found.max() + 1):
-            if taken[piece] or len(live) >= self.config.max_live:
-                continue
+        for piece in np.flatnonzero(objects & ~taken):
+            if len(live) >= self.config.max_live:
+                break
             mask = found == piece
             free = mask & (out == 0)
             if free.sum() < max(min_cells, 0.7 * mask.sum()):
@@ -95,88 +109,90 @@ class MotionClusters:
             number = state["next"]
             state["next"] += 1
             out[free] = number
-            live[number] = _Live(int(free.sum()))
+            live[number] = Live.born(free, grid)
         return out
 
-    def _shape(self, carried, found, taken, out, grid: Grid) -> np.ndarray:
-        """The carried mask, exchanged for the piece that covers it where the two agree."""
+    @staticmethod
+    def _largest(known: Live, grid: Grid) -> float:
+        """Cells the region would cover here if all of it were seen."""
+        return known.largest * max(known.disparity + grid.offset, 0.5) ** 2
+
+    def _find_lost(self, found, taken, out, grid: Grid, live: dict[int, Live], lost: dict[int, Live]) -> None:
+        """Gives lost regions the pieces they come back as; forgets those that are gone for too long."""
+        for region in [r for r, known in lost.items() if grid.time_s - known.seen_s > self.config.keep_lost_s]:
+            del lost[region]
+        for known in lost.values():
+            known.move(None, grid)
+        if not lost:
+            return
+        free = {piece: mask for piece in np.flatnonzero(~taken)
+                if piece and (mask := (found == piece) & (out == 0)).sum() >= MIN_CELLS}
+        pairs = [(known_again(mask, known, grid, self.config), region, piece)
+                 for region, known in lost.items() for piece, mask in free.items()]
+        pairs = [pair for pair in pairs if pair[0] is not None]
+        for (alike, shift), region, piece in sorted(pairs, key=lambda p: (-p[0][0], p[1], p[2])):
+            if taken[piece] or region not in lost:
+                continue
+            known = lost[region]
+            now = surface(free[piece], median_disparity(free[piece], grid), grid)
+            if now < self.config.lost_share * known.largest:
+                taken[piece] = True  # too little is seen to tell; it is nothing new yet
+                continue
+            if alike < MIN_LIKENESS:
+                continue
+            taken[piece] = True
+            out[free[piece]] = region
+            known.picture.corner = known.picture.corner + shift
+            live[region] = lost.pop(region)
+            known.see(free[piece], grid)
+
+    def _shape(self, carried, found, sizes, taken, out, valid, whole: float) -> np.ndarray:
+        """The carried mask, exchanged for the piece that covers it where the two agree. All arrays around it.
+
+        Args:
+            whole: cells the region would cover if all of it were seen; what comes out of hiding grows up to that.
+        """
         carried = carried & (out == 0)
         area = carried.sum()
         if area == 0:
             return carried
         counts = np.bincount(found[carried], minlength=len(taken))
         counts[0] = 0
-        sizes = np.bincount(found.ravel(), minlength=len(taken))
         union = area + sizes - counts
         best = int(np.argmax(counts / np.maximum(union, 1)))
-        near = cv2.dilate(carried.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        if (best and area < WHOLE * whole and counts[best] > MOSTLY * area
+                and sizes[best] < whole / WHOLE and not taken[best]):
+            taken[best] = True
+            return (found == best) & (out == 0)
+        side = 2 * round(2 + GROWTH * np.sqrt(area)) + 1
+        near = cv2.dilate(carried.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
         if best and counts[best] / union[best] >= self.config.match_iou:
             taken[best] = True
-            return ((found == best) & near | carried & (found == best) | carried & (found == 0)) & (out == 0)
+            return (((found == best) & near) | (carried & (found == 0))) & (out == 0)
         # pieces that lie mostly inside belong to it too
         inside = np.flatnonzero(counts > 0.7 * np.maximum(sizes, 1))
         taken[inside[inside > 0]] = True
-        return carried & grid.valid
+        return carried & valid
+
+
+def _around(boxes: list[tuple[slice, slice]]) -> tuple[slice, slice]:
+    """The box around boxes, two cells wider."""
+    return tuple(slice(max(min(b[axis].start for b in boxes) - 2, 0), max(b[axis].stop for b in boxes) + 2)
+                 for axis in (0, 1))
 
 
 def prune(labels: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
     """Regions without the cells that move otherwise (ground under a car), and without crumbs."""
     labels = labels.copy()
-    for region in np.unique(labels[labels > 0]):
-        cut = bounds(labels == region)
+    for region, cut in enumerate(ndimage.find_objects(labels), 1):
+        if cut is None:
+            continue
         mask = labels[cut] == region
         other = disagreeing(mask, grid.own[cut], grid.points[cut], grid.own_valid[cut], grid.focal, rng)
-        other = cv2.dilate(opened(other, 2).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        keep = main_part(mask & ~other)
+        keep = mask
+        if other.any():
+            keep = mask & ~(cv2.dilate(opened(other, 2).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+        keep = main_part(keep)
         if keep.sum() > 0.5 * mask.sum():
             labels[cut][mask & ~keep] = 0
     return labels
-
-
-def carry_over(labels: np.ndarray, before: Grid, grid: Grid, config: MotionClustersConfig) -> np.ndarray:
-    """Labels [h, w] of the frame before, moved by its flow; kept where the disparity fits the region's.
-
-    Cells without flow move with the median of their region. Where two regions meet, the nearer one wins.
-    """
-    height, width = labels.shape
-    v, u = np.nonzero((labels > 0) & before.valid)
-    label = labels[v, u]
-    step = before.flow[v, u].astype(float)
-    known = before.flow_valid[v, u]
-    d = before.disparity[v, u]
-    change = {}
-    for region in np.unique(label):
-        of = label == region
-        if (of & known).any():
-            step[of & ~known] = np.median(step[of & known], 0)
-        else:
-            step[of] = 0
-        at_u = np.clip(np.rint(u[of] + step[of, 0] / grid.stride).astype(int), 0, width - 1)
-        at_v = np.clip(np.rint(v[of] + step[of, 1] / grid.stride).astype(int), 0, height - 1)
-        ok = grid.valid[at_v, at_u]
-        difference = grid.disparity[at_v, at_u][ok] - d[of][ok]
-        change[region] = np.median(difference) if len(difference) else 0.0
-    nu, nv = np.rint(u + step[:, 0] / grid.stride).astype(int), np.rint(v + step[:, 1] / grid.stride).astype(int)
-    inside = (nu >= 0) & (nu < width) & (nv >= 0) & (nv < height)
-    expected = d + np.array([change[r] for r in label]) if len(label) else d
-    ranked = np.argsort(expected[inside], kind="stable")
-    nu, nv, label, expected = (x[inside][ranked] for x in (nu, nv, label, expected))
-    moved = np.zeros(labels.shape, np.int16)
-    level = np.zeros(labels.shape, np.float32)
-    moved[nv, nu], level[nv, nu] = label, expected
-    out = np.zeros_like(moved)
-    kernel = np.ones((3, 3), np.uint8)
-    for region in np.unique(label):
-        own = (moved == region).astype(np.uint8)
-        closed = cv2.morphologyEx(own, cv2.MORPH_CLOSE, kernel) > 0
-        weight = cv2.boxFilter(own.astype(np.float32), -1, (3, 3), normalize=False)
-        about = cv2.boxFilter(np.where(own > 0, level, 0), -1, (3, 3), normalize=False) / np.maximum(weight, 1)
-        tolerance = np.maximum(1.5 * config.step_px, 3 * config.step_relative * about)
-        fits = grid.valid & (np.abs(grid.disparity - about) < tolerance)
-        out[closed & fits & ((moved == 0) | (moved == region))] = region
-    return out
-
-
-def _median_disparity(mask: np.ndarray, grid: Grid) -> float:
-    values = grid.disparity[mask & grid.valid]
-    return float(np.median(values)) if len(values) else 0.0
