@@ -12,7 +12,7 @@ from curate.lift.config import LiftConfig
 from curate.perception.camera.config import StereoVoConfig
 from curate.perception.depth.config import SgmConfig
 from curate.perception.flow.config import DisConfig
-from curate.perception.learned.config import GmflowFlowConfig, GmflowStereoConfig
+from curate.perception.learned.config import GmflowFlowConfig, GmflowStereoConfig, YoloxConfig
 from curate.perception.motion.config import RigidResidualConfig
 from curate.perception.regions.config import MotionClustersConfig
 from curate.perception.rig.config import RigConfig
@@ -52,10 +52,13 @@ class PerceptionConfig(BaseModel):
     motion: _slot(RigidResidualConfig) = Field(default_factory=RigidResidualConfig)
     regions: _slot(MotionClustersConfig) = Field(default_factory=MotionClustersConfig)
     tracks: _slot(FlowChainConfig) = Field(default_factory=FlowChainConfig)
+    detector: _slot(YoloxConfig) | None = Field(None, description="names the regions; none: they have marks alone")
     rig: RigConfig = Field(default_factory=RigConfig)
     lift: LiftConfig = Field(default_factory=LiftConfig)
     window: int = Field(8, ge=2, le=256, description="frames whose dense fields are held at once")
 
     def estimators(self) -> dict[str, BaseModel]:
-        """Slot name to settings, in the order they are listed."""
-        return {name: getattr(self, name) for name in ("depth", "flow", "camera", "motion", "regions", "tracks")}
+        """Slot name to settings, in the order they are listed; without empty slots."""
+        slots = {name: getattr(self, name) for name in ("depth", "flow", "camera", "motion", "regions", "tracks",
+                                                        "detector")}
+        return {name: settings for name, settings in slots.items() if settings is not None}

@@ -14,7 +14,16 @@ from curate.perception.learned.gmflow_matching_net import Propagation, Upsampler
 from curate.perception.learned.gmflow_transformer_net import Transformer, add_position
 
 MULTIPLE = 32  # of height and width: 8 windows at a quarter of the size
+# Windows along each side at 1/8 and at 1/4 of the size, and the least pixels of a window: training crops of 320 x 896
+# had 20 x 56 and 10 x 28. In smaller windows the matches snap to whole pixels of the coarse grid, so that a small image
+# is cut into fewer.
+SPLITS, MIN_WINDOW = ((2, 1), (8, 4, 2, 1)), (1000, 280)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def num_splits(level: int, height: int, width: int) -> int:
+    """Windows along each side of features [height, width] at 1/8 (level 0) or 1/4 (level 1) of the image's size."""
+    return next((s for s in SPLITS[level] if height * width >= s * s * MIN_WINDOW[level]), 1)
 
 
 class Gmflow(nn.Module):
@@ -24,7 +33,6 @@ class Gmflow(nn.Module):
         precision: type of the encoder's and the transformer's products, in autocast; float32: none.
     """
 
-    splits = (2, 8)  # windows along each side, at 1/8 and at 1/4 of the size
     match_radius = 4  # of the refinement at 1/4
     spread_radius = 1
 
@@ -48,12 +56,13 @@ class Gmflow(nn.Module):
     def match(self, first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor]
               ) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of B first and B second images, as from `encode`, to flow forward and backward [B, 2, H, W] px."""
-        eighth = self._attend(first[0], second[0], self.splits[0])
+        splits = [num_splits(level, *first[level].shape[-2:]) for level in (0, 1)]
+        eighth = self._attend(first[0], second[0], splits[0])
         a, b = torch.cat(eighth), torch.cat(eighth[::-1])
         flow = self.feature_flow_attn.everywhere(a, global_match(a, b))
         flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
         a, b = torch.cat([first[1], second[1]]).float(), torch.cat([second[1], first[1]]).float()
-        a, b = self._attend(a, warp(b, flow), self.splits[1])
+        a, b = self._attend(a, warp(b, flow), splits[1])
         flow = flow + local_match(a, b, self.match_radius)
         flow = self.feature_flow_attn.nearby(a, flow, self.spread_radius)
         forward, backward = self.upsampler(flow, a).chunk(2)
