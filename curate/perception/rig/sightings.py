@@ -112,8 +112,7 @@ class _Live:
 class _Follower:
     def __init__(self, rig: StereoRig, config: RigConfig, seed: int) -> None:
         self.rig, self.seed = rig, seed
-        shape = (rig.left.height, rig.left.width)
-        self.capacity = min(config.num_features, features.template_capacity(shape))
+        self.capacity = config.num_features
         self.max_disparity = min(rig.left.fx * rig.baseline_m / MIN_DEPTH_M, 0.6 * rig.left.width) - rig.doffs_px
         self.shift: int | None = None  # whole rows that the right image lies lower
         self.before: np.ndarray | None = None
@@ -152,9 +151,8 @@ class _Follower:
         scale = (expected[:, 2] + rig.doffs_px) / np.maximum(live.first_disparity + rig.doffs_px, 0.5)
         worn = (scale < features.MIN_SCALE) | (scale > features.MAX_SCALE)
         scale = np.where(np.abs(scale - 1) < 0.02, 1.0, np.clip(scale, features.MIN_SCALE, features.MAX_SCALE))
-        uv, found = features.match_templates(live.patches, live.rest, scale, left,
-                                             np.where(ok[:, None], tracked, expected[:, :2]),
-                                             np.where(ok, 1.0, REACH_PX))
+        uv, found = _match_templates(live, scale, left, np.where(ok[:, None], tracked, expected[:, :2]),
+                                     np.where(ok, 1.0, REACH_PX))
         there, matched = _match_right(left, right, uv, expected[:, 2], live.rows - self.shift)
         keep = found & ~worn & matched
         live, uv, there = live[keep], uv[keep].astype(float), there[keep]
@@ -222,6 +220,14 @@ def _moved_up(image: np.ndarray, rows: int) -> np.ndarray:
         return image
     index = np.clip(np.arange(image.shape[0]) + rows, 0, image.shape[0] - 1)
     return np.ascontiguousarray(image[index])
+
+
+def _match_templates(live: _Live, scale, image, guess, reach) -> tuple[np.ndarray, np.ndarray]:
+    """As `features.match_templates`, of as many as there are."""
+    room = features.template_capacity(image.shape)
+    parts = [features.match_templates(live.patches[s], live.rest[s], scale[s], image, guess[s], reach[s])
+             for s in (slice(k, k + room) for k in range(0, max(len(live), 1), room))]
+    return tuple(np.concatenate(part) for part in zip(*parts))
 
 
 def _match_right(left, right, points, disparity, rows) -> tuple[np.ndarray, np.ndarray]:
