@@ -43,7 +43,8 @@ class Job:
     index: int
     reperceive: bool = False
     rescore: bool = False
-    perceive_args: tuple[str, ...] = ()  # overrides as in a recipe, "perception.depth.name=..."
+    perceive_args: tuple[str, ...] = ()  # overrides as in a recipe, "perception.depth.kind=..."
+    items: str = "items"
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ class Job:
 def run_job(job: Job) -> dict[str, Any]:
     """Whatever of a scene is not there yet; {"items", "judged", "askable", ...} or {"error"}."""
     source, out = Path(job.source), Path(job.out)
-    scene_file, items_file = out / "perceived" / f"{job.name}.npz", out / "items" / f"{job.name}.json"
+    scene_file, items_file = out / "perceived" / f"{job.name}.npz", out / job.items / f"{job.name}.json"
     try:
         if not (source / "truth" / f"{job.name}.truth.npz").is_file():
             write_scene(source, job.seed, job.index)
@@ -132,9 +133,14 @@ def compare(root: Path, scene_file: Path, name: str) -> dict[str, Any]:
 
 def campaign(out: Path, num_scenes: int, seed: int, *, source: Path | None = None, workers: int = 2,
              first: int = 0, reperceive: bool = False, rescore: bool = False, overrides: tuple[str, ...] = (),
-             stop_after_s: float | None = None, quiet: bool = False) -> list[dict[str, Any]]:
-    """Results of all scenes in order; with `stop_after_s` only of those that were begun by then."""
-    jobs = [Job(str(source or out), str(out), seed, first + i, reperceive, rescore, tuple(overrides))
+             items: str = "items", stop_after_s: float | None = None, quiet: bool = False) -> list[dict[str, Any]]:
+    """Results of all scenes in order; with `stop_after_s` only of those that were begun by then.
+
+    Args:
+        out, source: folders of what is perceived and compared, and of videos and truths (default `out` too).
+        items: folder below `out` of the comparisons.
+    """
+    jobs = [Job(str(source or out), str(out), seed, first + i, reperceive, rescore, tuple(overrides), items)
             for i in range(num_scenes)]
     found: dict[str, dict[str, Any]] = {}
     begin = time.monotonic()

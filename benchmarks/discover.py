@@ -97,8 +97,8 @@ def sequences(root: Path) -> Iterator[Sequence | tuple[Path, str]]:
         for left, right, count in views:
             try:
                 found = _sequence(folder, left, right, count)
-            except (BadInput, ValueError, OSError) as error:
-                yield folder, str(error)
+            except Exception as error:  # other people's files: whatever is wrong with one folder, the next is read
+                yield folder, f"{type(error).__name__}: {error}"
                 continue
             if found is not None:
                 yield found
@@ -146,6 +146,8 @@ def _calibration_file(folder: Path, image: Path) -> tuple[Path | None, Pose, flo
     import cv2
 
     pixels = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise BadInput(f"{image}: not an image")
     for path in sorted([*folder.glob("*.json"), *folder.glob("*.txt")], key=natural):
         try:
             calibrations.load(path, None, pixels.ndim == 2).at(pixels.shape[1], pixels.shape[0], str(path))
@@ -253,8 +255,8 @@ def pairs(root: Path) -> Iterator[Pair | tuple[Path, str]]:
             continue
         try:
             found = _pair(folder, images)
-        except (BadInput, ValueError, OSError) as error:
-            yield folder, str(error)
+        except Exception as error:  # as above
+            yield folder, f"{type(error).__name__}: {error}"
             continue
         if found is not None:
             yield found
