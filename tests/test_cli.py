@@ -312,6 +312,7 @@ def test_score_holds_a_run_against_its_truth_and_the_preview_shows_it(rendered):
     done = curate("score", out, "--truth", truth)
     content = json.loads((out / "score.json").read_text())
     assert done.exit_code == (0 if content["ok"] else 1), done.output
+    assert "Stated intervals that hold the truth" in done.stdout and "all families" in done.stdout
     assert "Answers against the known truth" in done.stdout and str(out / "score.json") in done.stdout.replace("\n", "")
     manifest = json.loads((out / "shards" / "manifest.json").read_text())
     assert content["set"] == manifest["digest"] and len(content["judged"]) == manifest["totals"]["questions"]

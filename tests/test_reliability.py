@@ -72,6 +72,15 @@ def test_nothing_one_clip_and_no_misses():
         clustered_interval([[1]], 95)
 
 
+def test_where_all_hit_the_more_surprising_that_is_the_more_alike_they_are():
+    hits = [np.ones(10)] * 5
+    assert effective_number(hits) == effective_number(hits, 0.5) == 5
+    assert effective_number(hits, 0.99) > effective_number(hits, 0.95) > effective_number(hits, 0.8) > 5
+    assert effective_number(hits, 0.95) == pytest.approx(50 / (1 + 9 * 0.05 / 0.95))
+    assert effective_number([np.zeros(10)] * 5, 0.95) == 5
+    assert effective_number([np.ones(1)] * 50, 0.5) == 50  # nobody to be alike with
+
+
 def test_the_interval_holds_the_true_share_as_often_as_it_says():
     """600 sets of 20 clips with 8 answers each, strongly alike within a clip."""
     rng, share, held, naive = np.random.default_rng(1), 0.8, 0, 0

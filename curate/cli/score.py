@@ -58,6 +58,7 @@ def command(ctx: click.Context, out: Path, truth_dir: Path | None, no_preview: b
     if not quiet:
         console = make_console()
         show_report(report, console)
+        console.print(reliability(path))
         for name, place in {"scores": path, "preview": preview}.items():
             if place:
                 console.print(f"{name + ':':<9}{place}", markup=False, soft_wrap=True)
@@ -123,6 +124,26 @@ def show_report(report: Report, console: Any) -> None:
                       markup=False, soft_wrap=True)
     if len(wrong) > MAX_WRONG:
         console.print(f"  and {len(wrong) - MAX_WRONG} more, in score.json")
+
+
+def reliability(path: Path):
+    """The diagram of the preview as a table: how many of the intervals hold, of those that state so much."""
+    from rich.table import Table
+
+    from curate.report.reliability import reliability_table
+    from curate.report.scores import curves_of
+
+    rows = reliability_table(curves_of(json.loads(path.read_text())["judged"]))
+    table = Table(title="Stated intervals that hold the truth, % (red: not within what these clips allow at 99 %)")
+    table.add_column("family", no_wrap=True)
+    for name in ("n", "effective n", *(f"at {100 * p.level:.0f} %" for p in (rows[0]["points"] if rows else ())),
+                 "z mean", "z deviation"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        held = [f"{100 * p.share:.1f}" if p.honest else f"[red]{100 * p.share:.1f}[/red]" for p in row["points"]]
+        z = [f"{row[name]:.2f}" if row[name] == row[name] else "–" for name in ("z_mean", "z_std")]
+        table.add_row(row["family"], str(row["n"]), f"{row['n_eff']:.0f}", *held, *z)
+    return table
 
 
 def _nearby(folder: Path, suffix: str) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 
 from curate.scene import Scene
 
-LEAST_DEPTH = 0.4  # share of the pixels; rendered and driving scenes have 0.6 to 0.95
-LEAST_FLOW = 0.5
+LEAST_DEPTH = 0.4  # share of the pixels, of which 0.6 to 0.95 are known where all is well
+LEAST_FLOW = 0.3  # a camera that drives ahead loses half of it
 LEAST_REGIONS = 2  # of those a clip's motion is asked about; many more are seen for moments only
 
 

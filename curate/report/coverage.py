@@ -82,22 +82,28 @@ def student_t(confidence: float, dof: int) -> float:
     return math.tan((low + high) / 2) * math.sqrt(dof)
 
 
-def effective_number(hits_by_cluster: Sequence[np.ndarray]) -> float:
+def effective_number(hits_by_cluster: Sequence[np.ndarray], expected: float | None = None) -> float:
     """How many independent answers would know the share as well as these.
 
     Args:
         hits_by_cluster: one array of 0 or 1 a cluster, none empty.
+        expected: the share that is held against them.
 
     Returns:
         n over the design effect, at most n. Where all hit or all miss, how alike the answers of a clip are cannot be
-        seen, and each clip counts once.
+        seen in their spread: then their correlation is taken by moments about `expected` ((1 − p) / p where all hit),
+        and without it each clip counts once.
     """
     hits, counts = (np.array([f(c) for c in hits_by_cluster], float) for f in (np.sum, len))
     n, share = counts.sum(), hits.sum() / counts.sum()
     within = n * share * (1 - share)
     num = len(counts)
-    if within == 0 or num < 2:
+    if num < 2 or (within == 0 and expected is None):
         return float(num)
+    if within == 0:
+        odds = (1 - expected) / expected
+        alike = min(odds if share == 1 else 1 / odds, 1.0)
+        return float(n / (1 + ((counts**2).sum() / n - 1) * alike))
     between = float(((hits - share * counts) ** 2).sum()) * num / (num - 1)
     return float(n / max(1.0, between / within))
 
@@ -113,12 +119,12 @@ def wilson(share: float, n_eff: float, critical: float) -> tuple[float, float]:
 
 
 def clustered_interval(hits_by_cluster: Mapping[str, Sequence[bool]] | Iterable[Sequence[bool]],
-                       level: float = CONFIDENCE) -> tuple[float, float, float]:
+                       level: float = CONFIDENCE, expected: float | None = None) -> tuple[float, float, float]:
     """Confidence interval of a share, and the effective number of answers behind it.
 
     Args:
         hits_by_cluster: for each clip (by name, or in any order), 0 or 1 for each of its answers.
-        level: confidence, 0..1.
+        level: confidence, 0..1. expected: the share that is held against them (`effective_number`).
 
     Returns:
         (low, high, n_eff); (0, 1, 0) of nothing, and (0, 1, 1) of a single clip.
@@ -132,7 +138,7 @@ def clustered_interval(hits_by_cluster: Mapping[str, Sequence[bool]] | Iterable[
     clusters = [array for c in given if len(array := np.asarray(c, float))]
     if not clusters:
         return 0.0, 1.0, 0.0
-    n_eff = effective_number(clusters)
+    n_eff = effective_number(clusters, expected)
     share = float(sum(c.sum() for c in clusters) / sum(len(c) for c in clusters))
     return *wilson(share, n_eff, student_t(level, len(clusters) - 1)), n_eff
 
@@ -173,7 +179,7 @@ def curve_of_hits(family: str, hits: np.ndarray, clusters: Sequence[str], z: Seq
         members.setdefault(name, []).append(i)
     points = []
     for level, held in zip(STATED, hits.T):
-        low, high, n_eff = clustered_interval([held[m] for m in members.values()], confidence)
+        low, high, n_eff = clustered_interval([held[m] for m in members.values()], confidence, level)
         points.append(Point(level, int(held.sum()), len(hits), n_eff, low, high))
     return Curve(family, tuple(points), tuple(float(x) for x in z), len(members))
 
