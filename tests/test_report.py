@@ -305,7 +305,10 @@ def judged_items(out):
                           "stated": [1.68, 1.7, 1.75, 1.78, 1.8, 1.82, 1.85, 1.9, 1.93] if is_number else
                           [0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08], "one_sided": not is_number})
     rows = [{"name": "choice answers right", "value": 1.0, "unit": "", "target": ">= 0.95", "ok": True},
-            {"name": "families", "value": 2, "unit": "", "target": ">= 8", "ok": False}]
+            {"name": "families", "value": 2, "unit": "", "target": ">= 8", "ok": False},
+            {"name": "object_direction: askable", "value": 41, "unit": "", "target": "", "ok": True},
+            {"name": "object_direction: right", "value": 0.977, "unit": "", "target": "", "ok": True},
+            {"name": "object_direction: coverage", "value": None, "unit": "", "target": "", "ok": True}]
     return {"set": manifest.load(out / "shards")["digest"], "rows": rows, "ok": False, "judged": items}
 
 
@@ -316,6 +319,7 @@ def test_the_truth_is_shown_where_it_is_known(tmp_path):
     text = build_report(out).read_text()
     page = Page(text)
     assert "Against the truth" in text and "at least 95 %" in text and "at least 8" in text
+    assert re.search(r"<td>object direction</td><td[^>]*>41</td>", text) and "97.7 %" in text
     diagrams = [attrs for tag, attrs in page.tags if tag == "svg" and attrs.get("class") == "rel"]
     assert len(diagrams) == 3  # all, and two families
     assert "object displacement, n = 3: of the 50 % intervals 0.0 % hold" in text

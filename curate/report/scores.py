@@ -19,11 +19,13 @@ ALL = "all families"
 
 @dataclass(frozen=True)
 class Scores:
-    """Judged answers by question id, a curve a family, the floor's rows; `note` says why there are none."""
+    """Judged answers by question id, a curve a family, the floor's rows, and each family's figures by name ("askable",
+    "asked", "right", ...); `note` says why there are none."""
 
     judged: dict[str, dict[str, Any]] = field(default_factory=dict)
     curves: tuple[Curve, ...] = ()
     rows: tuple[dict[str, Any], ...] = ()
+    families: dict[str, dict[str, float | None]] = field(default_factory=dict)
     note: str = ""
 
 
@@ -42,6 +44,11 @@ def load_scores(path: Path, digest: str) -> Scores:
         judged = {item["id"]: item for item in items}
         curves = tuple(curves_of(items))
         rows = tuple(_said(row) for row in content["rows"] if row["target"])
+        families: dict[str, dict[str, float | None]] = {}
+        for row in content["rows"]:
+            family, _, name = row["name"].partition(": ")
+            if name and not row["target"]:
+                families.setdefault(family, {})[name] = row["value"]
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected a file of `curate score`") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -50,7 +57,7 @@ def load_scores(path: Path, digest: str) -> Scores:
     if content.get("set") != digest:
         return Scores(note=f"{path.name} is about another set of questions than the one in shards/; "
                            f"`curate score` brings it up to date")
-    return Scores(judged, curves, rows)
+    return Scores(judged, curves, rows, families)
 
 
 def _said(row: dict[str, Any]) -> dict[str, Any]:
