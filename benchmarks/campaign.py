@@ -6,8 +6,9 @@
         [--reperceive]   perceives again (the videos stay)
 
 Scenes are drawn from `benchmarks/scenes.yaml` at 384 x 216 with 12 to 16 frames, written as H.264 side-by-side video
-and perceived with the default settings. The calibration beside a video states a baseline that is off by a draw of the
-error that the product assumes of a baseline (0.5 %), or that part of a stated interval would never be needed.
+and perceived with the default settings. The calibration beside a video is off by draws of the errors that the product
+assumes of a calibration (0.5 % of the baseline, 0.02 degrees about each axis between the cameras): a part of a stated
+interval for which there is never a need would make it too wide.
 
 Whatever is in DIR is used again: `videos`, `truth`, `perceived/{name}.npz` (Scene files), `items/{name}.json`.
 `items.json` has every item, so that it can be looked at in other ways; `report.txt` what was printed.
@@ -77,10 +78,12 @@ def put(path: Path, data: bytes) -> None:
 
 
 def distribution():
-    """The benchmark's scenes, as short clips."""
+    """The benchmark's scenes, as short clips of rigs as good as the product takes them to be."""
+    from curate.perception.rig.config import RigConfig
     from curate.synth.distribution import load_distribution
 
-    return load_distribution(ROOT / "benchmarks" / "scenes.yaml").model_copy(update={"num_frames": NUM_FRAMES})
+    return load_distribution(ROOT / "benchmarks" / "scenes.yaml").model_copy(
+        update={"num_frames": NUM_FRAMES, "rig_rotation_deg": RigConfig().prior_pan_deg})
 
 
 def write_scene(root: Path, seed: int, index: int) -> None:

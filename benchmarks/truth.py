@@ -27,6 +27,7 @@ from benchmarks.table import Row, report, row, skipped
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20_000
 SCENES, QUICK_SCENES = 1000, 80
+RIGS, QUICK_RIGS = 100, 12
 PERCEIVING = ("data", "geometry", "lift", "perception", "scene.py", "sources", "video")
 RENDERING = ("synth/distribution.py", "synth/motion.py", "synth/renderer.py", "synth/sample.py", "synth/scene.py",
              "synth/texture.py")
@@ -164,13 +165,10 @@ def rendered(cache: Path, num_scenes: int, seed: int, workers: int, findings: Fi
 
 def injected(findings: Findings, quick: bool, workers: int) -> None:
     """Rigs with a known pan."""
+    from benchmarks import rig
+
     try:
-        from benchmarks.rig import injected_pan_rows
-    except ImportError:
-        findings.add("the rig", [skipped("rendered rigs with an injected pan", "benchmarks.rig is not there")])
-        return
-    try:
-        findings.add("the rig", injected_pan_rows(quick=quick, workers=workers))
+        findings.add("the rig", rig.rows(QUICK_RIGS if quick else RIGS, workers))
     except Exception as error:
         findings.add("the rig", failed("rendered rigs with an injected pan", error))
 
@@ -207,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
         args.scenes = QUICK_SCENES if args.quick else SCENES
     if args.quick:
         findings.notes.append(f"--quick takes {args.scenes} rendered scenes instead of {SCENES}, so that shares by "
-                              "family are of few items, and fewer rigs with an injected pan")
+                              f"family are of few items, and {QUICK_RIGS} rigs instead of {RIGS}")
     todo = list(stages(args, findings))
     for number, (name, stage) in enumerate(todo, 1):
         say(f"[{number}/{len(todo)}] {name} ({time.monotonic() - begin:.0f} s so far)")

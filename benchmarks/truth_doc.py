@@ -32,7 +32,8 @@ ABOUT = {
         "to what is stated.",
     "the rig": "Rendered rigs whose right camera is panned beside its calibration.",
     "rendered: health": "Rendered scenes of fresh seeds that no fit has used, as H.264 video of 384 x 216 pixels and "
-        "12 to 16 frames; the calibration's baseline is off by a draw of the 0.5 % that the product assumes.",
+        "12 to 16 frames. Calibrations are off by draws of the errors that the product assumes of them: 0.5 % of the "
+        "baseline, 0.02 degrees about each axis between the cameras.",
     "rendered: intervals": "For each family and object of a clip one quantity by stable hash. `measured` is all of "
         "them, `asked` those that passed the gates. The deviation of z (normal scores of the truth in the stated "
         "distribution, clipped at 4) is about zero, without truths that are exactly zero. The ideal estimator is "

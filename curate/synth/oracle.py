@@ -12,7 +12,9 @@ It bounds what any estimator of this kind of image can do (Cramér and Rao), by 
 - The positions at the frames of the span are then known with one covariance; the estimator fits a parabola in time to
   them (generalised least squares; motion without sudden changes), and the error of a quantity is that of the fit along
   the quantity's gradient.
-- The baseline is known to `scale`, relative.
+- The rig is what its calibration says but for `pan_deg` between the cameras, a bias f · pan of every disparity that
+  stretches positions with their depth and the camera's path with that of what it sees; and its baseline is known to
+  `scale`, relative. Both are what the product assumes of a published calibration.
 
 Noise is that of the matchers at work here, measured on rendered H.264 video as robust deviations of region means with
 no regard to the sigma that they state: an optimistic error model makes nobody's oracle better.
@@ -52,6 +54,7 @@ class Noise:
     point_px: float = 0.10
     camera_cell_px: int = 16
     scale: float = BASELINE_RELATIVE_SIGMA
+    pan_deg: float = 0.02
 
 
 class Oracle:
@@ -131,11 +134,18 @@ class Oracle:
         return out
 
     def _own(self, points: np.ndarray, area: float) -> tuple[np.ndarray, np.ndarray]:
-        """Camera-axes covariance of each frame alone [T, 3, 3], and the shared bias's effect [T, 3], of points
-        [T, 3]."""
+        """Camera-axes covariance of each frame alone [T, 3, 3], and what biases of all frames do [2, T, 3] (the
+        region's own, the rig's pan), of points [T, 3]."""
         lift, image, depth = self._lift(points), self._image_px(area), self._disparity_px(area)
         root = lift * np.array([image, image, depth * (1 - self.noise.shared) ** 0.5])
-        return root @ np.swapaxes(root, -1, -2), lift[..., 2] * depth * self.noise.shared**0.5
+        biases = np.array([depth * self.noise.shared**0.5, self.scene.rig.left.fx * np.radians(self.noise.pan_deg)])
+        return root @ np.swapaxes(root, -1, -2), lift[..., 2] * biases[:, None, None]
+
+    def _pan_stretch(self, first: int) -> float:
+        """What the pan adds to the camera's path, relative: it is as much too long as the depths it is measured by."""
+        depth, ids = self._seen(self.truth.start + first)
+        z = float(np.median(depth[np.isfinite(depth) & (ids == 0)]))
+        return np.radians(self.noise.pan_deg) * z / self.scene.rig.baseline_m
 
     def _motion(self, name: str, frames: np.ndarray, subject: Subject | None, area: float) -> float:
         span = (int(frames[0]), int(frames[-1]))
@@ -143,14 +153,16 @@ class Oracle:
         rotation = np.array([p.rotation for p in poses])
         centre = np.array([p.translation for p in poses])
         num = len(frames)
+        way = (centre - centre[0]) * self._pan_stretch(span[0])
         if subject is None:
-            path, covariance = centre, np.zeros((num, 3, num, 3))
+            path, covariance = centre, np.einsum("ta,sb->tasb", way, way)
         else:
             path = self.truth.path(subject, span)
             seen = np.array([self._in_camera(subject, int(k)) for k in frames])
-            own, shared = self._own(seen, area)
-            shared = (rotation @ shared[..., None])[..., 0]
-            covariance = np.einsum("ta,sb->tasb", shared, shared)
+            own, biases = self._own(seen, area)
+            biases = (rotation @ biases[..., None])[..., 0]
+            biases[1] -= way  # nearer than they are by what makes the way too short, and the other way about
+            covariance = np.einsum("kta,ksb->tasb", biases, biases)
             index = np.arange(num)
             covariance[index, :, index, :] += rotation @ own @ np.swapaxes(rotation, -1, -2)
         for i in range(1, num):
@@ -243,23 +255,22 @@ class Oracle:
     def _distance(self, subject: Subject, span: tuple[int, int], area: float, instant: bool) -> float:
         """Of a distance to the camera, or of its change over the span: camera axes, so that the pose drops out."""
         points = np.array([self._in_camera(subject, k) for k in range(span[0], span[1] + 1)])
-        own, shared = self._own(points, area)
+        own, biases = self._own(points, area)
         ray = points / np.linalg.norm(points, axis=-1, keepdims=True)
         own = np.einsum("ti,tij,tj->t", ray, own, ray)
-        shared = np.einsum("ti,ti->t", ray, shared)
+        biases = np.einsum("ti,kti->kt", ray, biases)
         if instant:
-            return float(np.sqrt(own[0] + shared[0] ** 2))
+            return float(np.sqrt(own[0] + (biases[:, 0] ** 2).sum()))
         basis = polynomials(len(points))
         fit = np.linalg.inv((basis / own[:, None]).T @ basis)
         ends = basis[-1] - basis[0]
-        return float(np.sqrt(ends @ fit @ ends + (shared[-1] - shared[0]) ** 2))
+        return float(np.sqrt(ends @ fit @ ends + ((biases[:, -1] - biases[:, 0]) ** 2).sum()))
 
     def _pair(self, subjects: Sequence[Subject], frame: int, areas: Sequence[float]) -> float:
         points = np.array([self._in_camera(s, frame) for s in subjects])
         between = points[1] - points[0]
         unit = between / max(np.linalg.norm(between), 1e-9)
-        total = 0.0
-        for point, area in zip(points, areas):
-            own, shared = self._own(point[None], area)
-            total += unit @ own[0] @ unit + (unit @ shared[0]) ** 2
-        return float(np.sqrt(total))
+        own, biases = zip(*(self._own(point[None], area) for point, area in zip(points, areas)))
+        regions = sum(unit @ cov[0] @ unit + (unit @ bias[0, 0]) ** 2 for cov, bias in zip(own, biases))
+        pan = unit @ (biases[1][1, 0] - biases[0][1, 0])  # moves both together
+        return float(np.sqrt(regions + pan**2))
