@@ -1,0 +1,78 @@
+"""The ideal estimator's error against Monte Carlo of what it is said to be, and what it must depend on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from curate.synth.oracle import Noise, Oracle
+from curate.synth.truth import Subject, Truth
+from tests.synthetic import body, line, path, scene, wall
+
+T = 9
+SPAN = (0, T - 1)
+ALONE = Noise(pan_deg=0.0, scale=0.0, shared=0.0, point_px=1e-6, disparity_px=0.2)
+ONE = Subject(1, np.zeros(3), 1.0)
+
+
+def oracle(z: float = 6.0, noise: Noise = ALONE, velocity=(1.0, 0, 0.5)) -> Oracle:
+    made = scene(wall(), body(1, "sphere", 1, path(line([-0.4, 0.1, z], velocity, T))),
+                 body(2, "sphere", 1, path([1.0, 0, z])), num_frames=T)
+    return Oracle(Truth(made), noise=noise)
+
+
+def test_displacement_is_that_of_a_parabola_through_noisy_positions():
+    ideal, area = oracle(), 900.0
+    rig, rng = ideal.scene.rig, np.random.default_rng(0)
+    sigma = np.array([0.1 * (500 / area) ** 0.5] * 2 + [0.2 * (64 / area) ** 0.5])
+    world = ideal.truth.path(ONE, SPAN)
+    uvd = np.column_stack([rig.left.project(world), rig.disparity(world[:, 2])])
+    noisy = rig.point(uvd + sigma * rng.standard_normal((4000, T, 3)))
+    weight = np.linalg.inv(rig.point_covariance(uvd, np.broadcast_to(sigma, (T, 3))))
+    basis = np.kron(np.linspace(0, 1, T)[:, None] ** np.arange(3), np.eye(3))
+    block = np.zeros((3 * T, 3 * T))
+    for t in range(T):
+        block[3 * t:3 * t + 3, 3 * t:3 * t + 3] = weight[t]
+    fit = np.linalg.solve(basis.T @ block @ basis, basis.T @ block @ noisy.reshape(4000, -1).T)  # [9, S]
+    way = fit.T.reshape(4000, 3, 3)[:, 1:].sum(1)
+    expected = np.linalg.norm(way, axis=1).std()
+    # the camera is known here but for the disparities of the still world, which add a little
+    assert ideal.error("object_displacement", [ONE], SPAN, [area]) == pytest.approx(expected, rel=0.12)
+
+
+def test_distance_is_the_region_s_disparity_and_its_biases():
+    quiet = oracle().error("object_camera_distance", [ONE], (0, 0), [900.0])
+    z, f_b = 6.0, 300 * 0.2
+    slope = np.linalg.norm([-0.4, 0.1, 6.0]) / z  # along the ray a step in depth is this much longer
+    assert quiet == pytest.approx(slope * z**2 / f_b * 0.2 * (64 / 900) ** 0.5, rel=0.03)
+    panned = oracle(noise=replace(ALONE, pan_deg=0.02)).error("object_camera_distance", [ONE], (0, 0), [900.0])
+    assert panned**2 - quiet**2 == pytest.approx((slope * z**2 / f_b * 300 * np.radians(0.02)) ** 2, rel=0.03)
+    scaled = oracle(noise=replace(ALONE, scale=0.01)).error("object_camera_distance", [ONE], (0, 0), [900.0])
+    assert scaled**2 - quiet**2 == pytest.approx((0.01 * slope * z) ** 2, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["object_displacement", "object_path_length", "object_mean_speed", "object_peak_speed",
+                                  "object_direction", "object_camera_distance_change", "apparent_direction"])
+def test_large_and_near_is_known_better(kind):
+    best = oracle().error(kind, [ONE], SPAN, [4000.0])
+    assert 0 < best < oracle().error(kind, [ONE], SPAN, [700.0])
+    if kind != "apparent_direction":
+        assert best < oracle(z=11.0).error(kind, [ONE], SPAN, [4000.0])
+
+
+def test_a_pan_does_not_move_what_stands_side_by_side_apart():
+    subjects = [ONE, Subject(2, np.zeros(3), 1.0)]
+    errors = [oracle(noise=replace(ALONE, pan_deg=pan)).error("object_object_distance", subjects, (0, 0), [900.0, 900.0])
+              for pan in (0.0, 0.05)]
+    assert errors[1] == pytest.approx(np.hypot(errors[0], 1.4 * 6 / 60 * 300 * np.radians(0.05)), rel=0.1)
+
+
+def test_camera_kinds_and_unknown_ones():
+    ideal = oracle(noise=Noise())
+    for kind in ("camera_displacement", "camera_path_length", "camera_direction", "camera_rotation"):
+        assert np.isfinite(ideal.error(kind, (), SPAN))
+    assert ideal.error("camera_rotation", (), SPAN) < np.radians(0.1)
+    with pytest.raises(ValueError, match="object_colour"):
+        ideal.error("object_colour", [ONE], SPAN, [900.0])
