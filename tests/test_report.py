@@ -49,7 +49,8 @@ def stage(out, count=3, evil=False, publish_it=True):
         scene = shard_samples.scene(seed)
         asked = shard_samples.questions(scene)
         if evil:
-            scene = replace(scene, clip=scene.clip | {"uri": EVIL, "recording": EVIL})
+            scene = replace(scene, clip=scene.clip | {"uri": EVIL, "recording": EVIL},
+                            regions=[replace(r, label=EVIL) for r in scene.regions])
             asked = [replace(q, question=EVIL + " <R1>", reasoning=[EVIL]) for q in asked]
         folder = out / "scenes" / scene.key
         folder.mkdir(parents=True)
@@ -99,6 +100,22 @@ def test_foreign_text_is_escaped(tmp_path):
     assert "script" not in {t for t, _ in page.tags}
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     assert "&lt;script&gt;" in text and 'class="chip"' in text
+
+
+def test_regions_are_named_where_a_name_is_known(tmp_path, monkeypatch):
+    def named(path):
+        scene = shard_samples.scene(0)
+        scene.regions[0].label, scene.regions[0].motion_p = "person", 1e-6
+        scene.regions[1].motion_p = 0.7
+        return scene
+
+    monkeypatch.setattr("curate.report.build.Scene.load", named)
+    text = build_report(stage(tmp_path, count=1)).read_text()
+    first, second = (r.id for r in named(None).regions)
+    assert f">R{first} person</text>" in text and f">R{second}</text>" in text
+    listed = text[text.index('<p class="regions">'):]
+    assert re.match(rf'.*R{first}</b> person <span class="dim">moves</span>.*R{second}</b> <span class="dim">still<',
+                    listed, re.DOTALL)
 
 
 def test_bounded(tmp_path):

@@ -13,6 +13,7 @@ from curate.scene import Region, Scene
 CHI2_95 = 5.991  # 95 % quantile of chi-square with 2 degrees of freedom
 WIDTH, HEIGHT = 520, (300, 400)  # pixels; the height follows the images' within these bounds
 MARGIN = 26
+MAX_LABEL = 16  # letters of a region's name that are drawn
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def region_track(scene: Scene, region: Region, axes: np.ndarray, colour: str) ->
     cov = np.nan_to_num(region.cov_frame + region.cov_shared + drift)[frames]
     cov = rotation @ cov @ np.swapaxes(rotation, 1, 2)
     flat = axes @ cov @ axes.T
-    name = f"R{region.id} {region.label}".strip()
+    name = f"R{region.id} {region.label[:MAX_LABEL]}".strip()
     return Track(name, colour, points @ axes.T, [(points[i] @ axes.T, flat[i]) for i in (0, -1)])
 
 

@@ -100,7 +100,6 @@ def curves_of(items: list[dict[str, Any]]) -> list[Curve]:
                 continue
             truth, stated = np.array([item["true"]]), np.array([item["stated"]])
             hits.append(inside(truth, stated, item["one_sided"])[0])
-            if not item["one_sided"]:
-                scores.append(float(normal_scores(truth, stated)[0]))
+            scores.append(float(normal_scores(truth, stated)[0]))
         curves.append(curve_of_hits(family, np.array(hits), clusters, [z for z in scores if not math.isnan(z)]))
     return curves
