@@ -19,7 +19,7 @@ import numpy as np
 
 from curate.geometry.rotations import exp_so3, skew
 from curate.measure.rig_effect import pan_of_path, pan_of_points, pan_turns
-from curate.measure.smoothing import STEADY, PathPosterior, PathSmoother
+from curate.measure.smoothing import PathPosterior, PathSmoother
 from curate.scene import Region, Scene
 
 NUM_DRAWS = 1024
@@ -70,7 +70,7 @@ class SceneDraws:
         self.scene, self.num_draws = scene, num_draws
         digest = hashlib.sha256(scene.key.encode()).digest()
         self.seed = int.from_bytes(digest[:8], "little") if seed is None else seed
-        rng = self._rng("scene")
+        rng = self.rng("scene")
         half, steps = num_draws // 2, scene.num_frames - 1
         sigma = scene.baseline_sigma_m / scene.baseline_m
         offset = sigma * rng.standard_normal(half)
@@ -82,16 +82,15 @@ class SceneDraws:
         value, vector = np.linalg.eigh(scene.step_cov[1:])
         self._step_root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]  # [T-1, 6, 6]
         self._regions: dict[int, PathPosterior] = {}
-        self._turning: dict[int, PathPosterior] = {}
         self._smoothers: dict[int, PathSmoother] = {}
-        self._errors: dict[int, dict[str, np.ndarray]] = {}
 
-    def _rng(self, name: str) -> np.random.Generator:
+    def rng(self, name: str) -> np.random.Generator:
+        """Random numbers of this name alone, so that the order of asking changes nothing."""
         return np.random.default_rng([self.seed, *name.encode()])
 
     def normals(self, name: str, dimension: int) -> np.ndarray:
         """[S, dimension] standard normals in mirrored pairs, of this name alone."""
-        half = self._rng(name).standard_normal((self.num_draws // 2, dimension))
+        half = self.rng(name).standard_normal((self.num_draws // 2, dimension))
         return np.concatenate([half, -half])
 
     def _pose_effect(self, points: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -120,7 +119,7 @@ class SceneDraws:
         smoother = self.camera_smoother
         pose = self._pose_noise @ self._camera_effect.T
         errors = {"own": np.zeros_like(pose), "pose": pose, "rig": self._pan * self._camera_pan}
-        return smoother.draw(errors, NUM_PARTS, self._rng("camera"))
+        return smoother.draw(errors, NUM_PARTS, self.rng("camera"))
 
     @cached_property
     def rotation_error(self) -> np.ndarray:
@@ -147,16 +146,6 @@ class SceneDraws:
         if region_id not in self._regions:
             self._regions[region_id] = self._draw_region(self.scene.region(region_id))
         return self._regions[region_id]
-
-    def turning_region(self, region_id: int) -> PathPosterior:
-        """As `region`, from the same errors, of a path that may also turn steadily: for speeds at single instants."""
-        if region_id not in self._turning:
-            plain = self.smoother(region_id)
-            data = np.where(plain.seen[:, None], plain.data, np.nan)
-            smoother = PathSmoother(plain.time_s, data, plain.noise, STEADY)
-            rng = self._rng(f"turning region {region_id}")
-            self._turning[region_id] = smoother.draw(self._errors[region_id], NUM_PARTS, rng)
-        return self._turning[region_id]
 
     def _draw_region(self, region: Region) -> PathPosterior:
         scene = self.scene
@@ -188,12 +177,13 @@ class SceneDraws:
 
         data = np.where(seen[:, None], world, np.nan)
         noise = own + rig_effect @ rig_effect.T + pose_effect @ pose_effect.T + np.outer(pan, pan)
-        smoother = PathSmoother(scene.time_s[frames], data, noise)
-        rng = self._rng(f"region {region.id}")
+        ray = (world - poses.translation)[seen].mean(0)
+        smoother = PathSmoother(scene.time_s[frames], data, noise, ray / np.linalg.norm(ray))
+        rng = self.rng(f"region {region.id}")
         frame = _correlated(rng, half, turned(region.cov_frame))
         drift = np.cumsum(_correlated(rng, half, steps), 1)
         errors = {"own": (frame + drift).reshape(half, -1),
                   "rig": rng.standard_normal((half, 3)) @ rig_effect.T + self._pan * pan_effect,
                   "pose": self._pose_noise @ pose_effect.T}
-        self._smoothers[region.id], self._errors[region.id] = smoother, errors
+        self._smoothers[region.id] = smoother
         return smoother.draw(errors, NUM_PARTS, rng)

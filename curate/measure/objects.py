@@ -8,7 +8,8 @@ from curate.measure.chi2 import zero_p_value
 from curate.measure.direction import AXES_2D, AXES_3D, angular_error, describe
 from curate.measure.draws import SceneDraws
 from curate.measure.magnitude import Sample, vector_length
-from curate.measure.paths import displacement, mean_speed, p_still, path_direction, path_length, peak_speed
+from curate.measure.paths import displacement, mean_speed, p_still, path_direction, path_length
+from curate.measure.speed import peak_speed
 
 Span = tuple[int, int]
 
@@ -43,7 +44,8 @@ def object_mean_speed(draws: SceneDraws, subjects: tuple[int, ...], span: Span) 
 
 def object_peak_speed(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
     """Speed at the fastest frame of the smoothed path, m/s; `fastest_frame` counts in the clip."""
-    sample = peak_speed(draws.turning_region(subjects[0]), *_frames(draws, subjects[0], span))
+    rng = draws.rng(f"speed {subjects[0]} {span[0]} {span[1]}")
+    sample = peak_speed(draws.region(subjects[0]), *_frames(draws, subjects[0], span), rng)
     sample.p_zero = _p_still(draws, subjects[0], span)
     sample.extra["fastest_frame"] += draws.scene.region(subjects[0]).first
     return sample

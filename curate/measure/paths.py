@@ -1,4 +1,4 @@
-"""Functionals of one smoothed path: displacement, arc length, mean and peak speed, direction."""
+"""Functionals of one smoothed path: displacement, arc length, mean speed, direction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import angular_error, describe
-from curate.measure.magnitude import Sample, across_variance, covariance_of, vector_length, without_noise
+from curate.measure.magnitude import Sample, covariance_of, vector_length, without_noise
 from curate.measure.smoothing import PathPosterior, PathSmoother, lengths
 
 
@@ -69,39 +69,6 @@ def mean_speed(path: PathPosterior, i: int, j: int) -> Sample:
     duration = float(path.time_s[j] - path.time_s[i])
     parts = {name: part / duration for name, part in sample.parts.items()}
     return Sample(sample.draws / duration, parts, magnitude=True)
-
-
-def _surely_reached(velocity: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, int]:
-    """Draws [S], ascending, of a speed that is reached at some instant, and the instant that shows it best.
-
-    Each instant's speed less its error says so, but the best of many instants is noise's choice: all are held
-    against the largest of their standardised errors at once (a simultaneous band, as Scheffé's or Tukey's).
-
-    Args:
-        velocity: [S, T, 3] m/s, draws. mean: [T, 3].
-    """
-    across = [across_variance(covariance_of(velocity[:, t]), mean[t]) for t in range(len(mean))]
-    speeds = np.sqrt(np.maximum(lengths(velocity) ** 2 - 2 * np.array(across), 0))
-    centre, sigma = speeds.mean(0), speeds.std(0)
-    largest = np.sort(((speeds - centre) / np.maximum(sigma, 1e-12)).max(1))[::-1]
-    return (centre - largest[:, None] * sigma).max(1), int(np.argmax(centre - sigma))
-
-
-def peak_speed(path: PathPosterior, i: int, j: int) -> Sample:
-    """Speed at the fastest instant (frame) of the smoothed path, m/s.
-
-    The largest of many noisy speeds is noise's choice, so the truth is bracketed: it is at least what is surely
-    reached at some instant, and at most the largest of all. Low draws are of the first, high draws of the second,
-    and between them by rank.
-    """
-    mean, draws = path.mean_velocity[i:j + 1], path.velocity[:, i:j + 1]
-    at_least, sure = _surely_reached(draws, mean)
-    at_most = _less_excess(path.speeds[:, i:j + 1].max(1), float(lengths(mean).max()))
-    order = np.argsort(np.argsort(at_most, kind="stable"), kind="stable")
-    at_least, rank = np.maximum(at_least, 0)[order], order / len(at_most)
-    parts = {name: lengths(mean + path.to_velocity[i:j + 1] @ part).max(1) for name, part in path.parts.items()}
-    return Sample(at_least + rank * (at_most - at_least), parts, magnitude=True,
-                  extra={"fastest_frame": i + sure, "fastest_s": float(path.time_s[i + sure])})
 
 
 def path_direction(path: PathPosterior, i: int, j: int, rotation: np.ndarray, axes: dict) -> Sample:
