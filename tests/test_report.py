@@ -106,7 +106,7 @@ def test_regions_are_named_where_a_name_is_known(tmp_path, monkeypatch):
     def named(path):
         scene = shard_samples.scene(0)
         scene.regions[0].label, scene.regions[0].motion_p = "person", 1e-6
-        scene.regions[1].motion_p = 0.7
+        scene.regions[1].label, scene.regions[1].motion_p = "", 0.7
         return scene
 
     monkeypatch.setattr("curate.report.build.Scene.load", named)
