@@ -38,14 +38,15 @@ class Calibrated:
         self.estimator.setup()
 
     def run(self, window: Window) -> dict[str, Field]:
-        return self._finished(window, self.estimator.run(window))
+        return self.finish(window, self.estimator.run(window))
 
     def run_many(self, windows: Sequence[Window]) -> list[dict[str, Field]]:
         if not hasattr(self.estimator, "run_many"):
             return [self.run(window) for window in windows]
-        return [self._finished(w, fields) for w, fields in zip(windows, self.estimator.run_many(windows), strict=True)]
+        return [self.finish(w, fields) for w, fields in zip(windows, self.estimator.run_many(windows), strict=True)]
 
-    def _finished(self, window: Window, fields: dict[str, Field]) -> dict[str, Field]:
+    def finish(self, window: Window, fields: dict[str, Field]) -> dict[str, Field]:
+        """What the estimator alone found, with sigma and what is derived."""
         for part in fields.values():
             if part.sigma is None and "terms" in part.info:
                 self._fill(part, part.info.pop("terms"))

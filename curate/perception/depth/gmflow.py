@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,12 +27,13 @@ class GmflowStereo:
     gives = ("disparity", "depth")
     window = 2
     overlap = 0
-    resources = Resources(cpu=1.0, memory_bytes=3 << 30)
+    resources = Resources(cpu=1.0, memory_bytes=2 << 30)
     packages = gmflow.PACKAGES
     sigma_by_calibrator = True
 
     def __init__(self, config: GmflowStereoConfig) -> None:
         self.config = config
+        self.resources = replace(self.resources, gpu=1.0 if config.device == "cuda" else 0.0)
         self.matcher = gmflow.GmflowMatcher(config, "perception.depth")
 
     @staticmethod

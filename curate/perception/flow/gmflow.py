@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,12 +25,13 @@ class GmflowFlow:
     gives = ("flow",)
     window = 2
     overlap = 1
-    resources = Resources(cpu=1.0, memory_bytes=3 << 30)
+    resources = Resources(cpu=1.0, memory_bytes=2 << 30)
     packages = gmflow.PACKAGES
     sigma_by_calibrator = True
 
     def __init__(self, config: GmflowFlowConfig) -> None:
         self.config = config
+        self.resources = replace(self.resources, gpu=1.0 if config.device == "cuda" else 0.0)
         self.matcher = gmflow.GmflowMatcher(config, "perception.flow")
 
     @staticmethod

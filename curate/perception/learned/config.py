@@ -28,7 +28,7 @@ class GmflowConfig(LearnedConfig):
     kind: Literal["gmflow"] = "gmflow"
     precision: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="of the encoder's and the transformer's products on a GPU; always float32 on a CPU")
-    batch: int = Field(4, ge=1, le=256, description="pairs of frames at once")
+    batch: int = Field(1, ge=1, le=256, description="pairs of frames at once; more pays on a GPU alone")
     max_forward_backward_px: float = Field(1.0, gt=0, description="largest forward-backward residual of a valid pixel")
     max_sigma_px: float = Field(1.5, gt=0, description="largest sigma of a valid pixel")
 
