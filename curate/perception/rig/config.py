@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class RigConfig(BaseModel):
     """Residual rotation between the two cameras, estimated from the clip before it is perceived.
 
-    The priors are what a careful calibration leaves: half a pixel at a focal length of 600 px is a twentieth of a
-    degree. They matter only where the clip says little.
+    The priors are what a careful calibration leaves: a quarter of a pixel at a focal length of 700 px is a fiftieth
+    of a degree. They count only where the clip does not contradict them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -19,8 +19,8 @@ class RigConfig(BaseModel):
     kind: Literal["residual-rotation", "as-published"] = "residual-rotation"
     num_frames: int = Field(32, ge=2, le=64, description="frames of the clip that are looked at, at most")
     num_features: int = Field(400, ge=50, le=1000, description="features kept alive, spread over a grid")
-    prior_pan_deg: float = Field(0.05, gt=0, description="standard deviation of a calibration's pan error")
-    prior_tilt_deg: float = Field(0.05, gt=0, description="standard deviation of a calibration's tilt error")
-    prior_roll_deg: float = Field(0.05, gt=0, description="standard deviation of a calibration's roll error")
-    lens_deg: float = Field(0.05, ge=0, description="standard deviation of what a lens adds to the pan seen in rows")
+    prior_pan_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's pan error")
+    prior_tilt_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's tilt error")
+    prior_roll_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's roll error")
+    lens_deg: float = Field(0.1, ge=0, description="standard deviation of what a lens adds to the pan seen in rows")
     significance: float = Field(2.5, gt=0, description="a rotation is corrected from this many sigmas on")

@@ -16,6 +16,7 @@ from curate.sources.base import Frames
 
 TILT, PAN, ROLL = 0, 1, 2
 ROUNDS = 3
+WIDE_RAD = np.radians(1.0)  # a prior that holds nothing back
 DISPARITY_BIAS_PX = 0.01  # a matcher's own, over all of an image
 DISAGREE = 3.0  # sigmas
 WRONG_ROWS_PX, WRONG_PAN_DEG = 1.5, 0.3
@@ -50,19 +51,20 @@ def rig_of(rig: StereoRig, sightings: Sightings, config: RigConfig) -> RigState:
     theta[PAN] = 0
     right = turned_back(rig, sightings.right, theta)
     lens_pan = np.sqrt(7) * rows.pattern_px / rig.left.fx  # what a lens adds to rows it adds to disparities
-    motion = motion_cue(rig, sightings, sightings.uv[:, 0] - right[:, 0], float(prior[PAN]))
+    motion = motion_cue(rig, sightings, sightings.uv[:, 0] - right[:, 0])
     if motion is not None:
         motion = MotionCue(motion.pan, float(np.sqrt(
             motion.sigma**2 + lens_pan**2 + (DISPARITY_BIAS_PX / rig.left.fx) ** 2)))
     blunt = np.zeros((3, 3))
     blunt[PAN, PAN] = np.radians(config.lens_deg) ** 2
     information, pull, cue = _joined(rows.theta, rows.covariance + blunt, motion, prior)
-    covariance = np.linalg.inv(information + np.diag(1 / prior**2))
-    theta = covariance @ pull
-    sigma = np.sqrt(np.diag(rows.covariance))
-    significance = np.abs(rows.theta) / sigma
+    significance = np.abs(rows.theta) / np.sqrt(np.diag(rows.covariance))
     significance[PAN] = 0.0 if motion is None else abs(motion.pan) / motion.sigma
-    applied = np.where(significance > config.significance, theta, 0.0)
+    found = significance > config.significance
+    # what is found is no longer drawn to what a calibration should leave
+    covariance = np.linalg.inv(information + np.diag(np.where(found, WIDE_RAD, prior) ** -2.0))
+    theta = covariance @ pull
+    applied = np.where(found, theta, 0.0)
     return RigState(theta, (covariance + covariance.T) / 2, applied, significance, cue, _warning(offset_px, motion))
 
 

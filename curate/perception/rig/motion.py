@@ -22,6 +22,7 @@ CONVERGED_RAD = 2e-6
 OUTLIER_DISTANCE2 = 16.3  # chi-square, 3 degrees of freedom, 0.1 %
 MIN_SIGHTINGS = 3
 MIN_POINTS = 30
+DAMPING_RAD = np.radians(0.2)  # holds the iteration where the motion says nothing
 MAX_STEP_RAD = np.radians(0.3)
 
 
@@ -33,11 +34,10 @@ class MotionCue:
     sigma: float
 
 
-def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray, prior_sigma: float) -> MotionCue | None:
+def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray) -> MotionCue | None:
     """
     Args:
         disparity: [m] px of the sightings, corrected by all that is known of the rotation so far.
-        prior_sigma: radians, holds the iteration where the motion says nothing; not part of the result.
 
     Returns:
         The pan left beside that correction. None where too little is seen for long enough.
@@ -54,7 +54,7 @@ def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray, prio
         response = respond(rig, bundle, used, effect[good], held)
         information = float((bundle.weight[:, None] * response.left**2).sum())
         step = float((bundle.weight[:, None] * response.left * response.residual).sum()) / (
-            information + 1 / prior_sigma**2)
+            information + DAMPING_RAD**-2)
         step = float(np.clip(step, -MAX_STEP_RAD, MAX_STEP_RAD))
         pan += step
         rotation, translation, points = bundle.rotation, bundle.translation, bundle.points
