@@ -45,6 +45,7 @@ class AnalyticFrames:
     given: dict = field(default_factory=dict)
     scale: str = "calibrated"
     is_grey: bool = False
+    grain: float = 10.0  # of the texture, radians per metre
 
     def __post_init__(self) -> None:
         width, height = self.size
@@ -91,7 +92,7 @@ class AnalyticFrames:
         grey = np.zeros(owner.shape)
         rng = np.random.default_rng(0)
         for _ in range(12):
-            wave = 10 * rng.normal(size=3)
+            wave = self.grain * rng.normal(size=3)
             grey += np.sin(surface @ wave + rng.uniform(0, 6))
         return np.clip(128 + 25 * grey, 0, 255).astype(np.uint8)
 

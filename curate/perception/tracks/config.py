@@ -22,3 +22,4 @@ class FlowChainConfig(BaseModel):
     grey_noise: float = Field(3.0, gt=0, description="noise of the picture with its compression, grey levels")
     reseed_share: float = Field(0.5, gt=0, lt=1, description="new points are started below this share of matches")
     reseed_scale: float = Field(1.6, gt=1, description="or when the region has grown or shrunk this much")
+    keep_hidden_s: float = Field(1.0, ge=0, le=5, description="points of a region not seen are kept for so long")

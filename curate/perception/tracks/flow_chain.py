@@ -3,8 +3,10 @@
 Chained flow adds up its errors; matching every frame with the first one does not, but fails when the patch has
 grown or turned. So each region keeps the picture of its points from the frame they started in (its anchor); in
 every later frame this picture is warped by the affine motion of the region so far, and each point is found
-again by Lucas-Kanade (Bouguet 2000) starting from the flow's prediction. A match must return to its start and
-look alike; occluded points fail both, rest, and are found again when they come back.
+again by Lucas-Kanade (Bouguet 2000) starting from the flow's prediction. A match must return to its start, look
+alike, and have nothing nearer in its patch than it had (`cover`): a point that something passes in front of ends there
+and does not ride on with it. Hidden points rest, and are found again when they come back; so is a whole region that
+was hidden for a moment (`relocate`).
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.tracks.config import FlowChainConfig
+from curate.perception.tracks.cover import covered, nearest_about
 from curate.perception.tracks.points import TrackPoints
+from curate.perception.tracks.relocate import shift_of
 
 MIN_POINTS = 6
 FLOOR_PX = 0.08  # error of a match however strong its texture: interpolation, shading
@@ -37,7 +42,13 @@ class _Anchor:
     uv: np.ndarray  # [N, 2] now, or where they would be
     matched: np.ndarray  # [N] bool, in the last frame
     noise: np.ndarray  # [N] px, what image noise does to a match of this patch
+    disparity: np.ndarray  # [N] px where they started, nan where unknown
+    relief: np.ndarray  # [N] px, how much nearer the nearest of the patch was there
+    affine: np.ndarray  # [2, 3] start to now
+    last_s: float  # when the region was last seen
     scale: float = 1.0  # apparent size against `frame`
+    hidden: bool = False  # the region was not seen in the frame before
+    visible: int = 0  # points that should have been seen in the last frame
 
 
 class FlowChain:
@@ -47,7 +58,7 @@ class FlowChain:
     """
 
     name = "flow-chain"
-    version = "1"
+    version = "2"
     needs = ("disparity", "flow", "regions")
     gives = ("tracks",)
     window = 2
@@ -66,16 +77,20 @@ class FlowChain:
         for j in range(len(frames), window.num_frames):
             parts = []
             labels = window.fields["regions"].values[j]
-            present = [int(r) for r in np.unique(labels) if r > 0]
-            for region in list(state["anchors"]):
-                if region not in present:
+            where = {k: cut for k, cut in enumerate(ndimage.find_objects(labels), 1) if cut is not None}
+            for region, anchor in list(state["anchors"].items()):
+                if region in where:
+                    continue
+                anchor.hidden = True
+                if window.time_s[j] - anchor.last_s > self.config.keep_hidden_s:
                     del state["anchors"][region]
-            for region in present:
+            for region, cut in where.items():
                 anchor = state["anchors"].get(region)
                 if anchor is not None and j > 0:
-                    parts.append(self._follow(window, j, anchor))
+                    parts.append(self._follow(window, j, anchor, cut))
+                    anchor.hidden, anchor.last_s = False, float(window.time_s[j])
                 if anchor is None or self._worn(anchor, window.start + j):
-                    fresh = self._seed(window, j, region, state)
+                    fresh = self._seed(window, j, region, cut, state)
                     if fresh is not None and (anchor is None or len(fresh.ids) > anchor.matched.sum()):
                         state["anchors"][region] = fresh
                         parts.append(self._measured(window, j, region, fresh.ids, fresh.uv, fresh.noise))
@@ -87,19 +102,22 @@ class FlowChain:
     def _worn(self, anchor: _Anchor, frame: int) -> bool:
         limit = self.config.reseed_scale
         changed = not 1 / limit < anchor.scale < limit
-        few = anchor.matched.mean() < self.config.reseed_share
+        matched = int(anchor.matched.sum())
+        # while part of the region is hidden, the points of the other part are not given up
+        few = matched < self.config.reseed_share * anchor.visible and anchor.visible > 0.7 * len(anchor.ids)
+        few |= matched < MIN_POINTS
         return (changed or few) and frame - anchor.frame >= RESEED_GAP
 
-    def _seed(self, window: Window, j: int, region: int, state: dict) -> _Anchor | None:
+    def _seed(self, window: Window, j: int, region: int, cut: tuple[slice, slice], state: dict) -> _Anchor | None:
         """Corners spread over the inner pixels of a region, with the picture around them."""
         config = self.config
-        mask = window.fields["regions"].values[j] == region
-        box = _box(mask)
+        labels, field = window.fields["regions"].values[j], window.fields["disparity"]
         margin = 2 * config.patch_px
-        height, width = mask.shape
-        x0, y0 = max(box[0] - margin, 0), max(box[1] - margin, 0)
-        x1, y1 = min(box[2] + margin, width), min(box[3] + margin, height)
-        inner = inner_mask(mask[y0:y1, x0:x1], config.border_px) & window.fields["disparity"].valid[j, y0:y1, x0:x1]
+        height, width = labels.shape
+        x0, y0 = max(cut[1].start - margin, 0), max(cut[0].start - margin, 0)
+        x1, y1 = min(cut[1].stop + margin, width), min(cut[0].stop + margin, height)
+        mask = labels[y0:y1, x0:x1] == region
+        inner = inner_mask(mask, config.border_px) & field.valid[j, y0:y1, x0:x1]
         area = int(inner.sum())
         if area < 20:
             return None
@@ -112,30 +130,57 @@ class FlowChain:
         start = corners[:, 0].astype(float) + [x0, y0]
         ids = np.arange(state["next"], state["next"] + len(start), dtype=np.int64)
         state["next"] += len(start)
+        disparity, known = sample(field.values[j][..., None], field.valid[j], start, step=1.5)
+        disparity = np.where(known, disparity[:, 0], np.nan)
+        # of its own surface alone: what else was in the patch is no relief
+        seen = field.valid[j, y0:y1, x0:x1] & mask
+        nearest = nearest_about(field.values[j, y0:y1, x0:x1], seen, start - [x0, y0], config.patch_px)
         return _Anchor(region, window.start + j, patch, np.array([x0, y0], float), start, ids, start.copy(),
-                       np.ones(len(start), bool), match_noise(patch, corners[:, 0], config.patch_px, config.grey_noise))
+                       np.ones(len(start), bool), match_noise(patch, corners[:, 0], config.patch_px, config.grey_noise),
+                       disparity, np.fmax(nearest - disparity, 0), np.eye(2, 3), float(window.time_s[j]),
+                       visible=len(start))
 
-    def _follow(self, window: Window, j: int, anchor: _Anchor) -> TrackPoints:
-        """The anchor's points in frame j of the window; updates the anchor."""
+    def _follow(self, window: Window, j: int, anchor: _Anchor, cut: tuple[slice, slice]) -> TrackPoints:
+        """The anchor's points in frame j of the window, where its region has the box `cut`; updates the anchor."""
         height, width = window.grey[0].shape[1:]
-        flow = window.fields["flow"]
-        step, known = sample(flow.values[j - 1], flow.valid[j - 1], anchor.uv)
-        usable = known & anchor.matched
-        predicted = anchor.uv + step
-        affine = fit_affine(anchor.start[usable], predicted[usable])
-        if affine is None:
-            shift = np.median(step[known], 0) if known.any() else np.zeros(2)
-            affine = np.column_stack([np.eye(2), np.median(anchor.uv - anchor.start, 0) + shift])
+        if anchor.hidden:
+            shift = shift_of(anchor.patch, anchor.start - anchor.corner, anchor.affine, anchor.corner,
+                             window.grey[0][j], cut, self.config.patch_px)
+            if shift is None:
+                anchor.matched, anchor.visible = np.zeros(len(anchor.ids), bool), len(anchor.ids)
+                return TrackPoints.empty()
+            affine = anchor.affine + np.column_stack([np.zeros((2, 2)), shift])
+            usable = np.zeros(len(anchor.ids), bool)
+            predicted = anchor.uv
+        else:
+            flow = window.fields["flow"]
+            step, known = sample(flow.values[j - 1], flow.valid[j - 1], anchor.uv)
+            usable = known & anchor.matched
+            predicted = anchor.uv + step
+            affine = fit_affine(anchor.start[usable], predicted[usable])
+            if affine is None:
+                shift = np.median(step[known], 0) if known.any() else np.zeros(2)
+                affine = np.column_stack([np.eye(2), np.median(anchor.uv - anchor.start, 0) + shift])
+        anchor.affine = affine
         by_affine = anchor.start @ affine[:, :2].T + affine[:, 2]
         predicted = np.where(usable[:, None], predicted, by_affine)
         inside = ((predicted > 2) & (predicted < [width - 3, height - 3])).all(1)
         anchor.scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
-        anchor.uv, anchor.matched = predicted, np.zeros(len(predicted), bool)
+        anchor.uv, anchor.matched, anchor.visible = predicted, np.zeros(len(predicted), bool), int(inside.sum())
         if inside.sum() < 4 or not 0.2 < anchor.scale < 5:
             return TrackPoints.empty()
         found, round_trip, alike = self._match(window.grey[0][j], anchor, affine, by_affine, predicted, inside)
         good = inside & (round_trip < self.config.round_trip_px) & (alike > self.config.min_correlation)
-        good &= (np.abs(found - predicted) < 8).all(1) & ((found > 1) & (found < [width - 2, height - 2])).all(1)
+        half = self.config.patch_px // 2
+        good &= (np.abs(found - predicted) < 8).all(1)
+        good &= ((found >= half) & (found <= [width - 1 - half, height - 1 - half])).all(1)
+        labels, field = window.fields["regions"].values[j], window.fields["disparity"]
+        on = np.zeros(len(good), np.int16)
+        on[inside] = labels[tuple(np.rint(predicted[inside]).astype(int).T[::-1])]
+        anchor.visible = int((on == anchor.region).sum())
+        good &= (on == anchor.region) | (on == 0)
+        good[good] = ~covered(field.values[j], field.valid[j], found[good], anchor.disparity[good], anchor.relief[good],
+                              on[good] == anchor.region, self.config.patch_px)
         anchor.uv = np.where(good[:, None], found, predicted)
         anchor.matched = good
         return self._measured(window, j, anchor.region, anchor.ids[good], found[good],
@@ -209,12 +254,6 @@ class FlowChain:
 
 def _ground() -> dict:
     return {"ids": np.zeros(0, np.int64), "uv": np.zeros((0, 2)), "age": np.zeros(0)}
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 around the true pixels of [H, W], half-open."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def inner_mask(mask: np.ndarray, border: int) -> np.ndarray:
