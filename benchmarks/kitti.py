@@ -20,9 +20,12 @@ from benchmarks.table import Row, at_most, report, row, skipped
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import log_so3
 from curate.geometry.trajectories import path_length, steps
+from curate.scene import RigState
 
 PATH_TARGET_PERCENT = 3.0
-NAMED_TARGETS = {"stereo_kitti06_gray": 1.0}  # where the first milestone asks for more
+NAMED_TARGETS = {"stereo_kitti06_gray": 0.5, "stereo_kitti02_color": 1.0}  # where more is asked
+ROTATION_TARGETS_DEG = {"stereo_kitti06_gray": 0.5, "stereo_kitti02_color": 0.2}
+RIG_SECONDS_TARGET = 0.1  # of a 1226 x 370 frame of the clip, for the check of the rig
 SECONDS_TARGET = 0.15  # of a 1226 x 370 frame on one core
 
 
@@ -36,6 +39,8 @@ class Run:
     valid: np.ndarray  # [T]
     seconds_per_frame: float
     info: dict
+    rig: RigState | None
+    rig_seconds_per_frame: float
 
     @property
     def path_error_percent(self) -> float:
@@ -67,12 +72,16 @@ def sequences(data: Path) -> list[Path]:
             and list(f.glob("poses_*.txt"))]
 
 
-def run_odometry(folder: Path, config=None) -> Run:
-    """Stereo odometry over one sequence, window by window as the pipeline does it."""
+def run_odometry(folder: Path, config=None, check_rig: bool = True) -> Run:
+    """Stereo odometry over one sequence, window by window as the pipeline does it, on frames whose rig is checked and
+    corrected first unless it is taken as published."""
     from curate.perception.camera.config import StereoVoConfig
     from curate.perception.camera.stereo_vo import StereoVo
     from curate.perception.estimator import Window
     from curate.perception.pipeline import spans
+    from curate.perception.rig.config import RigConfig
+    from curate.perception.rig.correction import CorrectedFrames
+    from curate.perception.rig.estimate import estimate_rig
     from curate.sources import make_source
     from curate.sources.config import ClipConfig, StereoPairConfig
 
@@ -82,6 +91,11 @@ def run_odometry(folder: Path, config=None) -> Run:
                                           fps=None if times else fps), ClipConfig(num_frames=4096))
     clip = next(c for c in source.plan() if not isinstance(c, tuple))
     frames = source.open(clip)
+    rig, begin = None, time.process_time()
+    if check_rig:
+        rig = estimate_rig(frames, RigConfig(), 0)
+        frames = CorrectedFrames(frames, rig.applied)
+    rig_seconds = time.process_time() - begin
     estimator = StereoVo(config or StereoVoConfig())
     estimator.setup()
     carry, fields, seconds = {}, [], 0.0
@@ -98,7 +112,8 @@ def run_odometry(folder: Path, config=None) -> Run:
     poses = Pose("world", "cam", *(np.concatenate([getattr(f.values, name)[o:] for o, f in fields])
                                    for name in ("rotation", "translation")))
     return Run(poses, true_poses(folder), np.concatenate([f.sigma[o:] for o, f in fields]),
-               np.concatenate([f.valid[o:] for o, f in fields]), seconds / frames.num_frames, fields[-1][1].info)
+               np.concatenate([f.valid[o:] for o, f in fields]), seconds / frames.num_frames, fields[-1][1].info,
+               rig, rig_seconds / frames.num_frames)
 
 
 def true_poses(folder: Path) -> Pose:
@@ -131,14 +146,25 @@ def true_poses(folder: Path) -> Pose:
 def rows_of(folder: Path, run: Run) -> list[Row]:
     name = folder.name
     target = NAMED_TARGETS.get(name, PATH_TARGET_PERCENT)
+    rotation = row(f"{name}: rotation error over all frames", run.rotation_error_deg, "deg")
+    if name in ROTATION_TARGETS_DEG:
+        rotation = at_most(rotation["name"], rotation["value"], "deg", ROTATION_TARGETS_DEG[name])
+    checked = []
+    if run.rig is not None:
+        pan, sigma = np.degrees([run.rig.theta[1], run.rig.pan_sigma])
+        checked = [row(f"{name}: pan of the right camera", pan, "deg"), row(f"{name}: its error", sigma, "deg"),
+                   row(f"{name}: pan that was corrected", np.degrees(run.rig.applied[1]), "deg"),
+                   at_most(f"{name}: check of the rig, time per frame", run.rig_seconds_per_frame, "s",
+                           RIG_SECONDS_TARGET)]
     return [at_most(f"{name}: path length error", abs(run.path_error_percent), "%", target),
             row(f"{name}: path length error, signed", run.path_error_percent, "%"),
             row(f"{name}: path length, truth", path_length(run.truth), "m"),
             row(f"{name}: RMSE of step length", run.step_rmse_mm, "mm"),
-            row(f"{name}: rotation error over all frames", run.rotation_error_deg, "deg"),
+            rotation,
             row(f"{name}: median step error over its covariance", run.step_error_ratio, "(1 = honest)"),
             row(f"{name}: frames measured", 100 * float(run.valid.mean()), "%"),
-            at_most(f"{name}: time per frame", run.seconds_per_frame, "s", SECONDS_TARGET)]
+            at_most(f"{name}: time per frame", run.seconds_per_frame, "s", SECONDS_TARGET),
+            *checked]
 
 
 def _grey(view: np.ndarray) -> np.ndarray:
@@ -151,9 +177,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--as-published", action="store_true", help="take the published rig as exact")
     args = parser.parse_args(argv)
     found = sequences(args.data) if args.data.is_dir() else []
-    rows = [r for folder in found for r in rows_of(folder, run_odometry(folder))]
+    rows = [r for folder in found for r in rows_of(folder, run_odometry(folder, check_rig=not args.as_published))]
     if not found:
         rows = [skipped("stereo sequences with poses", f"none under {args.data}")]
     return report("Camera motion on real sequences", rows, args.out)
