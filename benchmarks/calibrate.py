@@ -1,10 +1,12 @@
 """Fits the error models of the dense estimators on rendered scenes, and reports them on scenes never fitted.
 
-    python -m benchmarks.calibrate --out calibration_rows.json [--write] [--scenes 24] [--aloe FOLDER]
+    python -m benchmarks.calibrate --out calibration_rows.json [--write] [--scenes 30] [--aloe FOLDER] [--cache FOLDER]
 
 Pixels: sigma² = floor² + Σ coefficient² · term, by maximum likelihood, then scaled so that 95 % of all valid
-pixels lie within 2 sigma. Regions: the error of the mean over N pixels, sigma² = sigma_px² · A / N + s².
-Frames go through the encoder and decoder as a user's video does. `--write` stores the fit as package data.
+pixels lie within 2 sigma. Regions: the error of the mean over N pixels, sigma² = sigma_px² · A / N + s², scaled to a
+standard deviation of one. Frames go through the encoder and decoder as a user's video does. Scenes come in two sizes,
+and every third has what real pairs have and rendered ones lack (`benchmarks.disturb`); regions are fitted on the
+others. `--write` stores the fit as package data.
 """
 
 from __future__ import annotations
@@ -13,14 +15,17 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 from scipy.optimize import minimize
 
+from benchmarks.disturb import Disturbance, with_posts
+from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.perception.depth.sgm import Sgm
+from curate.perception.error_model import sigma_px
 from curate.perception.flow.dis import Dis
 from curate.synth import Renderer, SceneTruth, sample_scene
 from curate.video.decode import open_video
@@ -28,35 +33,45 @@ from curate.video.encode import H264Encoder
 
 CALIBRATION = Path(__file__).resolve().parents[1] / "curate" / "data" / "calibration.json"
 FIT_SEED, HELD_OUT_SEED = 7_000, 8_000
-FRAMES = (0, 1, 2, 9, 10, 17, 18)  # lags from 1 to 18 frames, with pairs of neighbours for flow
+FRAMES = (0, 1, 6, 7, 12, 13)  # lags from 1 to 13 frames, with pairs of neighbours for flow
+SIZES = ((640, 360), (384, 216))
+DISTURBED = 3  # every third scene
 TILES = (12, 24, 48, 96)
 PIXELS_PER_FRAME = 1500
 STILL_PX = 0.05  # a codec repeats what stands still exactly: such flow is better than any and is left out
 GROSS_PX = 3.0  # mismatches: counted by the coverage, not by the fit of the model's shape
+MAX_Z = 3.5  # of a region's mean in a standard deviation: no single one decides
+TAIL = 5  # degrees of freedom of the errors (Student's t): their tail is heavier than the model's
 
 
 @dataclass
 class Errors:
     """Errors of one estimator. A group is one piece of surface (object, tile) of a scene followed over frames."""
 
-    terms: list[np.ndarray] = field(default_factory=list)  # [n, 1 + K]: error px, squared terms px²
+    terms: list[np.ndarray] = field(default_factory=list)  # [n, 2 + K]: error px, truth's variance, terms px²
     regions: list[tuple[int, int, float, float, int]] = field(default_factory=list)  # group, frame, error, px², N
+    places: list[tuple[int, float]] = field(default_factory=list)  # of each region: width of the image, disparity px
 
-    def add_pixels(self, error: np.ndarray, terms: dict[str, np.ndarray], rng, extra_variance: float = 0.0) -> None:
-        """Args: error [n] px and terms of [n] px², of the valid pixels with a truth."""
-        pick = rng.choice(len(error), min(PIXELS_PER_FRAME, len(error)), replace=False)
+    def add_pixels(self, error: np.ndarray, terms: dict[str, np.ndarray], rng, extra_variance: float = 0.0,
+                   count: int = PIXELS_PER_FRAME) -> None:
+        """Args: error [n] px and terms of [n] px², of the valid pixels with a truth; at most `count` are taken."""
+        pick = rng.choice(len(error), min(count, len(error)), replace=False)
         self.terms.append(np.stack([error[pick], np.full(len(pick), extra_variance),
                                     *(t[pick] for t in terms.values())], -1))
 
 
-def video_frames(scene: SceneTruth, count: int, folder: Path) -> tuple[np.ndarray, np.ndarray, Renderer]:
+def video_frames(scene: SceneTruth, count: int, folder: Path, disturbance: Disturbance | None = None
+                 ) -> tuple[np.ndarray, np.ndarray, Renderer]:
     """Left and right frames [n, H, W, 3] of a scene after compression, and its renderer."""
     renderer = Renderer(scene)
     camera = scene.rig.left
     encoder = H264Encoder(2 * camera.width, camera.height, fps=scene.fps, crf=scene.crf)
     for i in range(count):
         frame = renderer.render(i)
-        encoder.add(np.concatenate([frame.left, frame.right], 1)[None])
+        views = [frame.left, frame.right]
+        if disturbance:
+            views = [disturbance.apply(image, view) for view, image in enumerate(views)]
+        encoder.add(np.concatenate(views, 1)[None])
     path = folder / f"{scene.name}.mp4"
     path.write_bytes(encoder.finish())
     video = open_video(path)
@@ -108,87 +123,138 @@ def pieces(ids: np.ndarray, disparity: np.ndarray, rng) -> Iterator[tuple[int, n
 
 
 def add_regions(errors: Errors, error: np.ndarray, sigma: np.ndarray, valid: np.ndarray, masks, scene_number: int,
-                frame: int) -> None:
-    """Errors of region means, [H, W] or both axes [H, W, 2] of flow."""
+                frame: int, disparity: np.ndarray | None = None) -> None:
+    """Errors of region means, [H, W] or both axes [H, W, 2] of flow; what is off the surface is left out, as `lift`
+    does. `disparity` [H, W] of the truth says where a region is."""
     for group, mask in masks:
         use = mask & valid & np.isfinite(error if error.ndim == 2 else error[..., 0])
         if use.sum() < 60 or use.sum() < 0.3 * mask.sum():
             continue
-        for axis, e in enumerate(np.atleast_1d(error[use].mean(0))):
-            errors.regions.append((scene_number * 10_000 + group + axis * 2_000, frame, float(e),
-                                   float(np.mean(sigma[use] ** 2)), int(use.sum())))
+        for axis, e in enumerate(np.atleast_2d(error[use].T)):
+            off = np.abs(e - np.median(e))
+            on = off <= max(0.5, 4 * 1.4826 * float(np.median(off)))
+            errors.regions.append((scene_number * 10_000 + group + axis * 2_000, frame, float(e[on].mean()),
+                                   float(np.mean(sigma[use][on] ** 2)), int(on.sum())))
+            if disparity is not None:
+                errors.places.append((error.shape[1], float(np.median(disparity[use]))))
 
 
-def collect(seed: int, num_scenes: int) -> tuple[Errors, Errors]:
-    """Errors of disparity and flow on rendered scenes."""
-    sgm, dis = Sgm(), Dis()
-    sgm.setup()
-    disparity_errors, flow_errors = Errors(), Errors()
-    with tempfile.TemporaryDirectory() as folder:
-        for index in range(num_scenes):
-            scene = replace(sample_scene(seed, index), rig_rotation_deg=(0.0, 0.0, 0.0))  # the matcher's own errors
-            frames = [f for f in FRAMES if f < scene.num_frames]
-            left, right, renderer = video_frames(scene, max(frames) + 1, Path(folder))
-            grey = [np.stack([cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in v[frames]]) for v in (left, right)]
-            lowest, count = sgm.search_range(scene.rig, scene.rig.left.width)
-            geometry = [renderer.geometry(f) for f in frames]
-            for i, frame in enumerate(frames):
-                rng = np.random.default_rng([seed, index])  # the same tiles in every frame
-                depth, ids = geometry[i]
-                truth = np.where(np.isfinite(depth), scene.rig.disparity(depth), np.nan)
-                masks = list(pieces(ids, truth, rng))
-                value, terms, valid = sgm.match_terms(grey[0][i], grey[1][i], lowest, count)
-                sigma = sgm.sigma_px(terms)
-                valid &= (sigma <= sgm.config.max_sigma_px) & np.isfinite(truth)
-                error = value - truth
-                disparity_errors.add_pixels(error[valid], {n: t[valid] for n, t in terms.items()}, rng)
-                add_regions(disparity_errors, error, sigma, valid, masks, index, frame)
-                if frame + 1 not in frames:
-                    continue
-                flow_truth = true_flow(scene, frame, depth, ids, geometry[i + 1][0])
-                value, terms, valid = dis.match_terms(grey[0][i], grey[0][i + 1])
-                sigma = dis.sigma_px(terms)
-                valid &= (sigma <= dis.config.max_sigma_px) & np.isfinite(flow_truth[..., 0])
-                valid &= np.linalg.norm(flow_truth, axis=-1) > STILL_PX
-                error = value - flow_truth
-                for axis in range(2):
-                    flow_errors.add_pixels(error[valid][:, axis], {n: t[valid] for n, t in terms.items()}, rng)
-                add_regions(flow_errors, error, sigma, valid, masks, index, frame)
-    return disparity_errors, flow_errors
+def draw(seed: int, index: int) -> tuple[SceneTruth, Disturbance | None]:
+    """Scene of a calibration: the sizes take turns, and every third is disturbed."""
+    width, height = SIZES[index % 2]
+    scene = sample_scene(seed, index, width=width, height=height)
+    if index % DISTURBED != DISTURBED - 1:
+        return scene, None
+    rng = np.random.default_rng([seed, index, 77])
+    return with_posts(scene, rng), Disturbance.draw(rng)
 
 
-def collect_aloe(folder: Path, errors: Errors) -> None:
-    """Adds a real pair. Its truth is whole pixels: their variance is known, and their rounding is not (the median
-    difference is taken out)."""
+def clip(seed: int, index: int, cache: Path) -> dict[str, np.ndarray]:
+    """Grey frames, truths and rig of one scene at FRAMES, from the cache or rendered into it: `frames` [n], `left`
+    and `right` [n, H, W], `disparity` [n, H, W] px, `ids` [n, H, W], `flow` [n, H, W, 2] px (nan where there is none),
+    `rig`, `disturbed`."""
+    path = cache / f"{seed}-{index:04d}.npz"
+    if not path.is_file():
+        scene, disturbance = draw(seed, index)
+        frames = [f for f in FRAMES if f < scene.num_frames]
+        left, right, renderer = video_frames(scene, max(frames) + 1, cache, disturbance)
+        views = [np.stack([cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in v[frames]]) for v in (left, right)]
+        geometry = [renderer.geometry(f) for f in frames]
+        depth, ids = (np.stack(part) for part in zip(*geometry, strict=True))
+        flow = np.full((*depth.shape, 2), np.nan, np.float32)
+        for i, frame in enumerate(frames):
+            if frame + 1 in frames:
+                flow[i] = true_flow(scene, frame, depth[i], ids[i], depth[i + 1])
+        camera, disparity = scene.rig.left, np.where(np.isfinite(depth), scene.rig.disparity(depth), np.nan)
+        np.savez(path, frames=frames, left=views[0], right=views[1], ids=ids, flow=flow,
+                 disturbed=disturbance is not None, disparity=disparity.astype(np.float32),
+                 rig=[camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height, scene.rig.baseline_m])
+    with np.load(path) as npz:
+        out = {name: npz[name] for name in npz.files}
+    *numbers, width, height, baseline = out["rig"]
+    return out | {"rig": StereoRig(Intrinsics(*numbers, int(width), int(height)), baseline)}
+
+
+def samples(estimator: Sgm | Dis, data: dict[str, np.ndarray]) -> Iterator[tuple[int, np.ndarray, np.ndarray, dict]]:
+    """(number of the frame in the clip, error [H, W(, 2)] px, valid [H, W], terms), without a bound on sigma."""
+    for i in range(len(data["frames"])):
+        if isinstance(estimator, Sgm):
+            truth = data["disparity"][i]
+            value, terms, valid = estimator.match_terms(data["left"][i], data["right"][i], *estimator.search_range(
+                data["rig"], truth.shape[1]))
+            known = np.isfinite(truth)
+        else:
+            truth = data["flow"][i]
+            known = np.linalg.norm(np.nan_to_num(truth), axis=-1) > STILL_PX
+            if not known.any():
+                continue
+            value, terms, valid = estimator.match_terms(data["left"][i], data["left"][i + 1])
+        yield i, value - truth, valid & known, terms
+
+
+def collect_pixels(estimator: Sgm | Dis, seed: int, indices, cache: Path) -> Errors:
+    errors = Errors()
+    for index in indices:
+        data, rng = clip(seed, index, cache), np.random.default_rng([seed, index])
+        for _, error, valid, terms in samples(estimator, data):
+            for axis in np.atleast_2d(error[valid].T):
+                errors.add_pixels(axis, {n: t[valid] for n, t in terms.items()}, rng)
+    return errors
+
+
+def collect_regions(estimator: Sgm | Dis, model: dict[str, float], seed: int, indices, cache: Path) -> Errors:
+    """Pixels and regions within the bound on sigma of this model."""
+    errors = Errors()
+    for index in indices:
+        data = clip(seed, index, cache)
+        for i, error, valid, terms in samples(estimator, data):
+            rng = np.random.default_rng([seed, index])  # the same tiles in every frame
+            sigma, truth = sigma_px(model, terms), data["disparity"][i]
+            valid &= sigma <= estimator.config.max_sigma_px
+            add_regions(errors, error, sigma, valid, pieces(data["ids"][i], truth, rng), index,
+                        int(data["frames"][i]), truth)
+            for axis in np.atleast_2d(error[valid].T):
+                errors.add_pixels(axis, {n: t[valid] for n, t in terms.items()}, rng)
+    return errors
+
+
+def collect_aloe(folder: Path, errors: Errors, count: int) -> None:
+    """Adds a real pair at half its size. Its truth is whole pixels of the whole size: their variance is known, and
+    their rounding is not (the median difference is taken out)."""
     left, right = (cv2.imread(str(folder / f"aloe{s}.jpg"), cv2.IMREAD_GRAYSCALE) for s in "LR")
-    truth = cv2.imread(str(folder / "aloeGT.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32)
-    sgm = Sgm()
-    value, terms, valid = sgm.match_terms(left, right, -1, 16 * int(np.ceil(truth.max() / 16 + 1)))
-    valid &= (truth > 0) & (sgm.sigma_px(terms) <= sgm.config.max_sigma_px)
+    truth = cv2.imread(str(folder / "aloeGT.png"), cv2.IMREAD_GRAYSCALE)[::2, ::2].astype(np.float32) / 2
+    left, right = (cv2.resize(v, truth.shape[::-1], interpolation=cv2.INTER_AREA) for v in (left, right))
+    value, terms, valid = Sgm().match_terms(left, right, -1, 16 * int(np.ceil(truth.max() / 16 + 1)))
+    valid &= truth > 0
     error = (value - truth)[valid]
     errors.add_pixels(error - np.median(error), {n: t[valid] for n, t in terms.items()}, np.random.default_rng(0),
-                      extra_variance=1 / 12)
+                      extra_variance=1 / 12 / 4, count=count)
 
 
-def fit_pixels(samples: np.ndarray, names: list[str]) -> dict[str, float]:
-    """Coefficients of sigma² by maximum likelihood without gross errors, then scaled to 95 % within 2 sigma.
+def fit_pixels(samples: np.ndarray, names: list[str], gross_px: float = GROSS_PX, max_sigma_px: float = np.inf
+               ) -> dict[str, float]:
+    """Coefficients of sigma² by maximum likelihood, then scaled to 95 % within 2 sigma.
 
     Args:
         samples: [n, 2 + K] error px, known variance of the truth, terms px².
+        gross_px: larger errors are left to the scaling.
+        max_sigma_px: pixels with more sigma are not valid and do not count in the scaling.
     """
-    fine = samples[np.abs(samples[:, 0]) < GROSS_PX]
+    fine = samples[np.abs(samples[:, 0]) < gross_px]
     error, known, terms = fine[:, 0], fine[:, 1], fine[:, 2:]
+    unit = terms.mean(0) + 1e-9
 
     def cost(log_squares):
-        variance = known + np.exp(log_squares[0]) + terms @ np.exp(log_squares[1:])
-        # Student's t with five degrees of freedom: the tail of the errors is heavier than the model's
-        return np.mean(0.5 * np.log(variance) + 3 * np.log1p(error**2 / (5 * variance)))
+        variance = known + np.exp(log_squares[0]) + terms @ (np.exp(log_squares[1:]) / unit)
+        return np.mean(0.5 * np.log(variance) + (TAIL + 1) / 2 * np.log1p(error**2 / (TAIL * variance)))
 
-    start = np.log(np.full(1 + terms.shape[1], 0.02))
-    best = minimize(cost, start, method="L-BFGS-B", bounds=[(-9, 3)] * len(start)).x
-    squares = np.exp(best)
-    z = np.abs(samples[:, 0]) / np.sqrt(samples[:, 1] + squares[0] + samples[:, 2:] @ squares[1:])
-    squares *= max(1.0, float(np.quantile(z, 0.95)) / 2) ** 2
+    start = np.full(1 + terms.shape[1], -4.0)
+    best = minimize(cost, start, method="L-BFGS-B", bounds=[(-12, 6)] * len(start)).x
+    squares = np.exp(best) / np.concatenate([[1], unit])
+    for _ in range(5):  # the scale changes who is valid
+        variance = squares[0] + samples[:, 2:] @ squares[1:]
+        z = np.abs(samples[:, 0]) / np.sqrt(samples[:, 1] + variance)
+        squares *= (float(np.quantile(z[variance <= max_sigma_px**2], 0.95)) / 2) ** 2
     return {name: round(float(np.sqrt(s)), 4) for name, s in zip(["floor_px", *names], squares, strict=True)}
 
 
@@ -199,13 +265,13 @@ def fit_regions(regions: list[tuple]) -> dict[str, float]:
 
     def cost(log_parameters):
         total = np.exp(log_parameters[0]) * x + np.exp(log_parameters[1])
-        return np.mean(0.5 * np.log(total) + 3 * np.log1p(error**2 / (5 * total)))
+        return np.mean(0.5 * np.log(total) + (TAIL + 1) / 2 * np.log1p(error**2 / (TAIL * total)))
 
     best = np.exp(minimize(cost, np.log([100.0, 0.02**2]), method="L-BFGS-B",
                            bounds=[(0, 9), (np.log(0.005**2), np.log(1.0))]).x)
-    total = best[0] * x + best[1]
-    best *= max(1.0, float(np.quantile(np.abs(error) / np.sqrt(total), 0.95)) / 2) ** 2
-    z = np.clip(error / np.sqrt(best[0] * x + best[1]), -3, 3)  # no single region decides
+    for _ in range(5):
+        best *= spread(error / np.sqrt(best[0] * x + best[1])) ** 2
+    z = np.clip(error / np.sqrt(best[0] * x + best[1]), -3, 3)
     products, squares = [], []
     for g in np.unique(group):
         own = z[group == g]
@@ -220,6 +286,11 @@ def fit_regions(regions: list[tuple]) -> dict[str, float]:
             "region_floor_temporal_share": round(min(1.0, together / max(floor_share, 1e-9)), 3)}
 
 
+def spread(z: np.ndarray) -> float:
+    """Standard deviation about zero of [n] errors over their sigma, each clipped."""
+    return float(np.sqrt(np.mean(np.clip(z, -MAX_Z, MAX_Z) ** 2)))
+
+
 def report(name: str, errors: Errors, model: dict[str, float], names: list[str]) -> list[dict]:
     """Rows on errors that were not fitted."""
     samples = np.concatenate(errors.terms)
@@ -232,7 +303,15 @@ def report(name: str, errors: Errors, model: dict[str, float], names: list[str])
             ("pixel error, median absolute", np.median(np.abs(samples[:, 0])), "px", None),
             ("pixel z, robust deviation", 1.4826 * np.median(np.abs(z)), "", [0.5, 1.4]),
             ("region means within 2 sigma", np.mean(np.abs(region) < 2), "share", [0.92, 0.98]),
-            ("region error, median absolute", np.median(np.abs(error)), "px", None)]
+            ("region error, median absolute", np.median(np.abs(error)), "px", None),
+            ("region z, standard deviation", spread(region), "", [0.9, 1.1])]
+    if errors.places:
+        width, disparity = np.array(errors.places).T
+        rows += [(f"region z at {w:.0f} px width", spread(region[width == w]), "", [0.9, 1.1])
+                 for w in np.unique(width)]
+        third = np.searchsorted(np.quantile(disparity, [1 / 3, 2 / 3]), disparity)
+        rows += [(f"region z, {what} third", spread(region[third == k]), "", [0.9, 1.1])
+                 for k, what in ((2, "nearest"), (1, "middle"), (0, "farthest"))]
     return [{"name": f"{name}: {what}", "value": round(float(v), 4), "unit": unit, "target": target,
              "ok": target is None or bool(target[0] <= v <= target[1])} for what, v, unit, target in rows]
 
@@ -240,42 +319,37 @@ def report(name: str, errors: Errors, model: dict[str, float], names: list[str])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--scenes", type=int, default=30)
     parser.add_argument("--aloe", type=Path, default=CALIBRATION.parents[3] / "shared/data/stereopair_middlebury_aloe")
+    parser.add_argument("--cache", type=Path, help="folder where rendered clips are kept")
     parser.add_argument("--write", action="store_true", help="store the fit in curate/data/calibration.json")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    table, rows = json.loads(CALIBRATION.read_text()), []
-    fitted = collect(FIT_SEED, args.scenes)
-    if args.aloe.is_dir():
-        collect_aloe(args.aloe, fitted[0])
-    held_out = collect(HELD_OUT_SEED, max(4, args.scenes // 2))
-    for estimator, errors, unseen, names in (
-            (Sgm, fitted[0], held_out[0], ["noise", "scales", "unconfirmed", "step", "change", "holes", "unlike"]),
-            (Dis, fitted[1], held_out[1], ["noise", "forward_backward", "step"])):
-        model = fit_pixels(np.concatenate(errors.terms), names)
-        old = table.get(f"{estimator.name}@{estimator.version}", model)
-        for part in (errors, unseen):  # region variances were collected with the model in use
-            ratio = _variance_ratio(part, old, model, names)
-            part.regions = [(g, f, e, v * ratio, n) for g, f, e, v, n in part.regions]
-        model |= fit_regions(errors.regions)
-        table[f"{estimator.name}@{estimator.version}"] = model
-        rows += report(estimator.name, unseen, model, names)
-        print(estimator.name, json.dumps(model))
+    models, rows = {}, []
+    every, unseen = range(args.scenes), range(max(6, args.scenes // 2))
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = args.cache or Path(temporary)
+        cache.mkdir(parents=True, exist_ok=True)
+        for estimator, names in ((Sgm(), ["noise", "scales", "unconfirmed", "step", "change", "holes"]),
+                                 (Dis(), ["noise", "forward_backward", "step"])):
+            estimator.setup()
+            errors = collect_pixels(estimator, FIT_SEED, every, cache)
+            if args.aloe.is_dir() and isinstance(estimator, Sgm):
+                collect_aloe(args.aloe, errors, sum(map(len, errors.terms)) // DISTURBED)
+            model = fit_pixels(np.concatenate(errors.terms), names, np.inf, estimator.config.max_sigma_px)
+            plain, disturbed = (lambda n: n % DISTURBED < DISTURBED - 1), (lambda n: n % DISTURBED == DISTURBED - 1)
+            model |= fit_regions(collect_regions(estimator, model, FIT_SEED, filter(plain, every), cache).regions)
+            models[f"{estimator.name}@{estimator.version}"] = model
+            for what, which in ((estimator.name, plain), (f"{estimator.name}, disturbed", disturbed)):
+                held_out = collect_regions(estimator, model, HELD_OUT_SEED, filter(which, unseen), cache)
+                rows += report(what, held_out, model, names)
+            print(estimator.name, json.dumps(model), flush=True)
     for row in rows:
         print(f"{row['name']:45s} {row['value']:9.4f} {row['unit']:6s} {'' if row['ok'] else 'outside'}")
     args.out.write_text(json.dumps({"rows": rows}, indent=1))
-    if args.write:
+    if args.write:  # read now: others may have written theirs meanwhile
+        table = json.loads(CALIBRATION.read_text()) | models
         CALIBRATION.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
-
-
-def _variance_ratio(errors: Errors, old: dict[str, float], new: dict[str, float], names: list[str]) -> float:
-    samples = np.concatenate(errors.terms)
-
-    def mean_variance(model):
-        return np.mean(model["floor_px"] ** 2 + samples[:, 2:] @ np.array([model[n] ** 2 for n in names]))
-
-    return float(mean_variance(new) / mean_variance(old))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from curate.perception.depth.config import SgmConfig
 from curate.perception.depth.refine import refine_disparity
 from curate.perception.depth.sgm import Sgm, left_right_residual
 from curate.perception.estimator import Window
+from curate.synth import Renderer, sample_scene
 from tests.textured import Texture, grid, picture
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -81,6 +82,23 @@ def test_slanted_plane_has_no_stairs():
     assert np.mean(np.abs(error) < 2 * sigma[use]) > 0.93
 
 
+@pytest.mark.parametrize("slope", [-0.12, 0.08, 0.15])
+def test_plane_slanted_across_has_no_bias(slope):
+    """d = a + slope·x in the left view, so right(x) = texture((x + a) / (1 - slope)): the views see it stretched."""
+    x, y = grid(SIZE)
+    start = 24.0 if slope < 0 else 4.0
+    truth = start + slope * x
+    rng, texture = np.random.default_rng(4), Texture(SIZE, 4)
+    left = picture(texture.at(x, y), rng)
+    right = picture(texture.at((x + start) / (1 - slope), y), rng)
+    values, sigma, valid = Sgm().match(left, right, -20, 80)
+    use = inner(valid)
+    assert use.mean() > 0.5
+    error = values[use] - truth[use]
+    assert abs(np.median(error)) < 0.03
+    assert np.mean(np.abs(error) < 2 * sigma[use]) > 0.93
+
+
 @pytest.mark.parametrize("noise", [1.0, 4.0, 8.0])
 def test_sigma_follows_the_noise(noise):
     z = []
@@ -129,6 +147,90 @@ def test_what_the_right_camera_cannot_see_is_unknown():
     assert valid[hidden].mean() < 0.12
     assert np.abs(np.median(values[valid & front_left]) - 30) < 0.1
     assert valid[:, :6].mean() < 0.2  # left of what the right camera sees
+
+
+def layers(width_px: int, near: float = 30.0, far: float = 8.0) -> tuple[np.ndarray, ...]:
+    """Left and right view of posts before a wall, the true disparity of the left view, and where the right camera
+    sees the wall (or a post)."""
+    rng, front, back = np.random.default_rng(width_px), Texture(SIZE, 1), Texture(SIZE, 2)
+    x, y = grid(SIZE)
+
+    def post(at):
+        return ((at % 60 >= 20) & (at % 60 < 20 + width_px)) & (y >= 30) & (y < 170)
+
+    left = picture(np.where(post(x), front.at(x, y), back.at(x, y)), rng)
+    right = picture(np.where(post(x + near), front.at(x + near, y), back.at(x + far, y)), rng)
+    truth = np.where(post(x), near, far)
+    hidden = ~post(x) & post(x - far + near)
+    return left, right, truth, ~hidden & (x - truth >= 0)
+
+
+@pytest.mark.parametrize("width", [6, 10, 20])
+def test_nothing_is_invented_beside_posts(width):
+    """Pixels are right within their sigma or unknown: on thin posts, beside them, and in what they hide. (Posts of
+    three pixels are taken for the wall: a window of five sees more wall than post.)"""
+    left, right, truth, seen = layers(width)
+    values, sigma, valid = Sgm().match(left, right, 0, 48)
+    use = inner(valid)
+    wrong = use & (np.abs(values - truth) > 2 * sigma)
+    assert wrong.sum() < 0.05 * use.sum()
+    assert wrong[inner(~seen)].mean() < 0.2
+    assert wrong[inner(truth == 30)].mean() < 0.25
+    assert use.sum() > 0.3 * inner(seen).sum()
+
+
+def test_what_is_doubtful_has_more_sigma():
+    """The share of wrong pixels falls with sigma: in the surest half of a scene with posts there are next to none."""
+    left, right, truth, _ = layers(8)
+    values, sigma, valid = Sgm().match(left, right, 0, 48)
+    use = inner(valid)
+    error = np.abs(values[use] - truth[use])[np.argsort(sigma[use])]
+    quarters = [float(np.mean(part > 1)) for part in np.array_split(error, 4)]
+    assert quarters[0] <= quarters[1] + 1e-3 and quarters[1] <= quarters[3] and quarters[2] <= quarters[3]
+    assert max(quarters[:2]) < 0.005 < quarters[3]
+
+
+def test_two_sigma_hold_on_a_rendered_scene():
+    """Of seeds that no fit has seen, at two sizes."""
+    inside, surest = [], []
+    for index, size in ((0, (384, 216)), (1, (640, 360))):
+        scene = sample_scene(9_000, index, width=size[0], height=size[1])
+        frame = Renderer(scene).render(0)
+        left, right = (cv2.cvtColor(v, cv2.COLOR_RGB2GRAY) for v in (frame.left, frame.right))
+        sgm = Sgm()
+        values, sigma, valid = sgm.match(left, right, *sgm.search_range(scene.rig, size[0]))
+        use = valid & np.isfinite(frame.depth)
+        assert use.sum() > 0.7 * np.isfinite(frame.depth).sum()
+        z = (values[use] - scene.rig.disparity(frame.depth[use])) / sigma[use]
+        inside.append(np.mean(np.abs(z) < 2))
+        surest.append(np.mean(np.abs(z[sigma[use] < np.median(sigma[use])]) < 2))
+    assert min(inside) > 0.92 and min(surest) > 0.92
+
+
+def test_views_that_differ_as_real_ones_do_have_honest_sigma():
+    """Gain, gamma, sharpness, and rows off by a third of a pixel."""
+    x, y = grid(SIZE)
+    truth = 6 + 0.06 * y
+    rng, texture = np.random.default_rng(8), Texture(SIZE, 8)
+    left = picture(texture.at(x, y), rng)
+    right = texture.at(x + truth, y + 0.3)
+    right = picture(230 * np.clip(cv2.GaussianBlur(right, (0, 0), 0.6) / 255, 0, 1) ** 1.1, rng)
+    values, sigma, valid = Sgm().match(left, right, 0, 32)
+    use = inner(valid)
+    assert use.mean() > 0.6
+    assert np.mean(np.abs(values[use] - truth[use]) < 2 * sigma[use]) > 0.93
+
+
+def test_the_range_is_narrowed_to_what_the_scene_uses():
+    """A wide search gives what a narrow one gives, and neither loses what is near."""
+    left, right, truth, _ = layers(20)
+    narrow, _, valid_narrow = Sgm().match(left, right, 0, 48)
+    wide, _, valid_wide = Sgm().match(left, right, 0, 128)
+    both = inner(valid_narrow & valid_wide)
+    assert both.sum() > 0.95 * inner(valid_narrow).sum()
+    assert np.mean(np.abs(narrow[both] - wide[both]) < 0.1) > 0.98
+    near = inner(valid_wide) & (truth == 30)
+    assert near.sum() > 0.5 * inner(truth == 30).sum() and abs(np.median(wide[near]) - 30) < 0.1
 
 
 def test_a_blank_wall_is_unknown():

@@ -118,8 +118,7 @@ class Sgm:
         holes = 1 - cv2.boxFilter(valid.astype(np.float32), -1, (HOLE_WINDOW, HOLE_WINDOW))
         scales = np.where(seen, np.minimum(np.abs(disparity - small), np.float32(SCALES_CAP_PX)), np.float32(0))
         terms = {"noise": variance, "scales": scales**2, "unconfirmed": (~seen).astype(np.float32),
-                 "step": local_step(disparity, valid) ** 2, "change": (disparity - coarse) ** 2, "holes": holes**2,
-                 "unlike": (1 - similar) ** 2}
+                 "step": local_step(disparity, valid) ** 2, "change": (disparity - coarse) ** 2, "holes": holes**2}
         return disparity, terms, valid
 
     def sigma_px(self, terms: dict[str, np.ndarray]) -> np.ndarray:
