@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.calibrate import true_flow
 from curate.geometry.cameras import Intrinsics
 from curate.perception.estimator import Window
 from curate.perception.flow.config import DisConfig
 from curate.perception.flow.dis import Dis, forward_backward_residual
+from curate.synth import Renderer, sample_scene
 from tests.textured import Texture, grid, picture
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -76,6 +78,19 @@ def test_sigma_follows_the_noise():
         assert z.std() < 1.4
         sigmas.append(np.median(sigma[valid]))
     assert sigmas[1] > sigmas[0]
+
+
+def test_two_sigma_hold_on_a_rendered_scene():
+    """Of a seed that no fit has seen; what stands still is exact and left out."""
+    scene = sample_scene(9_000, 0, width=384, height=216)
+    renderer = Renderer(scene)
+    pair = [renderer.render(frame) for frame in (0, 1)]
+    truth = true_flow(scene, 0, pair[0].depth, pair[0].ids, pair[1].depth)
+    flow, sigma, valid = Dis().match(*(cv2.cvtColor(frame.left, cv2.COLOR_RGB2GRAY) for frame in pair))
+    moved = np.linalg.norm(np.nan_to_num(truth), axis=-1) > 0.05
+    use = valid & moved
+    assert use.sum() > 0.7 * moved.sum() > 1000
+    assert np.mean(np.abs(flow[use] - truth[use]) < 2 * sigma[use][:, None]) > 0.92
 
 
 def test_refinement_takes_out_the_bias_of_dis():
