@@ -131,9 +131,9 @@ class RigidResidual:
 
 
 def _error_model(field: Field) -> dict[str, float]:
-    """The calibration of whoever filled a field; a source's own field has independent pixels."""
+    """The calibration of whoever filled a field; a source's own field, and one of no table, has independent pixels."""
     name, _, version = field.filled_by.partition("@")
-    if not version:
+    if not version or not field.info.get("calibrated", True):
         return {"region_correlation_px": 1.0, "region_floor_px": 0.0}
     return calibration(name, version)
 
