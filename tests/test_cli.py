@@ -152,6 +152,11 @@ def test_the_second_pass_imports_no_estimator(finished):
     assert curate("verify", finished / "out").exit_code == 0
 
 
+def test_ask_may_be_quiet(finished):
+    done = curate("ask", finished / "out", "--recipe", finished / "r.yaml", "--no-preview", "--quiet")
+    assert done.exit_code == 0 and done.stdout == ""
+
+
 def test_ask_wants_a_run(tmp_path, recipe):
     done = curate("ask", tmp_path / "none", "--recipe", recipe)
     assert done.exit_code == 2 and "no such folder" in done.stderr

@@ -15,9 +15,11 @@ from curate.cli.options import Command, load, out_argument, set_option
 @click.option("--recipe", required=True, metavar="RECIPE", type=click.Path(path_type=Path),
               help="Its `questions`, `shards` and `name` are used; what it says about perception is not.")
 @set_option
+@click.option("--quiet", is_flag=True, help="No summary; errors only.")
 @click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
 @click.pass_context
-def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, ...], no_preview: bool) -> None:
+def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, ...], quiet: bool,
+            no_preview: bool) -> None:
     """Ask again: new questions and shards from the scenes already in OUT.
 
     No video is decoded and nothing is perceived, so families, thresholds, wording and mixture cost seconds.
@@ -33,7 +35,9 @@ def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, .
     from curate.engine.run import write_again
 
     summary = write_again(out, load(recipe, overrides, estimators=False))
-    show(summary, None if no_preview or not summary.counts["done"] else build_preview(out))
+    preview = None if no_preview or not summary.counts["done"] else build_preview(out)
+    if not quiet:
+        show(summary, preview)
     if summary.counts["missing"]:
         click.echo(f"error: {summary.counts['missing']} scenes are gone from {out}; `curate run` makes them again",
                    err=True)
