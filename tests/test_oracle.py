@@ -76,3 +76,36 @@ def test_camera_kinds_and_unknown_ones():
     assert ideal.error("camera_rotation", (), SPAN) < np.radians(0.1)
     with pytest.raises(ValueError, match="object_colour"):
         ideal.error("object_colour", [ONE], SPAN, [900.0])
+
+
+def test_what_a_bias_of_disparity_does_to_the_camera_is_what_least_squares_make_of_it():
+    """A camera that drives straight ahead towards things at many depths; its path from biased points, solved anew."""
+    ahead = path(line([0, 0, 0], [0, 0, 2.0], T), names=("world", "cam"))
+    made = scene(wall(14), body(0, "box", [2, 9, 1], path([-2.5, 0, 6])), body(0, "box", [2, 9, 1], path([3, 0, 9])),
+                 num_frames=T, T_world_cam=ahead)
+    ideal = Oracle(Truth(made))
+    _, response, told = ideal._camera(0, T - 1)
+    rig, bias = made.rig, 0.01
+    depth, ids = ideal._seen(0)
+    v, u = (a.ravel() for a in np.mgrid[8:180:16, 8:320:16])
+    uvd = np.column_stack([u, v, rig.disparity(depth[v, u])]).astype(float)
+    world, end = rig.point(uvd), made.camera(T - 1)
+    local = end.inverse() @ world
+    later = np.column_stack([rig.left.project(local), rig.disparity(local[:, 2])])
+    keep = ((later[:, :2] >= 0) & (later[:, :2] <= [319, 179])).all(1)
+    wrong = rig.point(uvd[keep] + [0, 0, bias])
+    sigma = np.array([0.1, 0.1, 0.2 * 2**0.5])
+
+    def cost(motion):
+        from curate.geometry.rotations import exp_so3
+
+        moved = (wrong - end.translation - motion[3:]) @ (exp_so3(motion[:3]) @ end.rotation)
+        seen = np.column_stack([rig.left.project(moved), rig.disparity(moved[:, 2])])
+        return ((later[keep] + [0, 0, bias] - seen) / sigma).ravel()
+
+    from scipy.optimize import least_squares
+
+    solved = least_squares(cost, np.zeros(6), x_scale=[0.01] * 3 + [0.1] * 3, xtol=1e-14, ftol=1e-14)
+    assert solved.x / bias == pytest.approx(response, rel=0.03, abs=2e-4)
+    assert 2 * solved.cost / bias**2 == pytest.approx(told, rel=0.05)
+    assert response[5] < -0.1  # nearer than they are, they are passed on a shorter way

@@ -12,9 +12,11 @@ It bounds what any estimator of this kind of image can do (Cramér and Rao), by 
 - The positions at the frames of the span are then known with one covariance; the estimator fits a parabola in time to
   them (generalised least squares; motion without sudden changes), and the error of a quantity is that of the fit along
   the quantity's gradient.
-- The rig is what its calibration says but for `pan_deg` between the cameras, a bias f · pan of every disparity that
-  stretches positions with their depth and the camera's path with that of what it sees; and its baseline is known to
-  `scale`, relative. Both are what the product assumes of a published calibration.
+- The rig is what its calibration says but for a pan between the cameras, a bias f · pan of every disparity. It is
+  known to `pan_deg` beforehand, and as well as those points tell it at the clip's first and last frame, where it leaves
+  residuals that no motion of the camera explains. What is left of it moves positions by J and the camera's path by
+  what the same least squares make of it. The baseline is known to `scale`, relative. Both are what the product
+  assumes of a published calibration.
 
 Noise is that of the matchers at work here, measured on rendered H.264 video as robust deviations of region means with
 no regard to the sigma that they state: an optimistic error model makes nobody's oracle better.
@@ -70,7 +72,8 @@ class Oracle:
         self.truth, self.scene, self.noise = truth, truth.scene, noise or Noise()
         self.renderer = renderer or Renderer(truth.scene)
         self._geometry: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._cameras: dict[tuple[int, int], np.ndarray] = {}
+        self._cameras: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, float]] = {}
+        self._pan: float | None = None
 
     def error(self, kind: str, subjects: Sequence[Subject] = (), span: tuple[int, int] = (0, 0),
               areas: Sequence[float] = ()) -> float:
@@ -138,14 +141,19 @@ class Oracle:
         region's own, the rig's pan), of points [T, 3]."""
         lift, image, depth = self._lift(points), self._image_px(area), self._disparity_px(area)
         root = lift * np.array([image, image, depth * (1 - self.noise.shared) ** 0.5])
-        biases = np.array([depth * self.noise.shared**0.5, self.scene.rig.left.fx * np.radians(self.noise.pan_deg)])
+        biases = np.array([depth * self.noise.shared**0.5, self._pan_px()])
         return root @ np.swapaxes(root, -1, -2), lift[..., 2] * biases[:, None, None]
 
-    def _pan_stretch(self, first: int) -> float:
-        """What the pan adds to the camera's path, relative: it is as much too long as the depths it is measured by."""
-        depth, ids = self._seen(self.truth.start + first)
-        z = float(np.median(depth[np.isfinite(depth) & (ids == 0)]))
-        return np.radians(self.noise.pan_deg) * z / self.scene.rig.baseline_m
+    def _pan_px(self) -> float:
+        """What is not known of the pan, as px of disparity."""
+        if self._pan is None:
+            prior = self.scene.rig.left.fx * np.radians(self.noise.pan_deg)
+            try:
+                told = self._camera(0, self.scene.num_frames - 1 - self.truth.start)[2]
+            except ValueError:
+                told = 0.0
+            self._pan = float((1 / max(prior, 1e-12) ** 2 + told) ** -0.5)
+        return self._pan
 
     def _motion(self, name: str, frames: np.ndarray, subject: Subject | None, area: float) -> float:
         span = (int(frames[0]), int(frames[-1]))
@@ -153,22 +161,22 @@ class Oracle:
         rotation = np.array([p.rotation for p in poses])
         centre = np.array([p.translation for p in poses])
         num = len(frames)
-        way = (centre - centre[0]) * self._pan_stretch(span[0])
         if subject is None:
-            path, covariance = centre, np.einsum("ta,sb->tasb", way, way)
+            path, covariance, pan = centre, np.zeros((num, 3, num, 3)), np.zeros((num, 3))
         else:
             path = self.truth.path(subject, span)
             seen = np.array([self._in_camera(subject, int(k)) for k in frames])
             own, biases = self._own(seen, area)
-            biases = (rotation @ biases[..., None])[..., 0]
-            biases[1] -= way  # nearer than they are by what makes the way too short, and the other way about
-            covariance = np.einsum("kta,ksb->tasb", biases, biases)
+            shared, pan = (rotation @ biases[..., None])[..., 0]
+            covariance = np.einsum("ta,sb->tasb", shared, shared)
             index = np.arange(num)
             covariance[index, :, index, :] += rotation @ own @ np.swapaxes(rotation, -1, -2)
         for i in range(1, num):
-            turn = self._camera(span[0], int(frames[i]))
+            turn, response, _ = self._camera(span[0], int(frames[i]))
             effect = np.concatenate([-skew(path[i] - centre[i]), np.eye(3)], 1)
             covariance[i, :, i, :] += effect @ turn @ effect.T
+            pan[i] += effect @ response * self._pan_px()
+        covariance += np.einsum("ta,sb->tasb", pan, pan)
         return self._functional(name, path, covariance.reshape(3 * num, 3 * num), frames)
 
     def _functional(self, name: str, path: np.ndarray, covariance: np.ndarray, frames: np.ndarray) -> float:
@@ -211,39 +219,49 @@ class Oracle:
             self._geometry[frame] = self.renderer.geometry(frame)
         return self._geometry[frame]
 
-    def _camera(self, first: int, frame: int) -> np.ndarray:
-        """Covariance [6, 6] of the camera's rotation (rad) and translation (m) from `first` to `frame`, world axes.
+    def _camera(self, first: int, frame: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """How the camera's motion between two frames is known, by rotation (rad) and translation (m) in world axes.
+
+        Returns:
+            covariance [6, 6]; what a pixel of disparity bias makes of the motion [6]; how well the two frames tell
+            such a bias, 1/px².
 
         Raises:
             ValueError: where the two frames share too few points of the still world.
         """
         if (first, frame) not in self._cameras:
-            self._cameras[first, frame] = self._camera_covariance(first, frame)
+            self._cameras[first, frame] = self._camera_known(first, frame)
         return self._cameras[first, frame]
 
-    def _camera_covariance(self, first: int, frame: int) -> np.ndarray:
+    def _camera_known(self, first: int, frame: int) -> tuple[np.ndarray, np.ndarray, float]:
         cell, camera = self.noise.camera_cell_px, self.scene.rig.left
         depth, ids = self._seen(self.truth.start + first)
         v, u = (a.ravel() for a in np.mgrid[cell // 2:camera.height:cell, cell // 2:camera.width:cell])
         use = np.isfinite(depth[v, u]) & (ids[v, u] == 0)
         start, end = (self.scene.camera(self.truth.start + k) for k in (first, frame))
-        world = start @ camera.lift(np.stack([u[use], v[use]], -1).astype(float), depth[v, u][use].astype(float))
+        seen = camera.lift(np.stack([u[use], v[use]], -1).astype(float), depth[v, u][use].astype(float))
+        world = start @ seen
         local = end.inverse() @ world
         uv = camera.project(local)
         keep = (local[:, 2] > 0.1) & (uv >= 0).all(-1) & (uv <= [camera.width - 1, camera.height - 1]).all(-1)
         if keep.sum() < 6:
             raise ValueError(f"frames {first} and {frame} share {int(keep.sum())} points of the still world")
-        local, world = local[keep], world[keep]
+        local, world, seen = local[keep], world[keep], seen[keep]
         # (u, v, d) of a still point by the pose's error (w, t): the point moves by −Rᵀ (w × (X − c) + t)
         moved = np.concatenate([-skew(world - end.translation), np.broadcast_to(np.eye(3), (len(world), 3, 3))], -1)
-        jacobian = np.linalg.inv(self._lift(local)) @ (-end.rotation.T @ moved)
+        to_pixels = np.linalg.inv(self._lift(local))
+        jacobian = to_pixels @ (-end.rotation.T @ moved)
         sigma = np.array([self.noise.point_px, self.noise.point_px, 2**0.5 * self.noise.disparity_px])
-        weighted = jacobian / sigma[:, None]
-        information = np.einsum("nij,nik->jk", weighted, weighted)
-        return np.linalg.inv(information + 1e-9 * np.eye(6))
+        weighted = (jacobian / sigma[:, None]).reshape(-1, 6)
+        # a bias of disparity in both frames: the point is lifted to a wrong place, and not seen where that would be
+        wrong = (end.rotation.T @ start.rotation @ self._lift(seen)[..., 2:])
+        residual = ((np.array([0, 0, 1.0]) - (to_pixels @ wrong)[..., 0]) / sigma).reshape(-1)
+        covariance = np.linalg.inv(weighted.T @ weighted + 1e-9 * np.eye(6))
+        response = covariance @ (weighted.T @ residual)
+        return covariance, response, float(((residual - weighted @ response) ** 2).sum())
 
     def _rotation(self, span: tuple[int, int]) -> float:
-        covariance = self._camera(*span)[:3, :3]
+        covariance = self._camera(*span)[0][:3, :3]
         first, last = (self.scene.camera(self.truth.start + k).rotation for k in span)
         turn = first @ (first.T @ last) @ first.T
         axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
