@@ -292,6 +292,7 @@ def test_the_summary_says_why_no_more_was_asked_and_which_clips_are_doubtful(tmp
     monkeypatch.setattr("curate.engine.run.run", lambda *a, **k: made)
     done = curate("run", recipe, "--out", tmp_path / "out", "--no-preview")
     lines = done.stdout.splitlines()
+    assert lines[0] == str(tmp_path / "out")  # in one piece, however long
     row = next(line for line in lines if line.startswith("object_displacement"))
     assert row.split()[1:3] == ["5", "66"] and "not clear of zero (58), a (7)" in row and "rare" not in row
     assert next(line for line in lines if line.startswith("camera_rotation")).split()[1:3] == ["0", "2"]

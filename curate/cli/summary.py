@@ -24,7 +24,8 @@ def show(summary: Summary, preview: Path | None) -> None:
     from curate.cli.console import make_console
 
     console = make_console()
-    table = Table(title=str(summary.out), title_justify="left", show_header=False, box=None, pad_edge=False)
+    console.print(str(summary.out), markup=False, soft_wrap=True, style="italic")
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_row("clips planned", str(summary.planned))
