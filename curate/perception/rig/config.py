@@ -18,7 +18,7 @@ class RigConfig(BaseModel):
 
     kind: Literal["residual-rotation", "as-published"] = "residual-rotation"
     num_frames: int = Field(32, ge=2, le=64, description="frames of the clip that are looked at, at most")
-    num_features: int = Field(400, ge=50, le=1000, description="features kept alive, spread over a grid")
+    num_features: int = Field(350, ge=50, le=1000, description="features kept alive, spread over a grid")
     prior_pan_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's pan error")
     prior_tilt_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's tilt error")
     prior_roll_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's roll error")
