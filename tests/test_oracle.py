@@ -64,7 +64,8 @@ def test_large_and_near_is_known_better(kind):
 
 def test_a_pan_does_not_move_what_stands_side_by_side_apart():
     subjects = [ONE, Subject(2, np.zeros(3), 1.0)]
-    errors = [oracle(noise=replace(ALONE, pan_deg=pan)).error("object_object_distance", subjects, (0, 0), [900.0, 900.0])
+    areas = [900.0, 900.0]
+    errors = [oracle(noise=replace(ALONE, pan_deg=pan)).error("object_object_distance", subjects, (0, 0), areas)
               for pan in (0.0, 0.05)]
     assert errors[1] == pytest.approx(np.hypot(errors[0], 1.4 * 6 / 60 * 300 * np.radians(0.05)), rel=0.1)
 
@@ -86,7 +87,7 @@ def test_what_a_bias_of_disparity_does_to_the_camera_is_what_least_squares_make_
     ideal = Oracle(Truth(made))
     _, response, told = ideal._camera(0, T - 1)
     rig, bias = made.rig, 0.01
-    depth, ids = ideal._seen(0)
+    depth, _ = ideal._seen(0)
     v, u = (a.ravel() for a in np.mgrid[8:180:16, 8:320:16])
     uvd = np.column_stack([u, v, rig.disparity(depth[v, u])]).astype(float)
     world, end = rig.point(uvd), made.camera(T - 1)
