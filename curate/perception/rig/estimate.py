@@ -17,7 +17,7 @@ from curate.sources.base import Frames
 TILT, PAN, ROLL = 0, 1, 2
 ROUNDS = 3
 WIDE_RAD = np.radians(1.0)  # a prior that holds nothing back
-DISPARITY_BIAS_PX = 0.01  # a matcher's own, over all of an image
+BIAS_PX = 0.01  # a matcher's own, over all of an image
 DISAGREE = 3.0  # sigmas
 WRONG_ROWS_PX, WRONG_PAN_DEG = 1.5, 0.3
 
@@ -54,7 +54,7 @@ def rig_of(rig: StereoRig, sightings: Sightings, config: RigConfig) -> RigState:
     motion = motion_cue(rig, sightings, sightings.uv[:, 0] - right[:, 0])
     if motion is not None:
         motion = MotionCue(motion.pan, float(np.sqrt(
-            motion.sigma**2 + lens_pan**2 + (DISPARITY_BIAS_PX / rig.left.fx) ** 2)))
+            motion.sigma**2 + lens_pan**2 + (BIAS_PX / rig.left.fx) ** 2)))
     blunt = np.zeros((3, 3))
     blunt[PAN, PAN] = np.radians(config.lens_deg) ** 2
     information, pull, cue = _joined(rows.theta, rows.covariance + blunt, motion, prior)
@@ -80,6 +80,7 @@ def _rows(rig: StereoRig, sightings: Sightings) -> tuple[RowsCue | None, float]:
             return None, 0.0
         theta = theta + cue.theta
     cue.theta = theta
+    cue.covariance[TILT, TILT] += (BIAS_PX / rig.left.fx) ** 2
     return cue, float(np.median(sightings.right[:, 1] - sightings.uv[:, 1]))
 
 
