@@ -15,14 +15,13 @@ from curate.questions.config import QuestionsConfig
 from curate.questions.digits import round_to, settle, significant_digits, step, text
 from curate.questions.draw import Draw
 from curate.questions.families import Family, Item, families
-from curate.questions.gates import Dropped
+from curate.questions.gates import MARK_FRAME, Dropped
 from curate.questions.options import OptionSet, category_options, number_options
 from curate.questions.question import Question
 from curate.questions.units import UNITS, Unit
 from curate.questions.wording import listed
 from curate.scene import Scene
 
-MARK_FRAME = 0  # where regions are marked, and where they must be seen
 NUMBER_LEAD = "Give one number."
 CHOICE_LEAD = "Answer with the letter of one option."
 
@@ -41,6 +40,7 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
         questions in the order of families, subjects, spans and forms; the same for the same scene and seed.
     """
     config = config or QuestionsConfig()
+    is_complete = quantities is None  # what is not among them could not be measured
     if quantities is None:
         from curate.measure import measure
         quantities = measure(scene)
@@ -54,6 +54,9 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
     known = families()
     for name, forms in config.chosen().items():
         family = known[name]
+        if is_complete:
+            for form in (f for f in forms if f in family.forms):
+                dropped += gates.unmeasured(scene, family, by_kind.get(family.kind, []), form)
         for quantity in by_kind.get(family.kind, []):
             for form in (f for f in forms if f in family.forms):
                 made = _Asker(scene, config, index, times, family, quantity, form).ask()
@@ -87,23 +90,8 @@ class _Asker:
 
     def ask(self) -> Question | str:
         """The question, or the reason why there is none."""
-        return self._not_askable() or (self._number() if self.section == "number" else self._category())
-
-    def _not_askable(self) -> str | None:
-        quantity, family = self.quantity, self.family
-        if family.metric and self.scene.scale not in gates.METRIC_SCALES:
-            return gates.NOT_METRIC
-        regions = {region.id: region for region in self.scene.regions}
-        for subject in quantity.subjects:
-            if subject not in regions:
-                return gates.NOT_KNOWN
-            if not regions[subject].seen[MARK_FRAME]:
-                return gates.NOT_VISIBLE
-        if not np.isfinite(quantity.value).all() or not np.isfinite(quantity.quantiles).all():
-            return gates.NOT_FINITE
-        if family.moves and not gates.moves(quantity, self.config.max_p_zero):
-            return gates.STILL
-        return None
+        refusal = gates.refusal(self.scene, self.family, self.quantity, self.config.max_p_zero)
+        return refusal or (self._number() if self.section == "number" else self._category())
 
     def _item(self, **known) -> Item:
         kind_index, own = self.index, self.quantity
@@ -120,18 +108,18 @@ class _Asker:
         unit = UNITS[self.draw.pick(getattr(self.config.units, self.family.dimension))]
         raw = float(self.quantity.value) * unit.factor
         quantiles = tuple(q * unit.factor for q in self.quantity.quantiles)
-        if raw == 0 or (raw < 0 and not self.family.signed):
+        if raw == 0:
             return gates.STILL
         low, high = quantiles[1], quantiles[7]
-        relative = settle((high - low) / 2 / abs(raw))
+        relative = settle(gates.relative_half_width(raw, quantiles))
         num_digits = significant_digits(relative)
         value = round_to(raw, num_digits)
         item = self._item(unit=unit, value=value, num_digits=num_digits, answer=text(value, num_digits))
         item.words |= {"unit": unit.symbol, "unit_name": unit.name}
         options = None
         if self.form == "numeric":
-            if relative > self.config.max_relative_half_width:
-                return gates.WIDE
+            if refusal := gates.number_refusal(relative, self.config.max_relative_half_width):
+                return refusal
         else:
             gap = settle(gates.option_gap(value, quantiles)) if value > 0 else math.inf
             options = number_options(value, gap, num_digits, self.family.slips(item), self.config.num_options,

@@ -1,23 +1,37 @@
-"""May it be asked? Every refusal is a record with its reason."""
+"""May it be asked? Every gate is here, and every refusal is a record with its reason.
+
+In their order: is there a quantity (`unmeasured`), may it be asked at all (`refusal`), is it clear of zero and narrow
+enough for a number (`number_refusal`), is its category certain (`category`), and do options stand clear of its error
+(`option_gap`). What is left out later, among questions that may be asked, is `balance`'s.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from curate.measure.quantity import Quantity
+from curate.questions.families.base import Family
+from curate.scene import Scene
 
 NOT_METRIC = "the scene's scale is not metric"
 NOT_VISIBLE = "not visible in the marked frame"
 NOT_KNOWN = "region unknown to the scene"
 NOT_FINITE = "no finite value"
+NOT_MEASURED = "seen too briefly to be measured"
 STILL = "not clear of zero"
 WIDE = "95 % interval too wide for a number"
 UNCERTAIN = "category not certain"
 CROWDED = "options would not stand clear of the error"
 
 METRIC_SCALES = ("calibrated", "predicted", "assumed")
+MARK_FRAME = 0  # where regions are marked, and where they must be seen
+NORMAL_TAIL = 2.5758 / 1.96  # 99 % interval of a normal distribution over its 95 % one
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,61 @@ class Dropped:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def unmeasured(scene: Scene, family: Family, measured: Sequence[Quantity], form: str) -> Iterator[Dropped]:
+    """What the family could speak of in this scene, had it been measured.
+
+    Args:
+        measured: every quantity of the family's kind.
+    """
+    ids = [region.id for region in scene.regions]
+    known = {tuple(quantity.subjects) for quantity in measured}
+    span = (0, scene.num_frames - 1)
+    for subjects in combinations(ids, family.subjects):
+        if subjects in known or subjects[::-1] in known:
+            continue
+        hidden = any(not scene.region(i).seen[MARK_FRAME] for i in subjects)
+        reason = NOT_METRIC if _not_metric(scene, family) else NOT_VISIBLE if hidden else NOT_MEASURED
+        yield Dropped(family.name, subjects, reason, form, span)
+
+
+def _not_metric(scene: Scene, family: Family) -> bool:
+    return family.metric and scene.scale not in METRIC_SCALES
+
+
+def refusal(scene: Scene, family: Family, quantity: Quantity, max_p_zero: float) -> str | None:
+    """Why nothing may be asked of a quantity, or None."""
+    if _not_metric(scene, family):
+        return NOT_METRIC
+    regions = {region.id: region for region in scene.regions}
+    for subject in quantity.subjects:
+        if subject not in regions:
+            return NOT_KNOWN
+        if not regions[subject].seen[MARK_FRAME]:
+            return NOT_VISIBLE
+    if not np.isfinite(quantity.value).all() or not np.isfinite(quantity.quantiles).all():
+        return NOT_FINITE
+    if family.moves and not moves(quantity, max_p_zero):
+        return STILL
+    if family.dimension and np.ndim(quantity.value) == 0 and not family.signed and not quantity.value > 0:
+        return STILL
+    return None
+
+
+def relative_half_width(value: float, quantiles: Sequence[float]) -> float:
+    """Half of the 95 % interval over the value's size, or what the 99 % interval makes of it where the tails are
+    heavier than a normal distribution's: an answer is rounded and gated by its whole error.
+
+    Args:
+        value: not zero. quantiles: at LEVELS, in the same unit.
+    """
+    return max(quantiles[7] - quantiles[1], (quantiles[8] - quantiles[0]) / NORMAL_TAIL) / 2 / abs(value)
+
+
+def number_refusal(relative: float, max_relative_half_width: float) -> str | None:
+    """Why a number may not be asked for, or None. `relative` as `relative_half_width`."""
+    return WIDE if relative > max_relative_half_width else None
 
 
 def moves(quantity: Quantity, max_p_zero: float) -> bool:
