@@ -31,6 +31,7 @@ STILL_BOUND_M = 0.01
 SECONDS_PER_FRAME = 0.6
 COST_PIXELS = (1226 * 370, 0.15)  # the size that the cost is stated for, and how near a picture must come to it
 PIECE_FRAMES = 10
+SLIP_FRAMES = 5
 
 
 @dataclass
@@ -108,11 +109,28 @@ def motion_rows(found: Perceived) -> list[Row]:
             row(f"{name}: RMSE of step length", 1000 * float(np.sqrt(np.mean((lengths[0] - lengths[1]) ** 2))), "mm"),
             at_most(f"{name}: rotation error over all frames", float(turn), "deg", ROTATION_DEG),
             row(f"{name}: frames with a measured step", 100 * float(found.scene.camera_valid.mean()), "%")]
+    if (slips := [slip_range_deg(p) for p in (truth, measured)])[0] is not None:
+        rows += [row(f"{name}: direction of travel wanders in the camera's axes, {who}", slip, "deg")
+                 for who, slip in zip(("published", "measured"), slips)]
     items = span_items(found, [(0, found.scene.num_frames - 1)])
     for item in (i for i in items if i["kind"] in ("camera_path_length", "camera_rotation")):
         rows.append(row(f"{name}: {item['kind'].removeprefix('camera_').replace('_', ' ')} as answered, normal score "
                         "of the truth", item["z"], "sigma"))
     return rows
+
+
+def slip_range_deg(poses: Pose) -> float | None:
+    """How far the direction of travel strays in the camera's own axes, degrees, of means over SLIP_FRAMES steps; None
+    where it does not drive ahead.
+
+    What rolls on wheels goes where it points: poses in which this wanders on a straight road have an error of heading,
+    and no measurement can agree with them better than that.
+    """
+    way = steps(poses).translation
+    if len(way) < 2 * SLIP_FRAMES or np.median(way[:, 2] / np.linalg.norm(way, axis=1)) < 0.98:
+        return None
+    slip = np.degrees(np.arctan2(way[:, 0], way[:, 2]))
+    return float(np.ptp(np.convolve(slip, np.full(SLIP_FRAMES, 1 / SLIP_FRAMES), "valid")))
 
 
 def with_truths_error(kind: str, quantiles: tuple[float, ...], truth: Pose, span: tuple[int, int]) -> list[float]:

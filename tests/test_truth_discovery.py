@@ -132,3 +132,14 @@ def test_the_truths_own_error_widens_what_is_stated():
     assert wide[7] - wide[1] == pytest.approx(2 * 1.96 * 0.05 * 2**0.5, rel=1e-3)
     angle = with_truths_error("camera_direction", [0.0] * len(LEVELS), truth, (0, 1))
     assert 0 < angle[0] < angle[4] < angle[8] < 0.05
+
+
+def test_heading_errors_of_poses_show_in_their_direction_of_travel():
+    from benchmarks.truth_camera import slip_range_deg
+    from curate.geometry.rotations import exp_so3
+
+    straight = np.column_stack([np.zeros((30, 2)), np.arange(30.0)])
+    turn = np.radians(np.linspace(0, 1, 30))[:, None] * [0, 1, 0]
+    assert slip_range_deg(Pose("world", "cam", np.tile(np.eye(3), (30, 1, 1)), straight)) == pytest.approx(0, abs=1e-9)
+    assert slip_range_deg(Pose("world", "cam", exp_so3(turn), straight)) == pytest.approx(1 - 5 / 29, abs=0.05)
+    assert slip_range_deg(Pose("world", "cam", np.tile(np.eye(3), (30, 1, 1)), straight[:, [2, 0, 1]])) is None
