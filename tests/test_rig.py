@@ -214,6 +214,34 @@ def test_long_clips_are_looked_at_in_few_frames_as_far_apart_as_the_flow_allows(
     assert 1 <= np.diff(fast)[0] <= 3 and slow.min() >= 0 and slow.max() < 200
 
 
+class Pictures:
+    """Frames from a function of the frame's index to a left and a right picture."""
+
+    def __init__(self, pair, num_frames: int = 4) -> None:
+        self.pair, self.num_frames, self.rig = pair, num_frames, replace(RIG, left=RIG.left.scaled(160, 90))
+
+    def read(self, start, stop):
+        return [np.stack([self.pair(i)[view] for i in range(start, stop)]) for view in (0, 1)]
+
+
+@pytest.mark.parametrize("texture", ["blank", "unrelated", "columns"])
+def test_frames_that_say_nothing_leave_the_rig_as_published(texture):
+    def noise(seed):
+        grey = np.random.default_rng(seed).integers(0, 255, (90, 160, 3)).astype(np.uint8)
+        return cv2.GaussianBlur(grey, (0, 0), 1.5)
+
+    def pair(i):
+        if texture == "blank":
+            return np.full((90, 160, 3), 128, np.uint8), np.full((90, 160, 3), 128, np.uint8)
+        if texture == "columns":
+            bars = np.repeat(noise(7)[:1], 90, 0)
+            return np.roll(bars, i, 1), np.roll(bars, i - 5, 1)
+        return noise(2 * i), noise(2 * i + 1)
+
+    state = estimate_rig(Pictures(pair), RigConfig(), 0)
+    assert not state.applied[1] and np.isfinite(state.covariance).all() and state.pan_sigma >= 0.019 * DEG
+
+
 # --- what is kept, and what follows from it ---------------------------------------------------------------------
 
 def with_rig(scene: Scene, sigma: float, rig_step=None) -> Scene:

@@ -50,16 +50,17 @@ def rig_of(rig: StereoRig, sightings: Sightings, config: RigConfig) -> RigState:
     theta = rows.theta.copy()
     theta[PAN] = 0
     right = turned_back(rig, sightings.right, theta)
-    lens_pan = np.sqrt(7) * rows.pattern_px / rig.left.fx  # what a lens adds to rows it adds to disparities
     motion = motion_cue(rig, sightings, sightings.uv[:, 0] - right[:, 0])
+    significance = np.abs(rows.theta) / np.sqrt(np.diag(rows.covariance))
+    significance[PAN] = 0.0
     if motion is not None:
-        motion = MotionCue(motion.pan, float(np.sqrt(
-            motion.sigma**2 + lens_pan**2 + (BIAS_PX / rig.left.fx) ** 2)))
+        motion = MotionCue(motion.pan, float(np.hypot(motion.sigma, BIAS_PX / rig.left.fx)))
+        significance[PAN] = abs(motion.pan) / motion.sigma  # of the mean offset; at one place a lens adds its own
+        lens_px = np.sqrt(7) * rows.pattern_px  # what it adds to rows it adds to disparities
+        motion.sigma = float(np.hypot(motion.sigma, lens_px / rig.left.fx))
     blunt = np.zeros((3, 3))
     blunt[PAN, PAN] = np.radians(config.lens_deg) ** 2
     information, pull, cue = _joined(rows.theta, rows.covariance + blunt, motion, prior)
-    significance = np.abs(rows.theta) / np.sqrt(np.diag(rows.covariance))
-    significance[PAN] = 0.0 if motion is None else abs(motion.pan) / motion.sigma
     found = significance > config.significance
     # what is found is no longer drawn to what a calibration should leave
     covariance = np.linalg.inv(information + np.diag(np.where(found, WIDE_RAD, prior) ** -2.0))
