@@ -32,6 +32,7 @@ SECONDS_PER_FRAME = 0.6
 COST_PIXELS = (1226 * 370, 0.15)  # the size that the cost is stated for, and how near a picture must come to it
 PIECE_FRAMES = 10
 SLIP_FRAMES = 5
+MAX_SPANS = 300
 
 
 @dataclass
@@ -214,7 +215,9 @@ def still_rows(found: Perceived, flow_px: float) -> list[Row]:
 
     name, scene = found.sequence.name, found.scene
     last = scene.num_frames - 1
-    quantities = measure(scene, [(i, j) for i in range(last) for j in range(i + 1, last + 1)][:300])
+    spans = [(i, j) for i in range(last) for j in range(i + 1, last + 1)]
+    spans = [spans[k] for k in np.unique(np.linspace(0, len(spans) - 1, MAX_SPANS).astype(int))]
+    quantities = measure(scene, spans)
     questions, _ = ask(scene, QuestionsConfig(reasoning=False))
     moving = [q for q in questions if q.family.startswith("camera_")]
     lower = {who: max((q.quantiles[1] for q in quantities if q.kind == f"{who}_displacement"), default=0.0)
