@@ -147,14 +147,17 @@ def _pair_rows(pair, weights: Path) -> list[Row]:
                     rig.left, 0, {}, {})
     fields = estimator.estimator.run(window)
     known = np.isfinite(pair.disparity)
-    error = np.abs(fields["disparity"].values[0] - pair.disparity)  # of every pixel
+    # of every pixel: a rectified pair has no vertical motion
+    vertical = np.sqrt(fields["disparity"].info["terms"]["vertical"][0])
+    error = np.abs(fields["disparity"].values[0] - pair.disparity)
+    end_point = np.hypot(error, vertical)[known]
     part = estimator.finish(window, fields)["disparity"]
     valid = part.valid[0] & known
     left_error = (part.values[0] - pair.disparity)[valid]
     outside = np.mean((error[known] > 3) & (error[known] > 0.05 * pair.disparity[known]))
     name = f"{NAME}: {pair.name}"
-    return [row(f"{name}: end-point error, mean", float(error[known].mean()), "px"),
-            row(f"{name}: end-point error, median", float(np.median(error[known])), "px"),
+    return [row(f"{name}: end-point error, mean", float(end_point.mean()), "px"),
+            row(f"{name}: end-point error, median", float(np.median(end_point)), "px"),
             row(f"{name}: more than 3 px and 5 % wrong", 100 * float(outside), "%"),
             row(f"{name}: valid after the check", 100 * float(valid.sum() / known.sum()), "%"),
             row(f"{name}: median error of the valid", float(np.median(np.abs(left_error))), "px"),
