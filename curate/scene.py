@@ -52,6 +52,11 @@ class Region:
     mask_first: np.ndarray  # [H, W] bool at frame `first`
     motion_p: float  # p-value of "does not move in the world" from the motion mask; nan if unknown
     label: str = ""  # a name, where a source or a detector gives one
+    rotation_cam: np.ndarray | None = None  # [T, 3, 3] rotation of the body from camera axes at `first` to those at t,
+    #                                         nan where not seen; None in scenes that do not have it
+    rotation_cov: np.ndarray | None = None  # [T, 3, 3] rad², of a small turn in the camera axes at t
+    rigidity: float = float("nan")  # share of its matches that one rigid motion explains within their errors
+    rigid: bool = True  # False: its parts move against each other; the reference point goes with none of them
 
 
 @dataclass
@@ -84,15 +89,18 @@ class Scene:
     up: str  # gravity | ground-plane | camera
     up_world: np.ndarray  # [3] unit
     T_world_cam: Pose  # [T]
-    step_cov: np.ndarray  # [T, 6, 6] as the camera field's sigma
+    step_cov: np.ndarray  # [T, 6, 6] as the camera field's sigma: what adds up from frame to frame
     camera_valid: np.ndarray  # [T] bool
     regions: list[Region]
     origin: dict[str, str]  # field name -> "estimator@version" or "source"
     stats: dict[str, float] = field(default_factory=dict)  # share of valid depth, residuals, ...
     rig: RigState | None = None  # None where it was not looked at: taken as published
+    pose_cov: np.ndarray | None = None  # [T, 6, 6] error of each pose alone, beside the steps': R exp(ω), t + R τ
     rig_step: np.ndarray | None = None  # [T, 6] ∂(measured step)/∂(pan that is left), as step_cov, per radian
 
     def __post_init__(self) -> None:
+        if self.pose_cov is None:
+            self.pose_cov = np.zeros((len(self.time_s), 6, 6))
         if self.rig_step is None:
             self.rig_step = np.zeros((len(self.time_s), 6))
 
@@ -108,7 +116,7 @@ class Scene:
         arrays: dict[str, np.ndarray] = {
             "time_s": self.time_s, "up_world": self.up_world, "rotation": self.T_world_cam.rotation,
             "translation": self.T_world_cam.translation, "step_cov": self.step_cov,
-            "camera_valid": self.camera_valid, "rig_step": self.rig_step}
+            "camera_valid": self.camera_valid, "rig_step": self.rig_step, "pose_cov": self.pose_cov}
         regions = []
         for index, region in enumerate(self.regions):
             plain = {}
@@ -159,7 +167,7 @@ class Scene:
                 T_world_cam=Pose("world", "cam", arrays["rotation"], arrays["translation"]),
                 step_cov=arrays["step_cov"], camera_valid=arrays["camera_valid"], regions=regions,
                 origin=meta["origin"], stats=meta["stats"], rig=_rig_state(meta.get("rig")),
-                rig_step=arrays.get("rig_step"))
+                rig_step=arrays.get("rig_step"), pose_cov=arrays.get("pose_cov"))
         except SceneError:
             raise
         except Exception as error:

@@ -67,12 +67,14 @@ def step_jacobians(step_rotation: np.ndarray, step_translation: np.ndarray) -> t
     return a, b
 
 
-def displacement_covariance(poses: Pose, step_cov: np.ndarray, i: int, j: int) -> np.ndarray:
+def displacement_covariance(poses: Pose, step_cov: np.ndarray, i: int, j: int,
+                            pose_cov: np.ndarray | None = None) -> np.ndarray:
     """Covariance [6, 6] of the motion from frame i to frame j > i, in the axes of camera i.
 
     Args:
         poses: `T_world_cam` [T].
         step_cov: [T, 6, 6] covariance of the motion from the frame before, steps taken as independent.
+        pose_cov: [T, 6, 6] covariance of each pose alone, R exp(ω), t + R τ.
 
     First order: step k (from k to k+1, k ≥ i) contributes its own error turned into the axes of camera i, and
     its rotation error swings the rest of the path: τ += φ × (t_ij − t_i,k).
@@ -87,6 +89,19 @@ def displacement_covariance(poses: Pose, step_cov: np.ndarray, i: int, j: int) -
         jac[:3, :3] = jac[3:, 3:] = turn
         jac[3:, :3] = -skew(lever) @ turn
         out += jac @ step_cov[k + 1] @ jac.T
+    if pose_cov is not None:
+        a, b = step_jacobians(to_i @ poses.rotation[j], to_i @ (poses.translation[j] - poses.translation[i]))
+        out += a @ pose_cov[i] @ a.T + b @ pose_cov[j] @ b.T
+    return out
+
+
+def step_totals(poses: Pose, step_cov: np.ndarray, pose_cov: np.ndarray) -> np.ndarray:
+    """Covariance [T, 6, 6] of the motion from the frame before as it stands alone: the walk's and both poses' own."""
+    out = np.array(step_cov, float)
+    if len(poses) > 1:
+        step = steps(poses)
+        a, b = step_jacobians(step.rotation, step.translation)
+        out[1:] += a @ pose_cov[:-1] @ np.swapaxes(a, -1, -2) + b @ pose_cov[1:] @ np.swapaxes(b, -1, -2)
     return out
 
 

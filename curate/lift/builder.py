@@ -33,6 +33,7 @@ class SceneBuilder:
         self.rotation: list[np.ndarray] = []
         self.translation: list[np.ndarray] = []
         self.step_cov: list[np.ndarray] = []
+        self.pose_cov: list[np.ndarray] = []
         self.rig_step: list[np.ndarray] = []
         self.camera_valid: list[bool] = []
         self.origin: dict[str, str] = {}
@@ -57,6 +58,7 @@ class SceneBuilder:
             self.rotation.append(poses.rotation[j])
             self.translation.append(poses.translation[j])
             self.step_cov.append(camera.sigma[j])
+            self.pose_cov.append(camera.info["frame_cov"][j] if "frame_cov" in camera.info else np.zeros((6, 6)))
             self.rig_step.append(camera.info["rig_step"][j] if "rig_step" in camera.info else np.zeros(6))
             self.camera_valid.append(bool(camera.valid[j]))
             self.valid_depth.append(float(window.fields["disparity"].valid[j].mean()))
@@ -75,8 +77,8 @@ class SceneBuilder:
         for _, number in sorted(born):  # the largest first
             if len(regions) == self.config.max_regions:
                 break
-            region = build_region(number, self.regions[number], frames.rig, poses, step_cov, self.config,
-                                  self.noise)
+            region = build_region(number, self.regions[number], frames.rig, poses, step_cov,
+                                  np.array(self.pose_cov), self.config, self.noise)
             if region is not None:
                 regions.append(region)
         up, up_world = self._up(given, poses)
@@ -95,7 +97,8 @@ class SceneBuilder:
                      scale=frames.scale if self.calibrated else "relative", up=up, up_world=up_world,
                      T_world_cam=poses, step_cov=step_cov, camera_valid=np.array(self.camera_valid),
                      regions=sorted(regions, key=lambda r: r.id), origin=dict(self.origin),
-                     stats=stats, rig=self.rig, rig_step=np.array(self.rig_step))
+                     stats=stats, rig=self.rig, rig_step=np.array(self.rig_step),
+                     pose_cov=np.array(self.pose_cov))
 
     @staticmethod
     def _up(given: dict[str, Any], poses: Pose) -> tuple[str, np.ndarray]:

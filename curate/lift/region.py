@@ -17,7 +17,7 @@ from curate.scene import Region
 
 
 def build_region(number: int, record: Gathered, rig: StereoRig, poses: Pose, step_cov: np.ndarray,
-                 config: LiftConfig, noise: DisparityNoise) -> Region | None:
+                 pose_cov: np.ndarray, config: LiftConfig, noise: DisparityNoise) -> Region | None:
     """The scene's record of a region; None where it is seen too briefly or cannot be followed."""
     if record.birth is None:
         return None
@@ -43,7 +43,7 @@ def build_region(number: int, record: Gathered, rig: StereoRig, poses: Pose, ste
         centroid_px=rig.left.project(path.point), flow_px=flow, flow_sigma_px=flow_sigma, visible_fraction=visible,
         point_cam=path.point, cov_frame=path.cov_frame, cov_shared=path.cov_shared, step_cov=path.step_cov,
         nearest_m=nearest, nearest_sigma_m=nearest_sigma, extent_m=extent(record.birth.points),
-        mask_first=record.birth.mask, motion_p=still_p_value(path, poses, step_cov))
+        mask_first=record.birth.mask, motion_p=still_p_value(path, poses, step_cov, pose_cov))
 
 
 def extent(points: np.ndarray) -> np.ndarray:
@@ -58,7 +58,8 @@ def extent(points: np.ndarray) -> np.ndarray:
     return np.sort(np.asarray(box.extent))[::-1].astype(float).copy()
 
 
-def still_p_value(path: Path, poses: Pose, step_cov: np.ndarray, num_spans: int = 4) -> float:
+def still_p_value(path: Path, poses: Pose, step_cov: np.ndarray, pose_cov: np.ndarray,
+                  num_spans: int = 4) -> float:
     """p-value of "the reference point rests in the world": chi-square of its displacement from the first frame
     over a few spans, Bonferroni; the camera's own error is part of the covariance."""
     frames = np.flatnonzero(path.measured)
@@ -87,7 +88,11 @@ def still_p_value(path: Path, poses: Pose, step_cov: np.ndarray, num_spans: int 
         now = R0.T @ (poses.rotation[t] @ path.point[t] + poses.translation[t] - poses.translation[first])
         shift = now - path.point[first]
         shared = R_t @ path.shared[t] - path.shared[first]
-        covariance = (path.cov_frame[first] + R_t @ path.cov_frame[t] @ R_t.T + camera + drift
+        ends_alone = np.zeros((3, 3))  # each end's pose by itself
+        for k, R_k in ((first, np.eye(3)), (t, R_t)):
+            jacobian = R_k @ np.hstack([-skew(path.point[k]), np.eye(3)])
+            ends_alone += jacobian @ pose_cov[k] @ jacobian.T
+        covariance = (path.cov_frame[first] + R_t @ path.cov_frame[t] @ R_t.T + camera + ends_alone + drift
                       + np.outer(shared, shared))
         lowest = min(lowest, chi2_3_tail(float(shift @ np.linalg.solve(covariance, shift))))
     return min(1.0, lowest * len(ends))

@@ -46,9 +46,13 @@ def ray_root(covariance: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 def _correlated(rng: np.random.Generator, num: int, covariance: np.ndarray) -> np.ndarray:
     """[num, T, 3] draws, each frame from its own covariance [T, 3, 3] (singular ones too)."""
+    return (_root(covariance) @ rng.standard_normal((len(covariance), 3, num))).transpose(2, 0, 1)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """A square root [n, k, k] of covariances, singular ones too."""
     value, vector = np.linalg.eigh(covariance)
-    root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]
-    return (root @ rng.standard_normal((len(covariance), 3, num))).transpose(2, 0, 1)
+    return vector * np.sqrt(np.clip(value, 0, None))[:, None, :]
 
 
 class SceneDraws:
@@ -77,10 +81,13 @@ class SceneDraws:
         self.scale_sigma = sigma
         self.scale = 1 + np.concatenate([offset, -offset])
         self._pose_noise = rng.standard_normal((half, 6 * steps))
+        self._frame_root = _root(scene.pose_cov)  # [T, 6, 6]
+        if self._frame_root.any():
+            alone = self.normals("pose of a frame", 6 * scene.num_frames)[:half]
+            self._pose_noise = np.concatenate([self._pose_noise, alone], 1)
         self.pan_sigma = 0.0 if scene.rig is None else scene.rig.pan_sigma
         self._pan = self.normals("pan", 1)[:half] * self.pan_sigma  # [S/2, 1] rad
-        value, vector = np.linalg.eigh(scene.step_cov[1:])
-        self._step_root = vector * np.sqrt(np.clip(value, 0, None))[:, None, :]  # [T-1, 6, 6]
+        self._step_root = _root(scene.step_cov[1:])  # [T-1, 6, 6]
         self._regions: dict[int, PathPosterior] = {}
         self._smoothers: dict[int, PathSmoother] = {}
 
@@ -94,7 +101,10 @@ class SceneDraws:
         return np.concatenate([half, -half])
 
     def _pose_effect(self, points: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """[3n, 6(T-1)] m: how unit draws of the step errors move world points [n, 3] seen at `frames` [n]."""
+        """[3n, P] m: how unit draws of the pose errors move world points [n, 3] seen at `frames` [n].
+
+        P is 6 (T − 1), of the steps before; and 6 T more, of each frame's own pose, where the scene states those.
+        """
         poses = self.scene.T_world_cam
         earlier, centre = poses.rotation[:-1], poses.translation[1:]  # step k leads from frame k to k + 1
         lever = points[:, None] - centre[None]  # [n, T-1, 3]
@@ -102,7 +112,14 @@ class SceneDraws:
         effect[..., :3] = -skew(lever) @ earlier
         effect[..., 3:] = earlier
         effect = (effect @ self._step_root) * (np.arange(len(centre)) < frames[:, None])[..., None, None]
-        return effect.transpose(0, 2, 1, 3).reshape(3 * len(points), -1)
+        effect = effect.transpose(0, 2, 1, 3).reshape(3 * len(points), -1)
+        if not self._frame_root.any():
+            return effect
+        turn, rows = poses.rotation[frames], np.arange(len(points))
+        own = np.concatenate([-skew(points - poses.translation[frames]) @ turn, turn], -1) @ self._frame_root[frames]
+        alone = np.zeros((len(points), 3, len(poses), 6))
+        alone[rows, :, frames] = own
+        return np.concatenate([effect, alone.reshape(3 * len(points), -1)], 1)
 
     @cached_property
     def camera_smoother(self) -> PathSmoother:
@@ -125,9 +142,12 @@ class SceneDraws:
     def rotation_error(self) -> np.ndarray:
         half, steps = self.num_draws // 2, self.scene.num_frames - 1
         turns = np.einsum("kij,nkj->nki", self.scene.T_world_cam.rotation[:-1] @ self._step_root[:, :3],
-                          self._pose_noise.reshape(half, steps, 6), optimize=True)
+                          self._pose_noise[:, :6 * steps].reshape(half, steps, 6), optimize=True)
         error = np.zeros((half, steps + 1, 3))
         error[:, 1:] = np.cumsum(turns, 1)
+        if self._frame_root.any():
+            error += np.einsum("kij,nkj->nki", self.scene.T_world_cam.rotation @ self._frame_root[:, :3],
+                               self._pose_noise[:, 6 * steps:].reshape(half, steps + 1, 6), optimize=True)
         error += self._pan[:, :, None] * pan_turns(self.scene)
         return np.concatenate([-error, error])  # the camera's path takes the error off first, then adds it
 
@@ -180,9 +200,8 @@ class SceneDraws:
         ray = (world - poses.translation)[seen].mean(0)
         smoother = PathSmoother(scene.time_s[frames], data, noise, ray / np.linalg.norm(ray))
         rng = self.rng(f"region {region.id}")
-        frame = _correlated(rng, half, turned(region.cov_frame))
-        drift = np.cumsum(_correlated(rng, half, steps), 1)
-        errors = {"own": (frame + drift).reshape(half, -1),
+        floor = 1e-12 * max(float(np.diagonal(own).max()), 1e-12) * np.eye(3 * num)  # singular covariances too
+        errors = {"own": rng.standard_normal((half, 3 * num)) @ np.linalg.cholesky(own + floor).T,
                   "rig": rng.standard_normal((half, 3)) @ rig_effect.T + self._pan * pan_effect,
                   "pose": self._pose_noise @ pose_effect.T}
         self._smoothers[region.id] = smoother

@@ -46,7 +46,8 @@ class Memory:
 
     rotation: list[np.ndarray] = field(default_factory=list)  # T_world_cam of every frame so far
     translation: list[np.ndarray] = field(default_factory=list)
-    step_cov: list[np.ndarray] = field(default_factory=list)  # [6, 6] each
+    step_cov: list[np.ndarray] = field(default_factory=list)  # [6, 6] each, of the walk
+    frame_cov: list[np.ndarray] = field(default_factory=list)  # [6, 6] each, of the pose alone
     rig_step: list[np.ndarray] = field(default_factory=list)  # [6] each: by how much a radian of rig pan moves it
     valid: list[bool] = field(default_factory=list)
     live: Live = field(default_factory=Live.none)

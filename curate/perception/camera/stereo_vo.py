@@ -11,15 +11,17 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from curate.data import calibration
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
-from curate.geometry.trajectories import step_jacobians
 from curate.perception.camera import features
-from curate.perception.camera.bundle import Bundle, Observations, bundle_adjust, pose_covariance, project, rays
+from curate.perception.camera.bundle import Observations, bundle_adjust, project, rays
 from curate.perception.camera.config import StereoVoConfig
 from curate.perception.camera.consensus import find_motion
 from curate.perception.camera.keeping import Live, Memory
 from curate.perception.camera.response import step_responses
+from curate.perception.camera.stated import stated_errors
+from curate.perception.camera.uncertainty import PoseErrors, pose_errors, residual_scale, whitened
 from curate.perception.estimator import Field, Resources, Window
 
 SAME_SCALE = 0.02  # templates within this share of their first size are matched as they are
@@ -35,7 +37,7 @@ class StereoVo:
     """See the module. Needs nothing but pixels and the rig; gives `camera`."""
 
     name = "stereo-vo"
-    version = "1"
+    version = "2"
     needs: tuple[str, ...] = ()
     gives = ("camera",)
     overlap = 1
@@ -44,6 +46,7 @@ class StereoVo:
     def __init__(self, config: StereoVoConfig):
         self.config = config
         self.window = config.window
+        self.error_model = calibration(self.name, self.version)
 
     def setup(self) -> None:
         cv2.setNumThreads(1)
@@ -61,7 +64,7 @@ class StereoVo:
             raise ValueError(f"stereo-vo: window at frame {window.start} overlaps the one before by "
                              f"{window.overlap} frames; expected at least 1")
         done = memory.num_frames - window.start
-        odometry = _Odometry(self.config, window.rig, memory, window.seed)
+        odometry = _Odometry(self.config, window.rig, memory, window.seed, self.error_model)
         if not memory.num_frames:
             odometry.begin(window.grey[0][0], window.grey[1][0])
             done = 1
@@ -78,14 +81,15 @@ class StereoVo:
             Pose("world", "cam", np.stack(memory.rotation[span]), np.stack(memory.translation[span])),
             np.array(memory.valid[span]), np.stack(memory.step_cov[span]), f"{self.name}@{self.version}",
             {"residual_variance": memory.variance, "num_features": len(memory.live),
-             "rig_step": np.stack(memory.rig_step[span])})}
+             "frame_cov": np.stack(memory.frame_cov[span]), "rig_step": np.stack(memory.rig_step[span])})}
 
 
 class _Odometry:
     """The work on one clip's memory."""
 
-    def __init__(self, config: StereoVoConfig, rig: StereoRig, memory: Memory, seed: int):
-        self.config, self.rig, self.memory, self.seed = config, rig, memory, seed
+    def __init__(self, config: StereoVoConfig, rig: StereoRig, memory: Memory, seed: int,
+                 error_model: dict[str, float]):
+        self.config, self.rig, self.memory, self.seed, self.error_model = config, rig, memory, seed, error_model
         fb = rig.left.fx * rig.baseline_m
         self.min_disparity = -rig.doffs_px - 2.0
         self.max_disparity = min(fb / config.min_depth_m, 0.6 * rig.left.width) - rig.doffs_px
@@ -167,12 +171,15 @@ class _Odometry:
             if bundle is None:
                 return
         memory.variance = bundle.variance
-        covariance = pose_covariance(self.rig, bundle, seen)
+        scale = residual_scale(whitened(self.rig, bundle, seen), seen, len(frames))
+        bundle, seen, which = self._solve(
+            bundle.rotation, bundle.translation, fixed,
+            replace(seen, point=which[seen.point], sigma=seen.sigma * scale[seen.frame]), (which, bundle.points.uvd))
         by_pan = step_responses(self.rig, bundle, seen)
         for k in range(held, len(frames)):
             memory.rotation[frames[k]], memory.translation[frames[k]] = bundle.rotation[k], bundle.translation[k]
-            memory.step_cov[frames[k]] = _step_covariance(bundle, covariance, k)
             memory.rig_step[frames[k]] = by_pan[k]
+        self._state_errors(frames, held, pose_errors(self.rig, bundle, seen, scale))
         memory.points.uvd[which] = bundle.points.uvd
         lonely = np.ones(len(memory.born), bool)
         lonely[which] = False
@@ -180,6 +187,16 @@ class _Odometry:
         memory.points.ref_rotation[lonely] = np.stack(memory.rotation)[memory.born[lonely]]
         memory.points.ref_translation[lonely] = np.stack(memory.translation)[memory.born[lonely]]
         memory.velocity = self._last_motion()
+
+    def _state_errors(self, frames: list[int], held: int, errors: PoseErrors) -> None:
+        memory = self.memory
+        path = Pose("world", "cam", np.stack(memory.rotation), np.stack(memory.translation))
+        stated = stated_errors(errors, frames, held, path, np.stack(memory.step_cov), np.stack(memory.frame_cov),
+                               self.error_model)
+        for k, step, alone in zip(frames[held:], stated.step_cov, stated.frame_cov):
+            memory.step_cov[k], memory.frame_cov[k] = step, alone
+        if frames[held - 1] == 0:
+            memory.frame_cov[0] = stated.frame_cov_before
 
     def _solve(self, rotation, translation, fixed, seen: Observations, start=None) -> tuple:
         """Adjusts with the points that are seen at least twice; None where no frame can be moved by them."""
@@ -271,6 +288,7 @@ class _Odometry:
         self.memory.rotation.append(rotation)
         self.memory.translation.append(translation)
         self.memory.step_cov.append(step_cov)
+        self.memory.frame_cov.append(np.zeros((6, 6)))
         self.memory.rig_step.append(np.zeros(6))
         self.memory.valid.append(valid)
 
@@ -284,14 +302,3 @@ class _Odometry:
         r0, r1 = self.memory.rotation[-2:]
         t0, t1 = self.memory.translation[-2:]
         return r1.T @ r0, r1.T @ (t0 - t1)
-
-
-def _step_covariance(bundle: Bundle, covariance: np.ndarray, k: int) -> np.ndarray:
-    """Covariance [6, 6] of the motion from frame k − 1 to k, in the axes of k − 1."""
-    inverse = bundle.rotation[k - 1].T
-    a, b = step_jacobians(inverse @ bundle.rotation[k], inverse @ (bundle.translation[k] - bundle.translation[k - 1]))
-    jac = np.concatenate([a, b], -1)
-    pair = [k - 1, k]
-    joint = covariance[np.ix_(pair, range(6), pair, range(6))].reshape(12, 12)
-    out = jac @ joint @ jac.T
-    return (out + out.T) / 2

@@ -10,6 +10,7 @@ from curate.data import calibration
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose, relative
 from curate.geometry.rotations import skew
+from curate.geometry.trajectories import step_totals
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.motion.config import RigidResidualConfig
 
@@ -65,11 +66,13 @@ class RigidResidual:
         inflation = np.ones(shape[0])
         poses: Pose = camera.values.expect("world", "cam")
         models = [_error_model(field) for field in (disparity, flow)]
+        frame_cov = camera.info.get("frame_cov")
+        steps = camera.sigma if frame_cov is None else step_totals(poses, camera.sigma, frame_cov)
         for i in range(shape[0] - 1):
             if not camera.valid[i + 1] or not camera.valid[i]:
                 continue
             statistic, known, inflation[i] = self.test(
-                relative(poses, i, i + 1), camera.sigma[i + 1], window.rig,
+                relative(poses, i, i + 1), steps[i + 1], window.rig,
                 (disparity.values[i], disparity.sigma[i], disparity.valid[i]),
                 (disparity.values[i + 1], disparity.sigma[i + 1], disparity.valid[i + 1]),
                 (flow.values[i], flow.sigma[i], flow.valid[i]), models)
