@@ -5,11 +5,13 @@ import pytest
 
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
-from curate.geometry.rotations import exp_so3
+from curate.geometry.rotations import exp_so3, log_so3
 from curate.lift.region import chi2_3_tail
 from curate.lift.rigid import fit_rigid, project
 from curate.perception.config import PerceptionConfig
 from curate.perception.pipeline import perceive
+from curate.perception.tracks.points import TrackPoints
+from curate.scene import Scene
 from tests.analytic_scene import AnalyticFrames, Exact, ExactTracks, Plate, clip, true_path
 
 
@@ -132,3 +134,66 @@ def test_a_disparity_that_is_unknown_is_not_used():
 def test_chi_square_tail():
     assert chi2_3_tail(0) == 1
     assert chi2_3_tail(7.8147) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_a_turning_box_says_how_far_it_has_turned():
+    frames = turning()
+    region, = lifted(frames).regions
+    assert region.rigid and region.rigidity > 0.95
+    plate = frames.plates[0]
+    for t in (4, 9, 13):
+        camera = frames.camera_at(t).inverse()
+        truth = (camera @ plate.pose(t) @ plate.pose(0).inverse() @ frames.camera_at(0)).rotation
+        off = np.linalg.norm(log_so3(region.rotation_cam[t] @ truth.T))
+        assert off < 0.02
+        assert off < 4 * np.sqrt(np.trace(region.rotation_cov[t]))
+
+
+def test_what_does_not_turn_in_the_world_is_said_not_to():
+    frames = AnalyticFrames([Plate(lambda t: np.array([-0.6 + 0.05 * t, 0.2, 5.0]))], 10,
+                            camera_at=lambda t: Pose("world", "cam", exp_so3(np.array([0, 0.01 * t, 0])), np.zeros(3)))
+    region, = lifted(frames).regions
+    for t in (3, 9):
+        world = frames.camera_at(t).rotation @ region.rotation_cam[t]
+        assert np.linalg.norm(log_so3(world)) < 0.01
+
+
+class Apart(ExactTracks):
+    """Two plates in one mask: their points and pixels are given one label."""
+
+    def regions(self, window):
+        field = super().regions(window)
+        field.values = (field.values > 0).astype(np.int16)
+        return field
+
+    def _points(self, t):
+        points = super()._points(t)
+        return TrackPoints(points.ids, np.ones_like(points.region), points.uv, points.uv_sigma, points.disparity,
+                           points.disparity_sigma)
+
+
+def two_in_one_mask(speed):
+    frames = AnalyticFrames([Plate(lambda t: np.array([-0.72 - speed * t, 0.2, 5.0]), half=(0.7, 0.5)),
+                             Plate(lambda t: np.array([0.42 + speed * t, 0.2, 5.0]), half=(0.4, 0.5))], 10)
+    estimators = [Exact(frames, "disparity"), Exact(frames, "flow"), Exact(frames, "camera", "motion"), Apart(frames)]
+    scene = perceive(clip(10), frames, PerceptionConfig(window=6), estimators=estimators)
+    return scene.regions[0] if scene.regions else None
+
+
+def test_parts_that_move_apart_are_no_rigid_body():
+    region = two_in_one_mask(0.05)
+    assert region is not None and not region.rigid and region.rigidity < 0.7
+    together = two_in_one_mask(0.0)
+    assert together.rigid and together.rigidity > 0.95
+    spread = [np.sqrt(np.trace(r.cov_frame[5])) for r in (region, together)]
+    assert spread[0] > 5 * spread[1]
+
+
+def test_rotation_and_rigidity_are_kept_in_the_file_and_old_files_are_read():
+    scene = lifted(turning(num_frames=8))
+    again = Scene.from_bytes(scene.to_bytes())
+    np.testing.assert_array_equal(again.regions[0].rotation_cam, scene.regions[0].rotation_cam)
+    assert again.regions[0].rigid is True and again.regions[0].rigidity == scene.regions[0].rigidity
+    old = scene.regions[0]
+    old.rotation_cam = old.rotation_cov = None
+    assert Scene.from_bytes(scene.to_bytes()).regions[0].rotation_cam is None

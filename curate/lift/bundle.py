@@ -53,14 +53,25 @@ class Body:
 @dataclass
 class Adjusted:
     """covariance: [F, 3, F, 3] of all reference points jointly; own: [F, 3, 3] the part each frame has to itself.
+    turn_covariance: [F, 3, 3] rad², of the rotation, in the axes of each frame's camera.
     agree: [F] share of each frame's matches that fit (1 for frame 0, which began with its own).
-    cost: what the errors cost, none more than an outlier does; to choose among starts."""
+    cost: what the errors cost, none more than an outlier does; to choose among starts.
+    volume: logarithm of the posterior's volume over that of the prior of turns; with the cost it says how likely the
+        matches are under that prior.
+    spread: of the residuals in standard deviations of their stated errors, at least 1.
+    size: [M] length of each match's residual in standard deviations of its stated error.
+    residual: [M, 3] px."""
 
     body: Body
     covariance: np.ndarray
     own: np.ndarray
+    turn_covariance: np.ndarray
     agree: np.ndarray
     cost: float
+    volume: float
+    spread: float
+    size: np.ndarray
+    residual: np.ndarray
 
 
 def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray, reference_sigma: np.ndarray,
@@ -108,8 +119,29 @@ def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray,
     joint = covariance[np.ix_(index, index)]
     if not np.isfinite(joint).all() or (np.diag(joint) <= 0).any() or (state[1][:, 2] <= 0.05).any():
         return None
-    return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own,
-                    problem.agreement(weight), problem.cost(state, None))
+    turns = covariance.reshape(num, POSE, num, POSE)[np.arange(num), :3, np.arange(num), :3]
+    volume = problem.prior_volume() - 0.5 * float(np.linalg.slogdet(hessian)[1])
+    residual = problem.predict(state)[0]
+    return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own, turns,
+                    problem.agreement(weight), problem.cost(state, None), volume, float(1 / np.sqrt(weight.max())),
+                    np.sqrt((residual**2 * problem.information).sum(1)), residual)
+
+
+def average(parts: list[tuple[float, Adjusted]]) -> Adjusted:
+    """What several priors say together (Bayesian model averaging): (probability, result) of each; the spread
+    between them is part of the covariance."""
+    share = [p for p, _ in parts]
+    best = max(parts, key=lambda part: part[0])[1]
+    point = sum(p * r.body.point for p, r in parts)
+    away = [r.body.point - point for _, r in parts]
+    covariance = sum(p * (r.covariance + d[:, :, None, None] * d) for (p, r), d in zip(parts, away, strict=True))
+    own = sum(p * r.own for p, r in parts)
+    turned = [small_turn(r.body.rotation @ np.swapaxes(best.body.rotation, 1, 2)) for _, r in parts]
+    turn = sum(p * t for p, t in zip(share, turned, strict=True))
+    turns = sum(p * (r.turn_covariance + (t - turn)[:, :, None] * (t - turn)[:, None])
+                for (p, r), t in zip(parts, turned, strict=True))
+    return Adjusted(Body(exp_so3(turn) @ best.body.rotation, point), covariance, own, turns, best.agree, best.cost,
+                    best.volume, best.spread, best.size, best.residual)
 
 
 def small_turn(rotation: np.ndarray) -> np.ndarray:
@@ -180,6 +212,11 @@ class _Problem:
         against = np.swapaxes(self.still, -1, -2) @ rotation
         turns = small_turn(against[1:] @ np.swapaxes(against[:-1], -1, -2))
         return began, reference, jacobian[0], turns
+
+    def prior_volume(self) -> float:
+        """Half the logarithm of the determinant of the prior's information about turns."""
+        bend = self.rates.T @ self.rates * self.turn + self.changes.T @ self.changes * self.change
+        return 1.5 * float(np.linalg.slogdet(bend[1:, 1:])[1])
 
     def cost(self, state, weight) -> float:
         """With weights: the quadratic form they make. Without: every match at most an outlier's cost."""

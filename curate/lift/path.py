@@ -9,17 +9,17 @@ import numpy as np
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3, log_so3
-from curate.lift.bundle import Adjusted, Body, Matches, adjust, small_turn
+from curate.lift.bundle import Adjusted, Body, Matches, adjust, average, small_turn
 from curate.lift.config import LiftConfig
 from curate.lift.gather import Gathered
 from curate.lift.noise import DisparityNoise
-from curate.lift.rigid import RigidFit, fit_rigid, project
+from curate.lift.rigid import TUKEY, RigidFit, fit_rigid, project
+from curate.lift.track_error import TrackError
 from curate.perception.tracks.points import TrackPoints
 
 TRACK_CORRELATION_PX = 15.0  # matches nearer to each other than a patch share image and error
-MATCH_INFLATION = 1.5  # of sigma: errors of matches that neighbours and frames share (measured on rendered scenes)
-TRACK_FLOOR_PX = 0.03  # of the mean of all matches of a region in one frame
 MAX_SPREAD = 30.0  # of a fit to the first guess of the shape; the joint adjustment judges what is left
+MAX_RIGID_SPREAD = 1.5  # of stated errors, before matches count as moving otherwise
 SAME_TURN = 0.05  # radians: no mirrored turn is as near
 REFERENCE_PX = 0.03  # between the reference point and the points around it, in each of u, v and disparity
 
@@ -35,6 +35,9 @@ class Path:
         shared: [T, 3] the error one standard deviation of the region's common depth error makes.
         cov_shared: [T, 3, 3] its outer product, and where on the object the point lies.
         step_cov: [T, 3, 3] what is added from the frame before: turn and relief not known, worn points.
+        rotation: [T, 3, 3] from the first frame's camera axes to this one's, nan where not measured.
+        rotation_cov: [T, 3, 3] rad², of a small turn in this frame's camera axes.
+        rigidity: share of the matches that one rigid motion explains within their errors; nan where not followed.
     """
 
     measured: np.ndarray
@@ -43,6 +46,9 @@ class Path:
     shared: np.ndarray
     cov_shared: np.ndarray
     step_cov: np.ndarray
+    rotation: np.ndarray
+    rotation_cov: np.ndarray
+    rigidity: float = float("nan")
 
 
 @dataclass
@@ -58,20 +64,28 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
     """Path and covariance of the region's reference point; measured in no frame where it cannot be followed."""
     num_frames = len(poses)
     path = Path(np.zeros(num_frames, bool), np.full((num_frames, 3), np.nan), np.zeros((num_frames, 3, 3)),
-                np.zeros((num_frames, 3)), np.zeros((num_frames, 3, 3)), np.zeros((num_frames, 3, 3)))
+                np.zeros((num_frames, 3)), np.zeros((num_frames, 3, 3)), np.zeros((num_frames, 3, 3)),
+                np.full((num_frames, 3, 3), np.nan), np.full((num_frames, 3, 3), np.nan))
     start = _one_by_one(record, rig, poses, config, noise)
     if len(start.frames) < config.min_frames:
         return path
     result = _together(record, rig, poses, start, config, noise)
     if result is None:
         return path
-    path.measured[start.frames] = result.agree >= config.min_agreement
-    path.point[path.measured] = result.body.point[result.agree >= config.min_agreement]
-    _share_out(path, start.frames, result, rig, poses, noise)
+    agree = result.agree >= config.min_agreement
+    errors = TrackError.load()
     size = np.ptp(np.percentile(record.birth.points, [5, 95], axis=0), axis=0).max()
-    path.cov_shared[start.frames] += (config.reference_share * size) ** 2 * np.eye(3)
+    path.measured[start.frames] = agree
+    path.point[path.measured] = result.body.point[agree]
+    path.rotation[path.measured] = result.body.rotation[agree]
+    path.rigidity = float((result.size < TUKEY * MAX_RIGID_SPREAD).mean())
+    _share_out(path, start.frames, result, rig, poses, noise, errors, float(size))
+    if path.rigidity < config.min_rigidity:
+        _add_deformation(path, start.frames, result, rig)
+    path.cov_shared[start.frames] += (errors.reference_share * size) ** 2 * np.eye(3)
     for part in (path.cov_frame, path.cov_shared, path.shared):
         part[~path.measured] = 0
+    path.rotation_cov[~path.measured] = np.nan
     return path
 
 
@@ -174,44 +188,70 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
                           for f in range(len(tracks))])
     reference = project(rig, record.birth.reference[None])[0][0]
     still = np.swapaxes(poses.rotation[start.frames], 1, 2) @ poses.rotation[start.frames[0]]
+    wide = (config.turn_sigma_rad, config.turn_change_rad)
+    tight = (config.steady_sigma_rad, config.steady_sigma_rad)
     # errors of the first frame-by-frame turns can lead to a mirrored one: start from "does not turn" as well
-    starts = [start.rotation, still]
-    if np.linalg.norm(small_turn(start.rotation @ np.swapaxes(still, 1, 2)), axis=1).max() < SAME_TURN:
-        starts = [still]
-    results = [adjust(rig, matches, Body(rotation, start.point), reference, np.full(3, REFERENCE_PX), effective, still,
-                      (config.turn_sigma_rad, config.turn_change_rad), noise.own_px + 1e-3)
-               for rotation in starts]
-    return min((r for r in results if r is not None), key=lambda r: r.cost, default=None)
+    starts = [(still, tight), (still, wide)]
+    if np.linalg.norm(small_turn(start.rotation @ np.swapaxes(still, 1, 2)), axis=1).max() > SAME_TURN:
+        starts.append((start.rotation, wide))
+    results = [(prior is wide, adjust(rig, matches, Body(rotation, start.point), reference, np.full(3, REFERENCE_PX),
+                                      effective, still, prior, noise.own_px + 1e-3))
+               for rotation, prior in starts]
+    turning = min((r for w, r in results if w and r is not None), key=lambda r: r.cost, default=None)
+    steady = results[0][1]
+    if steady is None or turning is None:
+        return steady or turning
+    unit = min(turning.spread, steady.spread) ** 2  # of the cost: errors may be larger than stated
+    odds = (np.log(config.turning_share / (1 - config.turning_share)) + turning.volume - steady.volume
+            + (steady.cost - turning.cost) / (2 * unit))
+    share = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+    return average([(share, turning), (1 - share, steady)])
 
 
 def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig, poses: Pose,
-               noise: DisparityNoise) -> None:
+               noise: DisparityNoise, errors: TrackError, size: float) -> None:
     """The joint covariance in the scene's form: common depth error, what each frame has to itself, drift.
 
     The common error scales the path about the camera. Of what is left, each frame's own part is what would
-    remain if all else were known; the rest grows along the clip and is given as steps.
+    remain if all else were known; the rest grows along the clip and is given as steps, and so is what the turn of a
+    body of `size` metres adds.
     """
-    point, joint, alone = result.body.point, MATCH_INFLATION**2 * result.covariance, MATCH_INFLATION**2 * result.own
+    point = result.body.point
+    rays = point / np.linalg.norm(point, axis=1, keepdims=True)
+    stretch = errors.stretch(rays)
+    joint = np.einsum("kab,kblc,lcd->kald", stretch, result.covariance, stretch)
+    alone = stretch @ result.own @ stretch
     own_z = joint[0, 2, 0, 2]
     disparity = float(rig.disparity(point[0, 2])) + rig.doffs_px
     relative = np.sqrt((noise.shared_px / disparity) ** 2 + own_z / point[0, 2] ** 2)
     path.shared[frames] = point * relative
     path.cov_shared[frames] = path.shared[frames, :, None] * path.shared[frames, None, :]
     R = poses.rotation[frames]
-    floor = TRACK_FLOOR_PX * point[:, 2:] / np.array([rig.left.fx, rig.left.fy])
-    own = alone.copy()
-    own[:, [0, 1], [0, 1]] += floor**2
+    still = np.swapaxes(R, 1, 2) @ R[0]
+    turns = small_turn(result.body.rotation @ np.swapaxes(still, 1, 2))
+    turned = np.maximum.accumulate(np.linalg.norm(turns, axis=1))
+    by_turn = errors.by_turn(rays, size, turned)
+    path.rotation_cov[frames] = (result.turn_covariance
+                                 + ((errors.turn_turn * turned) ** 2)[:, None, None] * np.eye(3))
     grown = np.zeros((3, 3))
     ratio = point / point[0, 2]
     for k in range(len(frames)):
         # error of point k once the error of the first depth is scaled out of it
         left = (joint[k, :, k] - np.outer(joint[k, :, 0, 2], ratio[k]) - np.outer(ratio[k], joint[k, :, 0, 2])
-                + own_z * np.outer(ratio[k], ratio[k]))
+                + own_z * np.outer(ratio[k], ratio[k])) + by_turn[k]
         step = R[k] @ (left - alone[k]) @ R[k].T - grown
         step = _positive(step) if k else np.zeros((3, 3))
         grown = grown + step
         path.step_cov[frames[k]] = R[k].T @ step @ R[k]
-        path.cov_frame[frames[k]] = own[k]
+        path.cov_frame[frames[k]] = alone[k]
+
+
+def _add_deformation(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig) -> None:
+    """Where one rigid motion does not explain the matches, the reference point goes with no one of them: their
+    scatter about it is its error."""
+    depth = result.body.point[:, 2]
+    scatter = float(np.sqrt(np.mean(np.minimum(np.abs(result.residual[:, :2]), 50.0) ** 2)))
+    path.cov_frame[frames] += ((scatter * depth / rig.left.fx) ** 2)[:, None, None] * np.eye(3)
 
 
 def _positive(matrix: np.ndarray) -> np.ndarray:

@@ -43,7 +43,9 @@ def build_region(number: int, record: Gathered, rig: StereoRig, poses: Pose, ste
         centroid_px=rig.left.project(path.point), flow_px=flow, flow_sigma_px=flow_sigma, visible_fraction=visible,
         point_cam=path.point, cov_frame=path.cov_frame, cov_shared=path.cov_shared, step_cov=path.step_cov,
         nearest_m=nearest, nearest_sigma_m=nearest_sigma, extent_m=extent(record.birth.points),
-        mask_first=record.birth.mask, motion_p=still_p_value(path, poses, step_cov, pose_cov))
+        mask_first=record.birth.mask, motion_p=still_p_value(path, poses, step_cov, pose_cov),
+        rotation_cam=path.rotation, rotation_cov=path.rotation_cov, rigidity=path.rigidity,
+        rigid=path.rigidity >= config.min_rigidity)
 
 
 def extent(points: np.ndarray) -> np.ndarray:
