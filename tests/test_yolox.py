@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from curate.perception.config import PerceptionConfig
 from curate.perception.estimator import Field
 from curate.perception.learned import weights as files
 from curate.perception.learned.config import YoloxConfig
-from curate.perception.learned.yolox import COCO, Detections, YoloxSession, box_iou, decode, letterbox, suppress
+from curate.perception.learned.yolox import COCO, Detections, YoloxSession, box_iou, decode, letterbox, parts, suppress
 from curate.perception.pipeline import perceive
 from curate.perception.regions.yolox import decide, mask_box_iou, vote
 from curate.recipe import recipe_from_dict
@@ -59,6 +60,16 @@ class TestNumbers:
         assert batch.shape == (1, 3, 416, 416) and scale == pytest.approx(416 / 300)
         assert (batch[0, :, :138, :] == np.array([0, 0, 200])[:, None, None]).all(), "BGR at the upper left"
         assert (batch[0, :, 140:] == 114).all()
+
+    @pytest.mark.parametrize(("height", "width"), [(375, 1242), (360, 640), (1080, 1920), (480, 640), (100, 900)])
+    def test_wide_frames_are_looked_at_in_parts_too(self, height, width):
+        whole, *more = parts(height, width)
+        assert whole == (0, width)
+        assert bool(more) == (width > 1.5 * height)
+        if more:
+            assert more[0][0] == 0 and more[-1][1] == width
+            assert all(a < b and b - a <= 1.34 * height for a, b in more)
+            assert all(next_[0] < part[1] for part, next_ in pairwise(more)), "they overlap"
 
     def test_overlaps(self):
         a, b = np.array([[0, 0, 10, 10]]), np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]])

@@ -6,6 +6,7 @@ Reads the usual export: input [1, 3, H, W] BGR 0..255, output [1, N, 5 + 80] bef
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from curate.sources.base import BadInput
 
 STRIDES = (8, 16, 32)
+BORDER_PX = 2  # a box this near to a part's border may be of half an object
 GREY = 114  # what the network was trained to see beside the picture
 # The 80 classes of COCO (Lin et al., ECCV 2014), in the order of the scores.
 COCO = (
@@ -71,17 +73,34 @@ class YoloxSession:
         self.input, self.size = inputs[0].name, (size[0], size[1])
 
     def detect(self, image: np.ndarray, min_score: float, max_overlap: float) -> Detections:
-        """[H, W, 3] uint8 RGB."""
-        batch, scale = letterbox(image, self.size)
+        """[H, W, 3] uint8 RGB. A wide frame would be small on the network's canvas: parts of it are looked at too."""
+        found = [self._look(image, columns, min_score) for columns in parts(*image.shape[:2])]
+        boxes, scores, classes = (np.concatenate(x) for x in zip(*found, strict=True))
+        kept = suppress(boxes, scores, classes, max_overlap)
+        return Detections(boxes[kept], scores[kept], classes[kept])
+
+    def _look(self, image: np.ndarray, columns: tuple[int, int], min_score: float
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes px of the frame, scores and classes in some of its columns, without what the part's own border cuts."""
+        height, width = image.shape[:2]
+        begin, end = columns
+        batch, scale = letterbox(image[:, begin:end], self.size)
         (raw,) = self.session.run(None, {self.input: batch})
         boxes, scores = decode(raw[0], self.size)
-        height, width = image.shape[:2]
-        boxes = np.clip(boxes / scale, 0, np.array([width, height, width, height], np.float32))
+        boxes = np.clip(boxes / scale, 0, np.array([end - begin, height, end - begin, height], np.float32))
+        boxes[:, [0, 2]] += begin
         classes, best = scores.argmax(1), scores.max(1)
-        sure = best >= min_score
-        boxes, best, classes = boxes[sure], best[sure], classes[sure]
-        kept = suppress(boxes, best, classes, max_overlap)
-        return Detections(boxes[kept], best[kept], classes[kept])
+        whole = ((begin == 0) | (boxes[:, 0] > begin + BORDER_PX)) & ((end == width) | (boxes[:, 2] < end - BORDER_PX))
+        sure = (best >= min_score) & whole
+        return boxes[sure], best[sure], classes[sure]
+
+
+def parts(height: int, width: int) -> list[tuple[int, int]]:
+    """Columns to look at: the whole frame, and where it is wider than 1.5 times its height, parts of 4:3 that share at
+    least a quarter with their neighbours."""
+    side = 4 * height // 3
+    count = math.ceil((width - side) / (0.75 * side)) + 1 if width > 1.5 * height else 0
+    return [(0, width), *((int(s), int(s) + side) for s in np.linspace(0, width - side, count))]
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
