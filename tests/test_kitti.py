@@ -32,7 +32,7 @@ def test_driving_video_becomes_questions_whose_answers_fit_the_published_poses(n
         truth = {"camera_displacement": np.linalg.norm(way[-1] - way[0]),
                  "camera_path_length": np.linalg.norm(np.diff(way, axis=0), axis=1).sum()}.get(qa["family"])
         if truth is not None and qa["form"] == "numeric":
-            assert qa["value"] == pytest.approx(truth, rel=0.04)  # the rig's residual pan is not corrected yet
+            assert qa["value"] == pytest.approx(truth, rel=0.015)
         elif truth is not None:
             values = np.array(qa["extra"]["option_values"])
             assert np.argmin(abs(values - truth)) == "ABCDE".index(qa["letter"])
