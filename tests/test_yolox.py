@@ -100,15 +100,19 @@ class TestNames:
     def test_several_keyframes_agree(self):
         frame = detections((CAR, 0.8, (9, 9, 41, 31)), (PERSON, 0.6, (60, 34, 71, 56)))
         names = self.named(frame, frame)
-        assert names[1] == ("car", pytest.approx(0.8)) and names[2] == ("person", pytest.approx(0.6))
+        assert names[1] == ("car", pytest.approx(1.6 / 3)) and names[2] == ("person", pytest.approx(0.4))
 
     @pytest.mark.parametrize(("keyframes", "why"), [
         ([((CAR, 0.8),), ((BUS, 0.7),)], "they disagree"),
         ([((CAR, 0.8),), (), (), ()], "seen once in four"),
-        ([((CAR, 0.31),), (), ((CAR, 0.31),)], "not sure enough"), ([(), ()], "nothing found")])
+        ([((CAR, 0.31),), (), ((CAR, 0.31),)], "not sure enough"), ([(), ()], "nothing found"),
+        ([((CAR, 0.55),)], "one look")])
     def test_what_is_not_sure_has_no_name(self, keyframes, why):
         frames = [detections(*((c, s, (10, 10, 40, 30)) for c, s in frame)) for frame in keyframes]
         assert self.named(*frames)[1] is None, why
+
+    def test_a_clear_look_makes_up_for_a_missed_one(self):
+        assert self.named(detections((CAR, 0.95, (10, 10, 40, 30))), detections())[1][0] == "car"
 
     def test_a_box_names_one_region_and_only_what_fills_it(self):
         wide = detections((CAR, 0.9, (0, 0, 100, 60)))
@@ -198,7 +202,7 @@ class TestNetwork:
             window = SimpleNamespace(start=start, overlap=overlap, num_frames=n, images=[np.repeat(image[None], n, 0)],
                                      fields={"regions": Field(np.repeat(regions, n, 0), None, None, "x")}, carry=carry)
             part = estimator.run(window)["labels"]
-        assert len(looked) == 3 and part.values[4][0] == "car" and part.values[4][1] > 0.5
+        assert len(looked) == 3 and part.values[4][0] == "car" and part.values[4][1] > 0.4
         assert part.filled_by == "yolox@1"
 
     def test_another_network_is_refused(self, tmp_path):

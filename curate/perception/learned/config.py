@@ -52,9 +52,9 @@ class YoloxConfig(LearnedConfig):
     """Names of regions by YOLOX. Weights: an ONNX export with the 80 COCO classes and the raw grid as output."""
 
     kind: Literal["yolox"] = "yolox"
-    every: int = Field(8, ge=1, description="every how many frames the detector looks; the first is always one")
+    every: int = Field(4, ge=1, description="every how many frames the detector looks; the first is always one")
     min_score: float = Field(0.3, gt=0, lt=1, description="least score of a detection")
     max_overlap: float = Field(0.45, gt=0, lt=1, description="larger overlaps (IoU) of one class are one detection")
     min_iou: float = Field(0.35, gt=0, lt=1, description="least overlap of a region and the box that names it")
     min_agreement: float = Field(0.7, ge=0.5, le=1, description="least share of one class among a region's detections")
-    min_confidence: float = Field(0.3, gt=0, le=1, description="least mean score over the keyframes it is seen in")
+    min_confidence: float = Field(0.3, gt=0, le=1, description="least sum of scores over (keyframes it is seen in + 1)")

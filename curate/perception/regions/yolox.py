@@ -91,12 +91,12 @@ def mask_box_iou(regions: np.ndarray, ids: np.ndarray, boxes: np.ndarray) -> np.
 
 
 def decide(votes: dict[str, Any], config: YoloxConfig) -> tuple[str, float] | None:
-    """(name, confidence), or None where it is not sure. Confidence: summed scores of the class over keyframes seen."""
+    """(name, confidence), or None where it is not sure. Confidence: summed scores of the class over the keyframes the
+    region is seen in and one more, in which nothing was found: a single look is not much."""
     totals = {c: sum(scores) for c, scores in votes["scores"].items()}
     if not totals:
         return None
     best = max(totals, key=lambda c: (totals[c], -c))
-    confidence = totals[best] / votes["seen"]
+    confidence = totals[best] / (votes["seen"] + 1)
     agreed = totals[best] >= config.min_agreement * sum(totals.values())
-    enough = len(votes["scores"][best]) >= min(2, votes["seen"])
-    return (COCO[best], confidence) if agreed and enough and confidence >= config.min_confidence else None
+    return (COCO[best], confidence) if agreed and confidence >= config.min_confidence else None
