@@ -102,7 +102,7 @@ def path_kernel_at(s, t):
     return np.where(low > 0, low**2 * (3 * high - low) / 6, 0) + STEADY * low**2 * high**2 / 4
 
 
-@pytest.mark.parametrize(("amplitude", "shape"), [(1e-3, None), (.1, None), (5.0, None), (.1, 0), (5.0, 2)])
+@pytest.mark.parametrize(("amplitude", "shape"), [(1e-3, None), (.1, None), (5.0, None), (.1, 0), (5.0, 1)])
 def test_smoother_equals_a_dense_gaussian_process(amplitude, shape):
     time, points, noise = small_problem()
     ray = None if shape is None else np.array([.36, .48, .8])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from curate.measure.quantity import LEVELS, Quantity
+from curate.measure.smoothing import lengths
 
 SOURCES = ("own", "pose", "rig", "scale")
 
@@ -51,16 +52,15 @@ def covariance_of(draws: np.ndarray) -> np.ndarray:
     return centred.T @ centred / len(draws)
 
 
-def without_noise(lengths: np.ndarray, across: float) -> np.ndarray:
+def without_noise(drawn: np.ndarray, across: float) -> np.ndarray:
     """Lengths [S] of draws, less what noise across them has added twice; never below zero."""
-    return np.sqrt(np.maximum(lengths**2 - 2 * across, 0))
+    return np.sqrt(np.maximum(drawn**2 - 2 * across, 0))
 
 
 def vector_length(mean: np.ndarray, draws: np.ndarray, parts: dict[str, np.ndarray]) -> tuple[np.ndarray, dict]:
     """Debiased lengths [S] of vectors [S, 3] and of their parts' [P]."""
     across = across_variance(covariance_of(draws), mean)
-    return (without_noise(np.linalg.norm(draws, axis=-1), across),
-            {name: np.linalg.norm(mean + part, axis=-1) for name, part in parts.items()})
+    return (without_noise(lengths(draws), across), {name: lengths(mean + part) for name, part in parts.items()})
 
 
 def quantiles(draws: np.ndarray) -> tuple[float, ...]:

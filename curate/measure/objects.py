@@ -101,7 +101,10 @@ def object_camera_distance_change(draws: SceneDraws, subjects: tuple[int, ...], 
 
 def _distance(draws: SceneDraws, region_id: int, frame: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     path, camera = draws.region(region_id), draws.camera
-    k = frame - draws.scene.region(region_id).first
-    parts = {name: path.parts[name][:, k] - camera.parts[name][:, frame] if name in camera.parts
-             else path.parts[name][:, k] for name in path.parts}
-    return vector_length(path.mean[k] - camera.mean[frame], path.points[:, k] - camera.points[:, frame], parts)
+    if ("distance", frame) not in path.memo:
+        k = frame - draws.scene.region(region_id).first
+        parts = {name: path.parts[name][:, k] - camera.parts[name][:, frame] if name in camera.parts
+                 else path.parts[name][:, k] for name in path.parts}
+        path.memo["distance", frame] = vector_length(
+            path.mean[k] - camera.mean[frame], path.points[:, k] - camera.points[:, frame], parts)
+    return path.memo["distance", frame]

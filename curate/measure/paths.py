@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from curate.measure.chi2 import chi2_survival, zero_p_value
@@ -25,8 +27,11 @@ def displacement(path: PathPosterior, i: int, j: int) -> Sample:
 def p_still(path: PathPosterior, smoother: PathSmoother, i: int, j: int) -> float:
     """p-value of "it does not move between these frames": of all positions, and of the ends, which show slow motion
     better; twice the smaller (Bonferroni)."""
-    mean, draws, _ = _ends(path, i, j)
-    return min(1.0, 2 * min(zero_p_value(mean, covariance_of(draws)), chi2_survival(*smoother.still_statistic(i, j))))
+    if ("p still", i, j) not in path.memo:
+        mean, draws, _ = _ends(path, i, j)
+        ends, all_of = zero_p_value(mean, covariance_of(draws)), chi2_survival(*smoother.still_statistic(i, j))
+        path.memo["p still", i, j] = min(1.0, 2 * min(ends, all_of))
+    return path.memo["p still", i, j]
 
 
 def _less_excess(draws: np.ndarray, of_mean: float) -> np.ndarray:
@@ -56,6 +61,12 @@ def _arc_over_chords(points: np.ndarray, velocity: np.ndarray, time_s: np.ndarra
 
 def path_length(path: PathPosterior, i: int, j: int) -> Sample:
     """Arc length of the smoothed path, m."""
+    if ("length", i, j) not in path.memo:
+        path.memo["length", i, j] = _path_length(path, i, j)
+    return replace(path.memo["length", i, j])
+
+
+def _path_length(path: PathPosterior, i: int, j: int) -> Sample:
     mean = path.mean[i:j + 1]
     bend = _arc_over_chords(mean, path.mean_velocity[i:j + 1], path.time_s[i:j + 1])
     parts = {name: bend * _chords(mean + part[:, i:j + 1]) for name, part in path.parts.items()}

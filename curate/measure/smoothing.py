@@ -18,8 +18,9 @@ which share an error (the camera's pose) also share it in their draws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from curate.measure.modes import Contrasts, Modes, systematic
 
 UNSEEN = 100.0  # standard deviation at unseen frames, in extents of the path: no information
 STEADY = 100.0  # variance of a steady acceleration, and of a steady change of it, over the fluctuating one's
-RAY_SHARES = (1.0, 1e-2, 1e-4)  # variance of the prior across the viewing ray over that along it
+RAY_SHARES = (1.0, 1e-2)  # variance of the prior across the viewing ray over that along it
 POWER = 0.25  # the prior is flat in this power of the bend's variance: between scale-free (0) and flat in its size (½)
 FLOOR = 1e-6  # m, and share of the extent: smallest noise, keeps exact input invertible
 
@@ -87,6 +88,7 @@ class PathPosterior:
         parts: source of error -> [P, T, 3] m, deviations of the path that this source alone brings.
         mean_velocity: [T, 3] m/s.
         to_velocity: [T, T] 1/s, values at the frames to mean derivatives.
+        memo: what several measurements of the path have in common, by name and frames.
     """
 
     time_s: np.ndarray
@@ -96,6 +98,7 @@ class PathPosterior:
     velocity: np.ndarray
     parts: dict[str, np.ndarray]
     to_velocity: np.ndarray  # [T, T] 1/s
+    memo: dict[tuple, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def chords(self) -> np.ndarray:
@@ -179,21 +182,24 @@ class PathSmoother:
 
         Args:
             errors: source -> [S/2, 3T] draws of the errors from their covariances (their sum has `noise`, less the
-                floor and the unseen frames' noise, which are added here to "own").
+                unseen frames' noise, which is added here to "own").
             num_parts: draws kept for the split of the error.
         """
         num, half = len(self.time_s), len(next(iter(errors.values())))
         which, grid, weight = self.amplitudes()
         picks = systematic(weight, half, rng)
-        keep = np.repeat(self.seen, 3)
-        errors = {name: np.where(keep, error, 0) for name, error in errors.items()}
-        errors["own"] = errors["own"] + self.extra_sigma * rng.standard_normal((half, 3 * num))
+        hidden = np.flatnonzero(~np.repeat(self.seen, 3))
+        if len(hidden):
+            errors = {name: error.copy() for name, error in errors.items()}
+            for error in errors.values():
+                error[:, hidden] = 0
+            errors["own"][:, hidden] = self.extra_sigma[hidden] * rng.standard_normal((half, len(hidden)))
         total = sum(errors.values())
         normal = rng.standard_normal((half, self.shapes[0].contrast.shape[1]))
         base = np.broadcast_to(self.data.reshape(-1), (half, 3 * num)).copy()
         deviation = -total
         parts = {name: -error[:num_parts] for name, error in errors.items()}
-        jitter = rng.standard_normal((half, num, 3))
+        jitter = rng.standard_normal((half, 3 * num))
         for index, shape in enumerate(self.shapes):
             rows = np.flatnonzero(which[picks] == index)
             if not len(rows):
@@ -207,17 +213,20 @@ class PathSmoother:
             for name, part in parts.items():
                 modes = (errors[name][few] @ shape.contrast) * shrink[:len(few)]
                 part[few] += (modes + wander[:len(few)] if name == "own" else modes) @ shape.to_data.T
-            jitter[rows] = (jitter[rows] @ self.spreads[index]) * np.sqrt(grid[picks[rows]])[:, None, None]
+            spread = (jitter[rows].reshape(-1, 3) @ self.spreads[index]).reshape(len(rows), -1)
+            jitter[rows] = spread * np.sqrt(grid[picks[rows]])[:, None]
         mean = base.mean(0)
         parts["own"] += base[:num_parts] - mean
         to_velocity, root = velocity_given_positions(self.phase)
         to_velocity, root = to_velocity / self.duration, root / self.duration
 
         def both(base: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-            return np.concatenate([base + deviation, base - deviation])
+            return np.concatenate([base + deviation, base - deviation]).reshape(2 * half, num, 3)
 
-        base, deviation, mean = base.reshape(half, num, 3), deviation.reshape(half, num, 3), mean.reshape(num, 3)
-        slope = to_velocity @ deviation + root @ jitter
+        # one product for all axes: many small ones take longer
+        derivative, spread = (np.kron(matrix, np.eye(3)).T for matrix in (to_velocity, root))
+        mean = mean.reshape(num, 3)
         return PathPosterior(
-            self.time_s, mean, to_velocity @ mean, both(base, deviation), both(to_velocity @ base, slope),
+            self.time_s, mean, to_velocity @ mean, both(base, deviation),
+            both(base @ derivative, deviation @ derivative + jitter @ spread),
             {name: part.reshape(-1, num, 3) for name, part in parts.items()}, to_velocity)

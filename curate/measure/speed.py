@@ -21,8 +21,8 @@ FLOOR = 0.3  # of the largest standard deviation, white: how smooth a smoothed p
 
 def debiased_speeds(mean: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """[S, T] m/s of draws [S, T, 3], less what noise across the mean velocity [T, 3] adds twice (`magnitude`)."""
-    centred = np.ascontiguousarray((velocity - velocity.mean(0)).transpose(1, 2, 0))
-    covariance = centred @ centred.transpose(0, 2, 1) / len(velocity)
+    centred = velocity - velocity.mean(0)
+    covariance = np.einsum("sta,stb->tab", centred, centred) / len(velocity)
     norm2 = np.maximum((mean**2).sum(-1), 1e-300)
     along = np.einsum("ta,tab,tb->t", mean, covariance, mean) / norm2
     across = np.maximum(np.trace(covariance, axis1=1, axis2=2) - along, 0)
@@ -35,10 +35,14 @@ def speed_profile(path: PathPosterior, i: int, j: int, rng: np.random.Generator)
     Returns:
         draws [S, n] m/s, in mirrored pairs as the path's, and their mean [n].
     """
-    speeds = debiased_speeds(path.mean_velocity[i:j + 1], path.velocity[:, i:j + 1])
+    if ("speeds",) not in path.memo:
+        path.memo["speeds",] = debiased_speeds(path.mean_velocity, path.velocity)
+    speeds = path.memo["speeds",][:, i:j + 1]
     half, num = len(speeds) // 2, speeds.shape[1]
     data = speeds.mean(0)
-    covariance = (speeds - data).T @ (speeds - data) / len(speeds)
+    error = (speeds[:half] - speeds[half:]) / 2  # of mirrored pairs
+    centred = speeds - data
+    covariance = centred.T @ centred / len(speeds)
     floor = FLOOR**2 * float(np.diagonal(covariance).max()) + (1e-9 * float(data.max()) + 1e-12) ** 2
     phase = (path.time_s[i:j + 1] - path.time_s[i]) / (path.time_s[j] - path.time_s[i]) - 0.5
     kernel = np.minimum.outer(phase, phase) + 0.5 + STEADY * np.outer(phase, phase)
@@ -47,7 +51,6 @@ def speed_profile(path: PathPosterior, i: int, j: int, rng: np.random.Generator)
     grid, log = modes.evidence(POWER)
     gain = grid[systematic(np.exp(log - log.max()), half, rng)][:, None] * modes.energy
     shrink = 1 / (1 + gain)
-    error = (speeds[:half] - speeds[half:]) / 2  # of mirrored pairs
     base = data - (shrink * modes.coefficient) @ modes.to_data.T
     wander = np.sqrt(gain) * shrink * rng.standard_normal(gain.shape)
     deviation = error - (wander + (error @ modes.contrast) * shrink) @ modes.to_data.T
