@@ -173,6 +173,16 @@ def test_what_could_not_be_measured_is_dropped_with_its_reason():
     assert len(everything) == 2 * (1 + 4 + 6)  # every region and pair has its question or its reason
 
 
+def test_what_is_not_rigid_is_asked_of_its_first_frame_alone():
+    scene = make_scene(0)[0]
+    scene.region(2).rigid = False
+    distance = length(kind="object_camera_distance", span=(0, 0), p_zero=float("nan"))
+    assert {d.reason for d in asked_of(length(), scene)[1]} == {gates.NOT_RIGID}
+    assert {d.reason for d in asked_of(direction(), scene)[1]} == {gates.NOT_RIGID}
+    assert len(asked_of(distance, scene)[0]) == 2
+    assert {d.reason for d in asked_of(replace(distance, span=(23, 23)), scene)[1]} == {gates.NOT_RIGID}
+
+
 def test_metric_families_of_a_scene_without_scale_are_dropped_with_their_reason():
     scene = replace(make_scene(0, num_regions=2)[0], scale="relative")
     questions, dropped = ask(scene)

@@ -44,11 +44,6 @@ def ray_root(covariance: np.ndarray, point: np.ndarray) -> np.ndarray:
     return turn @ root
 
 
-def _correlated(rng: np.random.Generator, num: int, covariance: np.ndarray) -> np.ndarray:
-    """[num, T, 3] draws, each frame from its own covariance [T, 3, 3] (singular ones too)."""
-    return (_root(covariance) @ rng.standard_normal((len(covariance), 3, num))).transpose(2, 0, 1)
-
-
 def _root(covariance: np.ndarray) -> np.ndarray:
     """A square root [n, k, k] of covariances, singular ones too."""
     value, vector = np.linalg.eigh(covariance)

@@ -22,6 +22,7 @@ from curate.scene import Scene
 NOT_METRIC = "the scene's scale is not metric"
 NOT_VISIBLE = "not visible in the marked frame"
 NOT_KNOWN = "region unknown to the scene"
+NOT_RIGID = "its parts move against each other"
 NOT_FINITE = "no finite value"
 NOT_MEASURED = "seen too briefly to be measured"
 STILL = "not clear of zero"
@@ -79,6 +80,8 @@ def refusal(scene: Scene, family: Family, quantity: Quantity, max_p_zero: float)
             return NOT_KNOWN
         if not regions[subject].seen[MARK_FRAME]:
             return NOT_VISIBLE
+        if not regions[subject].rigid and quantity.span[1] > regions[subject].first:
+            return NOT_RIGID  # the reference point goes with none of its parts
     if not np.isfinite(quantity.value).all() or not np.isfinite(quantity.quantiles).all():
         return NOT_FINITE
     if family.moves and not moves(quantity, max_p_zero):
