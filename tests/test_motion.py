@@ -157,3 +157,44 @@ def test_jacobians_are_those_of_differences():
         numeric = (run(turned)[0] - base)[at] / 1e-2
         expected = [numeric[a] * numeric[b] for a, b in upper]
         assert np.allclose(common[at], expected, rtol=0.05, atol=0.02 * np.abs(expected).max())
+
+
+def stripes(shift: float, period: float = 12.0) -> np.ndarray:
+    u = np.arange(SIZE[0])[None] + 0 * np.arange(SIZE[1])[:, None]
+    return np.clip(128 + 60 * np.sin(2 * np.pi * (u - shift) / period), 0, 255).astype(np.uint8)
+
+
+def test_a_flow_that_is_a_period_off_is_unknown_and_not_motion():
+    """A repeated pattern looks right one period further; the still world fits as well."""
+    window = scene(turn=(0, 0, 0), step=(0, 0, 0), noise=0.02)
+    flow = window.fields["flow"]
+    flow.values[0] = 0
+    flow.values[0][70:130, 120:200, 0] = 12
+    window.fields["disparity"].values[1] = window.fields["disparity"].values[0]
+    assert flagged(RigidResidual().run(window)["motion"])[PATCH].mean() > 0.9
+    window.grey = [np.stack([stripes(0), stripes(0)])]
+    field = RigidResidual().run(window)["motion"]
+    assert not flagged(field).any()
+    assert not field.valid[0][PATCH].any() and field.valid[0][WALL].mean() > 0.9
+
+
+def test_what_the_image_shows_to_move_stays_moving():
+    window = scene(turn=(0, 0, 0), step=(0, 0, 0), noise=0.02)
+    flow = window.fields["flow"]
+    flow.values[0] = 0
+    flow.values[0][70:130, 120:200, 0] = 4
+    window.fields["disparity"].values[1] = window.fields["disparity"].values[0]
+    second = stripes(0)
+    second[60:140, 110:215] = stripes(4)[60:140, 110:215]
+    window.grey = [np.stack([stripes(0), second])]
+    assert flagged(RigidResidual().run(window)["motion"])[PATCH].mean() > 0.9
+
+
+def test_a_still_point_that_would_have_left_the_image_is_unknown():
+    window = scene(turn=(0, -0.08, 0), step=(0, 0, 0), noise=0.02)
+    flow = window.fields["flow"]
+    leaves = flow.values[0][..., 0] + np.arange(SIZE[0])[None] > SIZE[0] - 1
+    assert leaves.any()
+    flow.values[0][leaves] -= [30, 0]  # matched to something else inside
+    field = RigidResidual().run(window)["motion"]
+    assert not (flagged(field) & leaves).any()

@@ -13,8 +13,10 @@ from curate.geometry.rotations import skew
 from curate.geometry.trajectories import step_totals
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.motion.config import RigidResidualConfig
+from curate.perception.motion.photometric import fits_still
 
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+FAR_PX = 0.5  # of flow beside the still world's: more than a match of the right thing errs
 
 
 class RigidResidual:
@@ -31,10 +33,12 @@ class RigidResidual:
     so that one threshold serves both. Median over the image above its expectation raises C (the errors were
     larger than stated), never lowers it; it is taken low enough in the distribution (the lower quartile) that
     objects which fill up to half of the image do not hide themselves, and is bounded.
+    Where the flow is far off, the image is asked: if it fits the still world about as well as the flow, the flow is
+    wrong there and the pixel is unknown.
     """
 
     name = "rigid-residual"
-    version = "2"
+    version = "3"
     needs = ("disparity", "flow", "camera")
     gives = ("motion",)
     window = 2
@@ -75,7 +79,8 @@ class RigidResidual:
                 relative(poses, i, i + 1), steps[i + 1], window.rig,
                 (disparity.values[i], disparity.sigma[i], disparity.valid[i]),
                 (disparity.values[i + 1], disparity.sigma[i + 1], disparity.valid[i + 1]),
-                (flow.values[i], flow.sigma[i], flow.valid[i]), models)
+                (flow.values[i], flow.sigma[i], flow.valid[i]), models,
+                (window.grey[0][i], window.grey[0][i + 1]) if window.grey else None)
             size = (shape[2], shape[1])
             values[i] = cv2.resize(statistic, size, interpolation=cv2.INTER_NEAREST)
             valid[i] = cv2.resize(known.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
@@ -85,7 +90,8 @@ class RigidResidual:
                                  "inflation": inflation})}
 
     def test(self, T_i_j: Pose, motion_covariance: np.ndarray, rig: StereoRig, disparity_i, disparity_j, flow,
-             models: list[dict[str, float]]) -> tuple[np.ndarray, np.ndarray, float]:
+             models: list[dict[str, float]],
+             images: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray, float]:
         """One pair of frames.
 
         Args:
@@ -93,6 +99,7 @@ class RigidResidual:
             motion_covariance: [6, 6], rotation vector and translation in the axes of camera i.
             disparity_i, disparity_j, flow: (values, sigma, valid) of the two frames and between them.
             models: calibration of disparity and of flow.
+            images: the two frames [H, W] uint8, to look again where the flow is far off.
 
         Returns:
             statistic and validity on the coarser grid, and the factor it was divided by.
@@ -122,7 +129,20 @@ class RigidResidual:
         statistic = np.where(has_disparity, three / 3, two / 2)
         inflation = self._inflation(statistic[known], has_disparity[known])
         statistic = np.where(has_disparity, statistic, statistic * np.float32(self._two_to_three))
-        return (statistic / np.float32(inflation)).astype(np.float32), known, inflation
+        statistic = (statistic / np.float32(inflation)).astype(np.float32)
+        far = known & (statistic > self.threshold) & (mean[..., 0] ** 2 + mean[..., 1] ** 2 > FAR_PX**2)
+        if far.any():
+            at_u, at_v = (np.arange(n, dtype=np.float32) * stride + stride // 2 for n in far.shape[::-1])
+            moved = flow[0][stride // 2::stride, stride // 2::stride]
+            flowed = at_u[None] + moved[..., 0], at_v[:, None] + moved[..., 1]
+            still = flowed[0] - residual[..., 0], flowed[1] - residual[..., 1]
+            height, width = flow[2].shape
+            # what would have left the image cannot be seen to be still: the flow found something like it
+            doubtful = (still[0] < 0) | (still[0] > width - 1) | (still[1] < 0) | (still[1] > height - 1)
+            if images is not None:
+                doubtful |= fits_still(*images, flowed, still, stride, window + 2)
+            known &= ~(far & doubtful)
+        return statistic, known, inflation
 
     def _inflation(self, statistic: np.ndarray, has_disparity: np.ndarray) -> float:
         """How much larger the image's own errors are than stated, at least 1."""
