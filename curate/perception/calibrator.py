@@ -61,6 +61,7 @@ class Calibrated:
             model = {"floor_px": UNCALIBRATED_FLOOR_PX, **dict.fromkeys(terms, UNCALIBRATED_COEFFICIENT)}
         sigma = sigma_px(model, terms)
         part.valid &= sigma <= getattr(self.config, "max_sigma_px", np.inf)
-        part.sigma = np.where(part.valid, sigma, np.float32(np.inf))
-        known = part.valid if part.values.ndim == part.valid.ndim else part.valid[..., None]
-        part.values = np.where(known, part.values, np.float32(0))
+        unknown = ~part.valid
+        np.copyto(sigma, np.float32(np.inf), where=unknown)
+        np.copyto(part.values, np.float32(0), where=unknown.reshape(unknown.shape + (1,) * (part.values.ndim - 3)))
+        part.sigma = sigma
