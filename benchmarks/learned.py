@@ -31,14 +31,33 @@ def rows(data: Path, weights: Path | None = None) -> list[Row]:
     """Every figure; `skipped` where a package, the weights, the data or a GPU is missing.
 
     Args:
-        data: folder of real sequences. weights: folder with gmflow.safetensors; default: `weights` beside `data`.
+        data: folder of real sequences. weights: folder with gmflow.safetensors and yolox_nano.onnx; default:
+            `weights` beside `data`.
     """
-    weights = (weights or Path(data).resolve().parent / "weights") / "gmflow.safetensors"
-    lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
-    if lacking or not weights.is_file():
-        return [skipped(NAME, f"{' and '.join(lacking)} not installed (pip install 'curate4d[learned]')" if lacking
-                        else f"no {weights.name} in {weights.parent}")]
-    return [*speed_rows(weights), *accuracy_rows(Path(data), weights)]
+    weights = weights or Path(data).resolve().parent / "weights"
+    out = []
+    for name, file, packages, made in (
+            (NAME, "gmflow.safetensors", ("torch", "safetensors"),
+             lambda path: [*speed_rows(path), *accuracy_rows(Path(data), path)]),
+            ("yolox", "yolox_nano.onnx", ("onnxruntime",), detector_rows)):
+        lacking = " and ".join(package for package in packages if find_spec(package) is None)
+        if lacking:
+            out.append(skipped(name, f"{lacking} not installed (pip install 'curate4d[learned]')"))
+        elif not (weights / file).is_file():
+            out.append(skipped(name, f"no {file} in {weights}"))
+        else:
+            out += made(weights / file)
+    return out
+
+
+def detector_rows(weights: Path) -> list[Row]:
+    """What one look of the detector costs."""
+    from curate.perception.learned.yolox import YoloxSession
+
+    session = YoloxSession(weights, on_gpu=False)
+    image = np.random.default_rng(0).integers(0, 255, (*GPU_SIZE, 3), np.uint8)
+    seconds = _seconds(lambda: session.detect(image, 0.3, 0.45), "cpu")
+    return [row(f"yolox: one look at {GPU_SIZE[1]}x{GPU_SIZE[0]}, whole and in parts", 1000 * seconds, "ms of a core")]
 
 
 def speed_rows(weights: Path) -> list[Row]:
@@ -100,18 +119,22 @@ def _speed(weights: Path, device: str, precision: str, size: tuple[int, int], nu
 
 def _seconds(work: Callable[[], None], device: str, repeats: int = 3) -> float:
     """The best of a few, after one to warm up: processor time on a CPU, which others' work does not lengthen."""
-    import torch
+    on_gpu = device == "cuda"
+    clock = time.perf_counter if on_gpu else time.process_time
 
-    clock = time.perf_counter if device == "cuda" else time.process_time
+    def done() -> None:
+        if on_gpu:
+            import torch
+
+            torch.cuda.synchronize()
+
     work()
     best = np.inf
-    for _ in range(repeats if device == "cuda" else 1):
-        if device == "cuda":
-            torch.cuda.synchronize()
+    for _ in range(repeats if on_gpu else 1):
+        done()
         begin = clock()
         work()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        done()
         best = min(best, clock() - begin)
     return best
 
