@@ -15,6 +15,7 @@ from curate.geometry.rotations import exp_so3
 from curate.measure.draws import SceneDraws
 from curate.measure.rig_effect import pan_of_path, pan_of_points
 from curate.scene import RigState, Scene
+from tests.analytic_scene import AnalyticFrames, Exact, ExactTracks, Plate, clip
 from tests.scenes import Noise, make_scene
 
 cv2 = pytest.importorskip("cv2")
@@ -22,6 +23,8 @@ pytest.importorskip("open3d")
 
 from curate.perception.camera.bundle import Observations, Points, bundle_adjust  # noqa: E402
 from curate.perception.camera.response import pan_effect, step_responses  # noqa: E402
+from curate.perception.config import PerceptionConfig  # noqa: E402
+from curate.perception.pipeline import perceive  # noqa: E402
 from curate.perception.rig.config import RigConfig  # noqa: E402
 from curate.perception.rig.correction import CorrectedFrames  # noqa: E402
 from curate.perception.rig.estimate import estimate_rig, rig_of, turned_back  # noqa: E402
@@ -240,6 +243,30 @@ def test_frames_that_say_nothing_leave_the_rig_as_published(texture):
 
     state = estimate_rig(Pictures(pair), RigConfig(), 0)
     assert not state.applied[1] and np.isfinite(state.covariance).all() and state.pan_sigma >= 0.019 * DEG
+
+
+class Lower(AnalyticFrames):
+    """The right view is the left one, two rows lower: nothing but far away, and a calibration that does not fit."""
+
+    def read(self, start, stop):
+        left, right = super().read(start, stop)
+        return [left, np.roll(right, 2, axis=1)]
+
+
+def test_the_pipeline_corrects_the_frames_keeps_what_it_found_and_warns(caplog):
+    frames, seen = Lower([Plate(lambda t: [0.2, 0.2, 4.0])], 4, grain=5.0), []
+    estimators = [Exact(frames, "disparity"), Exact(frames, "flow"), Exact(frames, "camera", "motion"),
+                  ExactTracks(frames)]
+    config, timings = PerceptionConfig(window=4), {}
+    made = perceive(clip(4), frames, config, [lambda w: seen.append(w.images)], timings, estimators)
+    assert made.rig.theta[0] == pytest.approx(2 / frames.rig.left.fx, rel=0.1)
+    assert made.rig.applied[0] == made.rig.theta[0] and timings["rig"] > 0
+    inside = (slice(None), slice(20, -20), slice(20, -20))
+    left, right = (view[inside].astype(float) for view in seen[0])
+    assert np.abs(right - left).mean() < 0.2 * np.abs(np.roll(left, 2, axis=1) - left).mean()
+    assert "2.0 px below" in caplog.text and "2.0 px below" in Scene.from_bytes(made.to_bytes()).rig.warning
+    plain = perceive(clip(4), frames, PerceptionConfig(window=4, rig={"kind": "as-published"}), (), {}, estimators)
+    assert plain.rig is None and not plain.rig_step.any()
 
 
 # --- what is kept, and what follows from it ---------------------------------------------------------------------
