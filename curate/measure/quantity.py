@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 LEVELS = (0.005, 0.025, 0.10, 0.25, 0.50, 0.75, 0.90, 0.975, 0.995)
+
+
+def plain_copy(value: Any) -> Any:
+    """A list's or dict's copy; anything else itself."""
+    return value.copy() if isinstance(value, (list, dict)) else value
 
 
 @dataclass(frozen=True)
@@ -54,4 +59,5 @@ class Quantity:
         return self.half_width / scale if scale > 0 else float("inf")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Every field by name; containers are copied one level deep (`asdict` takes longer than all the rest)."""
+        return {name: plain_copy(value) for name, value in vars(self).items()}

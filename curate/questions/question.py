@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from curate.measure.quantity import plain_copy
 
 
 @dataclass(frozen=True)
@@ -58,4 +60,4 @@ class Question:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: plain_copy(value) for name, value in vars(self).items()}
