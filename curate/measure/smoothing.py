@@ -221,7 +221,10 @@ class PathSmoother:
         to_velocity, root = to_velocity / self.duration, root / self.duration
 
         def both(base: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-            return np.concatenate([base + deviation, base - deviation]).reshape(2 * half, num, 3)
+            out = np.empty((2, half, 3 * num))
+            np.add(base, deviation, out=out[0])
+            np.subtract(base, deviation, out=out[1])
+            return out.reshape(2 * half, num, 3)
 
         # one product for all axes: many small ones take longer
         derivative, spread = (np.kron(matrix, np.eye(3)).T for matrix in (to_velocity, root))
