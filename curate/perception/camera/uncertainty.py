@@ -19,6 +19,7 @@ from curate.geometry.trajectories import step_jacobians
 from curate.perception.camera.bundle import CAUCHY_SQUARED, Bundle, Observations, _damped, _Problem, _reduce, _sum_by
 
 PATCHES_ACROSS = 8
+TAKEN_UP = 1.25  # what poses and points fitted to a patch take from its variance; Monte Carlo, independent noise
 PRIOR_OBSERVATIONS = 10
 MIN_SCALE, MAX_SCALE, MAX_FRAME_RATIO = 0.05, 20.0, 400.0  # of sigmas; of variances of all frames over one's
 GAUSSIAN = 1.08  # of Gaussian residuals, mean square over the robust one
@@ -84,7 +85,7 @@ def pose_errors(rig: StereoRig, bundle: Bundle, obs: Observations, scale: np.nda
     score = score.reshape(num_patches, -1) - _sum_by(patch, taken.T, num_patches)
     patches = np.zeros((num_patches, num, 6))
     patches[:, chosen] = (score @ root).reshape(num_patches, -1, 6)
-    patches *= np.sqrt(num_patches / max(num_patches - 1, 1)) * _slope(residual)
+    patches *= np.sqrt(TAKEN_UP * num_patches / max(num_patches - 1, 1)) * _slope(residual)
 
     frame_variance = (scale**2).mean(-1)
     share = np.clip(1 - np.median(frame_variance) / frame_variance, 0, 1)
