@@ -1,7 +1,8 @@
-"""What real stereo pairs have and rendered ones lack, added to a rendered clip before it is encoded.
+"""What real stereo pairs have and rendered ones lack, added to rendered frames.
 
 Ranges are those of rectified pairs with automatic exposure: a tenth in gain, a fraction of a pixel in the rows,
-lenses that are not equally sharp, reflections that differ between the views, and posts and railings.
+lenses that are not equally sharp and leave some distortion, reflections that differ between the views, and posts
+and railings.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from curate.geometry.poses import Pose
 from curate.synth import SceneTruth
 from curate.synth.scene import Body
 
-LANCZOS_REACH = 1e-3  # px; shifts below it are none
-
 
 @dataclass(frozen=True)
 class Disturbance:
@@ -26,6 +25,7 @@ class Disturbance:
         gain, gamma, offset: of the right view, on grey levels / 255.
         blur_px: [2] standard deviation of each view's blur.
         rows_px: [3] vertical shift of the right view: constant, at the right edge, at the lower edge.
+        columns_px: [6, 8] horizontal shift of the right view on a coarse grid: what is left of the lenses' distortion.
         reflections: [2, 6, 8] gain of each view on a coarse grid, about 1.
         vignette: loss of light in the corners.
     """
@@ -35,6 +35,7 @@ class Disturbance:
     offset: float
     blur_px: np.ndarray
     rows_px: np.ndarray
+    columns_px: np.ndarray
     reflections: np.ndarray
     vignette: float
 
@@ -43,7 +44,8 @@ class Disturbance:
         return Disturbance(
             gain=float(np.exp(rng.normal(0, 0.08))), gamma=float(np.exp(rng.normal(0, 0.06))),
             offset=float(rng.normal(0, 0.01)), blur_px=rng.uniform(0, 0.6) + rng.uniform(0, 0.4, 2),
-            rows_px=rng.normal(0, [0.15, 0.12, 0.12]), reflections=1 + rng.normal(0, 0.03, (2, 6, 8)),
+            rows_px=rng.normal(0, [0.15, 0.12, 0.12]), columns_px=rng.normal(0, 0.07, (6, 8)),
+            reflections=1 + rng.normal(0, 0.03, (2, 6, 8)),
             vignette=float(rng.uniform(0, 0.25)))
 
     def apply(self, image: np.ndarray, view: int) -> np.ndarray:
@@ -51,19 +53,23 @@ class Disturbance:
         height, width = image.shape[:2]
         x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
         out = image.astype(np.float32)
-        if view == 1 and np.abs(self.rows_px).max() > LANCZOS_REACH:
+        if view == 1:
             shift = self.rows_px[0] + self.rows_px[1] * x + self.rows_px[2] * y
             rows = np.arange(height, dtype=np.float32)[:, None] + shift.astype(np.float32)
-            columns = np.repeat(np.arange(width, dtype=np.float32)[None], height, 0)
-            out = cv2.remap(out, columns, rows.astype(np.float32), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+            columns = np.arange(width, dtype=np.float32)[None] + _smooth(self.columns_px, width, height)
+            out = cv2.remap(out, columns, rows, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
         if self.blur_px[view] > 0.15:
             out = cv2.GaussianBlur(out, (0, 0), float(self.blur_px[view]))
-        field = cv2.resize(self.reflections[view].astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        field = _smooth(self.reflections[view], width, height)
         field *= 1 - np.float32(self.vignette / 2) * (x**2 + y**2)
         out = np.clip(out * field[..., None] / 255, 0, 1)
         if view == 1:
             out = np.clip(self.gain * out**self.gamma + self.offset, 0, 1)
         return (255 * out + 0.5).astype(np.uint8)
+
+
+def _smooth(grid: np.ndarray, width: int, height: int) -> np.ndarray:
+    return cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def with_posts(scene: SceneTruth, rng: np.random.Generator, count: int = 5) -> SceneTruth:

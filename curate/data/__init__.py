@@ -21,7 +21,7 @@ def calibration(name: str, version: str) -> dict[str, Any]:
         `region_correlation_px` pixels of a region that share one error (area),
         `region_floor_px` error of a region's mean that no number of pixels removes,
         `region_floor_temporal_share` the share (0..1) of that floor's variance that stays from frame to frame:
-        sigma_region² = sigma_px² · region_correlation_px / N + region_floor_px².
+        sigma_region² = sigma_px² · region_correlation_px / N + region_floor_px², with the pixels' median sigma.
 
     Raises:
         KeyError: where this version has not been calibrated; its fields carry no metric sigma then.

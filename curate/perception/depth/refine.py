@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 
 SMOOTH_PX = 1.0  # neighbours this far apart in disparity are taken for one surface
-SMOOTH_BEFORE, SMOOTH_AFTER = 5, 7  # windows of the bilateral filters, px: costly, so no larger than it pays
+SMOOTH_BEFORE, SMOOTH_AFTER = 7, 7  # windows of the bilateral filters, px: costly, so no larger than it pays
 FAR_PX = -1e4  # stands for unknown in the bilateral filter: no valid disparity is near it
 # Grey levels² per px²: below it in texture the first disparity is trusted more than the image.
 PRIOR = np.float32(1.0)
+FLAT = np.float32(0.5)  # grey levels²: windows with less spread are flat
 
 
 def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray, valid: np.ndarray, window: int = 13,
@@ -19,7 +20,8 @@ def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray,
     Every pixel of the window is warped with its own disparity, so slanted surfaces stay slanted; pixels weigh
     less where the photometric error sets them apart. Changes are averaged over the window by how well the image
     fixes them. A bilateral filter before the first and after the last step takes out the stairs that semi-global
-    matching leaves on slanted surfaces, and keeps edges.
+    matching leaves on slanted surfaces, and keeps edges. Sums over windows vary slowly and are taken on every second
+    pixel of sums over 2 x 2.
 
     Args:
         left, right: [H, W] float32, grey.
@@ -38,10 +40,6 @@ def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray,
     slope_left, slope_right = slope_x(left), slope_x(right)
     known = valid.astype(np.float32)
     refined = smooth(disparity, valid, SMOOTH_PX, SMOOTH_BEFORE) if steps else disparity.copy()
-
-    def mean(values, size=(window, window)):
-        return cv2.boxFilter(values, -1, size)
-
     for step in range(max(steps, 1)):
         at = grid_x - refined
         # OpenCV's linear and cubic kernels blur or shift the phase (0.03 px of bias), which the last step must not
@@ -51,24 +49,28 @@ def refine_disparity(left: np.ndarray, right: np.ndarray, disparity: np.ndarray,
         slope = 0.5 * (slope_left + slope_there)
         error = warped - left
         weight = robust_weight(error, known, window)
-        total = mean(weight) + 1e-6
-        weighted = weight * slope
-        mean_error, mean_slope = mean(weight * error) / total, mean(weighted) / total
-        curvature = mean(weighted * slope) / total - mean_slope**2
-        moment = mean(weighted * error) / total - mean_slope * mean_error
+        total = window_mean(weight, window) + 1e-6
+
+        def mean(weighted, total=total):
+            return window_mean(weighted, window) / total
+
+        weighted, weighted_error = weight * slope, weight * error
+        mean_error, mean_slope = mean(weighted_error), mean(weighted)
+        curvature = mean(weighted * slope) - mean_slope**2
+        moment = mean(weighted * error) - mean_slope * mean_error
         if step < steps:
             change = np.clip(moment / (np.maximum(curvature, 0.05) + PRIOR), -0.5, 0.5)
-            trust = known * (curvature + np.float32(0.5))
-            refined += mean(trust * change) / (mean(trust) + 1e-6)
+            trust, half = total * (curvature + np.float32(0.5)), (half_window(window),) * 2
+            refined += whole_size(cv2.boxFilter(trust * change, -1, half) / cv2.boxFilter(trust, -1, half), left.shape)
     if steps:
         refined = smooth(refined, valid, SMOOTH_PX, SMOOTH_AFTER)
     # what the two views have in common is texture; the noise of each has slopes too, which fix nothing
     weighted = weight * slope_left
-    common = mean(weighted * slope_there) / total - mean(weighted) / total * (mean(weight * slope_there) / total)
-    spread = mean(weight * error * error) / total - mean_error**2
+    common = mean(weighted * slope_there) - mean(weighted) * mean(weight * slope_there)
+    spread = mean(weighted_error * error) - mean_error**2
     spread -= moment**2 / np.maximum(curvature, 0.05)  # what the last step explains
     count = np.maximum(total * window**2, 1)
-    variance = (np.maximum(spread, 0) + 0.25) / (np.maximum(common, 1e-3) * count)
+    variance = whole_size((np.maximum(spread, 0) + 0.25) / (np.maximum(common, 1e-3) * count), left.shape)
     lost = ~(np.abs(refined - disparity) <= max_change_px)
     refined[lost] = disparity[lost]
     variance[lost] = np.inf
@@ -83,12 +85,29 @@ def smooth(disparity: np.ndarray, valid: np.ndarray, range_px: float, size: int 
 
 def correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
     """Normalised correlation [H, W] of the windows of two images [H, W] float32; 0 where both are flat."""
-    size = (window, window)
-    mean_a, mean_b = cv2.boxFilter(a, -1, size), cv2.boxFilter(b, -1, size)
-    together = cv2.boxFilter(a * b, -1, size) - mean_a * mean_b
-    spread_a, spread_b = (np.maximum(cv2.boxFilter(i * i, -1, size) - m * m, 0.5)  # half a grey level squared: flat
-                          for i, m in ((a, mean_a), (b, mean_b)))
-    return together / np.sqrt(spread_a * spread_b)
+    mean_a, mean_b = window_mean(a, window), window_mean(b, window)
+    together = window_mean(a * b, window) - mean_a * mean_b
+    spread_a, spread_b = (np.maximum(window_mean(i * i, window) - m * m, FLAT) for i, m in ((a, mean_a), (b, mean_b)))
+    return whole_size(together / np.sqrt(spread_a * spread_b), a.shape)
+
+
+def half_window(window: int) -> int:
+    """The odd window at half size that covers about `window` px."""
+    return window // 2 // 2 * 2 + 1
+
+
+def window_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Means over windows of an image [H, W] float32, about every second pixel: [H // 2, W // 2]."""
+    height, width = (n // 2 for n in values.shape)
+    small = cv2.resize(values[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.boxFilter(small, -1, (half_window(window),) * 2)
+
+
+def whole_size(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[H // 2, W // 2] brought back to `shape` [H, W], linearly."""
+    height, width = values.shape
+    even = cv2.resize(values, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    return cv2.copyMakeBorder(even, 0, shape[0] - 2 * height, 0, shape[1] - 2 * width, cv2.BORDER_REPLICATE)
 
 
 def slope_x(image: np.ndarray) -> np.ndarray:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curate.perception.depth.refine import robust_weight, slope_x
+from curate.perception.depth.refine import (
+    correlation,
+    half_window,
+    robust_weight,
+    slope_x,
+    whole_size,
+    window_mean,
+)
 
 # Grey levels² per px²: the image's noise over the spread of the first flow's errors (1.5 grey levels over a window
 # of some ten independent pixels, 0.1 px). Below it in texture the first flow is trusted more than the image.
 PRIOR = np.float32(20)
-FLAT = np.float32(0.5)  # grey levels²: windows with less spread are flat
 
 
 def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: np.ndarray, window: int = 13,
@@ -74,34 +80,7 @@ def refine_flow(first: np.ndarray, second: np.ndarray, flow: np.ndarray, valid: 
     lost = ~(change[..., 0] ** 2 + change[..., 1] ** 2 <= max_change_px**2)
     refined[lost] = flow[lost]
     variance[lost] = np.inf
-    return refined, variance, whole_size(_correlation(first, warped, window), first.shape)
-
-
-def _correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
-    """As `depth.refine.correlation`, at half size."""
-    mean_a, mean_b = window_mean(a, window), window_mean(b, window)
-    together = window_mean(a * b, window) - mean_a * mean_b
-    spread_a, spread_b = (np.maximum(window_mean(i * i, window) - m * m, FLAT) for i, m in ((a, mean_a), (b, mean_b)))
-    return together / np.sqrt(spread_a * spread_b)
-
-
-def half_window(window: int) -> int:
-    """The odd window at half size that covers `window` px."""
-    return window // 2 // 2 * 2 + 1
-
-
-def window_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Means over windows of an image [H, W], about every second pixel: [H // 2, W // 2]."""
-    height, width = (n // 2 for n in values.shape)
-    small = cv2.resize(values[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
-    return cv2.boxFilter(small, -1, (half_window(window),) * 2)
-
-
-def whole_size(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """[H // 2, W // 2] brought back to `shape` [H, W], linearly."""
-    height, width = values.shape
-    even = cv2.resize(values, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
-    return cv2.copyMakeBorder(even, 0, shape[0] - 2 * height, 0, shape[1] - 2 * width, cv2.BORDER_REPLICATE)
+    return refined, variance, correlation(first, warped, window)
 
 
 def slope_y(image: np.ndarray) -> np.ndarray:
