@@ -173,9 +173,17 @@ def injected(findings: Findings, quick: bool, workers: int) -> None:
         findings.add("the rig", failed("rendered rigs with an injected pan", error))
 
 
+def learned(data: Path, findings: Findings) -> None:
+    """Networks through the estimator contract: cost against the bare network, errors on the pairs."""
+    from benchmarks.learned import rows
+
+    findings.add("learned estimators", rows(data))
+
+
 def stages(args: argparse.Namespace, findings: Findings) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "real sequences", lambda: real_sequences(args.data, args.cache, findings)
     yield "real pairs", lambda: real_pairs(args.data, findings)
+    yield "learned estimators", lambda: learned(args.data, findings)
     yield "rigs with an injected pan", lambda: injected(findings, args.quick, args.workers)
     yield f"{args.scenes} rendered scenes", lambda: rendered(args.cache, args.scenes, args.seed, args.workers, findings)
 
