@@ -350,3 +350,28 @@ class TestCalibrator:
             for name in ("name", "version", "needs", "gives", "window", "overlap", "resources"):
                 assert getattr(outer, name) == getattr(inner, name)
             assert outer.error_model is not None, "calibrated in the package's data"
+
+
+class TestBenchmark:
+    def test_what_is_missing_is_a_row(self, tmp_path, monkeypatch):
+        from benchmarks import learned
+
+        names = [r["name"] for r in learned.rows(tmp_path / "data")]
+        assert [n.split(":")[0] for n in names] == ["gmflow", "yolox"] and all("skipped, " in n for n in names)
+        monkeypatch.setattr(learned, "find_spec", lambda name: None)
+        assert "pip install 'curate4d[learned]'" in learned.rows(tmp_path / "data")[0]["name"]
+
+    def test_colours_are_found_again(self, tmp_path):
+        """A pair is kept grey; its pictures are the ones whose grey it is."""
+        import cv2
+
+        from benchmarks.learned import colours
+
+        rng = np.random.default_rng(0)
+        pictures = [rng.integers(0, 255, (8, 12, 3), np.uint8) for _ in range(2)]
+        for name, picture_ in zip("ab", pictures):
+            cv2.imwrite(str(tmp_path / f"{name}.png"), picture_)
+        grey = [cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) for p in pictures]
+        left, right = colours(SimpleNamespace(folder=tmp_path, left=grey[1], right=255 - grey[0]))
+        np.testing.assert_array_equal(left, pictures[1][..., ::-1])
+        assert (right == (255 - grey[0])[..., None]).all(), "grey where there is none"
