@@ -214,7 +214,7 @@ def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig,
 
     The common error scales the path about the camera. Of what is left, each frame's own part is what would
     remain if all else were known; the rest grows along the clip and is given as steps, and so is what the turn of a
-    body of `size` metres adds.
+    body of `size` metres and a change of its disparity add.
     """
     point = result.body.point
     rays = point / np.linalg.norm(point, axis=1, keepdims=True)
@@ -230,7 +230,11 @@ def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig,
     still = np.swapaxes(R, 1, 2) @ R[0]
     turns = small_turn(result.body.rotation @ np.swapaxes(still, 1, 2))
     turned = np.maximum.accumulate(np.linalg.norm(turns, axis=1))
-    by_turn = errors.by_turn(rays, size, turned)
+    # the bias of a sub-pixel match goes with the fraction of the disparity: it is shared by frames of one disparity
+    level = rig.disparity(point[:, 2]) + rig.doffs_px
+    parted = 2 * (noise.shared_px / level) ** 2 * (1 - np.exp(-np.abs(level - level[0])))
+    by_depth = np.maximum.accumulate(parted * (point**2).sum(1))[:, None, None] * rays[:, :, None] * rays[:, None]
+    more = errors.by_turn(rays, size, turned) + by_depth
     path.rotation_cov[frames] = (result.turn_covariance
                                  + ((errors.turn_turn * turned) ** 2)[:, None, None] * np.eye(3))
     grown = np.zeros((3, 3))
@@ -238,7 +242,7 @@ def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig,
     for k in range(len(frames)):
         # error of point k once the error of the first depth is scaled out of it
         left = (joint[k, :, k] - np.outer(joint[k, :, 0, 2], ratio[k]) - np.outer(ratio[k], joint[k, :, 0, 2])
-                + own_z * np.outer(ratio[k], ratio[k])) + by_turn[k]
+                + own_z * np.outer(ratio[k], ratio[k])) + more[k]
         step = R[k] @ (left - alone[k]) @ R[k].T - grown
         step = _positive(step) if k else np.zeros((3, 3))
         grown = grown + step
