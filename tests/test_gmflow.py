@@ -117,6 +117,23 @@ class TestEstimators:
         np.testing.assert_allclose(depth.values[depth.valid], rig.depth(part.values)[depth.valid], rtol=1e-4)
         assert np.isinf(depth.values[~depth.valid]).all() and part.filled_by == "gmflow-stereo@1"
 
+    def test_half_precision_is_within_a_tenth_of_a_pixel(self):
+        """As on a GPU, with the same casts on a CPU."""
+        import torch
+
+        from curate.perception.learned.gmflow_net import Gmflow
+
+        scene = torch.from_numpy(textured(100, 140)).float()
+        pair = [scene[y:y + 64, x:x + 96].expand(1, 3, 64, 96) for y, x in ((10, 20), (12, 16))]
+        flows = []
+        for precision in (torch.float32, torch.float16):
+            net = Gmflow(precision)
+            files.load_strictly(net, WEIGHTS, "gmflow")
+            with torch.inference_mode():
+                flows.append(net.eval()(*pair)[0])
+        assert flows[1].dtype == torch.float32
+        assert 0 < (flows[0] - flows[1]).abs().quantile(0.95) < 0.1
+
     def test_the_pipeline_takes_both(self):
         """Two small rendered frames to a scene: every dense field from the network, its sigma calibrated."""
         from curate.synth import sample_scene
