@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.table import Row, at_most, report, row, skipped
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import log_so3
-from curate.geometry.trajectories import path_length, steps
+from curate.geometry.trajectories import path_length, step_totals, steps
 from curate.scene import RigState
 
 PATH_TARGET_PERCENT = 3.0
@@ -35,7 +35,7 @@ class Run:
 
     measured: Pose  # T_world_cam [T]
     truth: Pose  # T_world_cam [T], world = the first camera
-    step_cov: np.ndarray  # [T, 6, 6]
+    step_cov: np.ndarray  # [T, 6, 6] of each step by itself
     valid: np.ndarray  # [T]
     seconds_per_frame: float
     info: dict
@@ -111,7 +111,9 @@ def run_odometry(folder: Path, config=None, check_rig: bool = True) -> Run:
     frames.close()
     poses = Pose("world", "cam", *(np.concatenate([getattr(f.values, name)[o:] for o, f in fields])
                                    for name in ("rotation", "translation")))
-    return Run(poses, true_poses(folder), np.concatenate([f.sigma[o:] for o, f in fields]),
+    step_cov = step_totals(poses, np.concatenate([f.sigma[o:] for o, f in fields]),
+                           np.concatenate([f.info["frame_cov"][o:] for o, f in fields]))
+    return Run(poses, true_poses(folder), step_cov,
                np.concatenate([f.valid[o:] for o, f in fields]), seconds / frames.num_frames, fields[-1][1].info,
                rig, rig_seconds / frames.num_frames)
 

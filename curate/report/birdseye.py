@@ -59,7 +59,7 @@ def region_track(scene: Scene, region: Region, axes: np.ndarray, colour: str) ->
 
 
 def camera_covariance(scene: Scene) -> np.ndarray:
-    """[3, 3] m², world: of the camera's centre at the last frame, as the errors of its steps add up.
+    """[3, 3] m², world: of the camera's centre at the last frame, as the errors of its steps add up, and of that pose.
 
     To first order: a step's turn moves everything that comes after it, by its lever to the last centre. What the rig
     leaves is one error in all steps.
@@ -69,6 +69,7 @@ def camera_covariance(scene: Scene) -> np.ndarray:
     effect[..., :3] = -skew(poses.translation[-1] - poses.translation[1:]) @ poses.rotation[:-1]
     effect[..., 3:] = poses.rotation[:-1]
     cov = (effect @ steps @ np.swapaxes(effect, 1, 2)).sum(0)
+    cov += poses.rotation[-1] @ scene.pose_cov[-1][3:, 3:] @ poses.rotation[-1].T
     if scene.rig is not None:
         by_pan = np.einsum("tij,tj->i", effect, scene.rig_step[1:]) * scene.rig.pan_sigma
         cov += np.outer(by_pan, by_pan)
