@@ -29,7 +29,7 @@ from curate.measure.modes import Contrasts, Modes, systematic
 UNSEEN = 100.0  # standard deviation at unseen frames, in extents of the path: no information
 STEADY = 100.0  # variance of a steady acceleration, and of a steady change of it, over the fluctuating one's
 RAY_SHARES = (1.0, 1e-2)  # variance of the prior across the viewing ray over that along it
-POWER = 0.25  # the prior is flat in this power of the bend's variance: between scale-free (0) and flat in its size (½)
+POWER = 0.35  # the prior is flat in this power of the bend's variance: between scale-free (0) and flat in its size (½)
 FLOOR = 1e-6  # m, and share of the extent: smallest noise, keeps exact input invertible
 
 
