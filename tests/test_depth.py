@@ -290,6 +290,46 @@ def score(field, truth: np.ndarray) -> dict[str, float]:
             "median": np.median(error), "covered": np.mean(np.abs(error) < 2 * field.sigma[0][use])}
 
 
+def risk(field, truth: np.ndarray, wrong: np.ndarray, density: float = 0.8) -> float:
+    """Share of wrong pixels among the surest, as many as this density of the truth [H, W]; missing ones are wrong."""
+    count = round(density * np.isfinite(truth).sum())
+    use = field.valid[0] & np.isfinite(truth)
+    taken = wrong[use][np.argsort(field.sigma[0][use], kind="stable")[:count]]
+    return float((taken.sum() + count - len(taken)) / count)
+
+
+@pytest.mark.shared
+def test_lidar_of_a_driving_scene():
+    """More than 3 px and 5 % wrong: at most 4 % of the surest 80 % of the pixels that the LiDAR saw."""
+    folder = SHARED / "stereopair_kitti_object_lidar"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    left, right = (cv2.imread(str(folder / f"{s}.png"), cv2.IMREAD_GRAYSCALE) for s in ("left", "right"))
+    lines = [line.split(":") for line in (folder / "calib.txt").read_text().splitlines() if ":" in line]
+    calib = {name: np.array(numbers.split(), float) for name, numbers in lines}
+    p2, p3, velo = (calib[name].reshape(3, 4) for name in ("P2", "P3", "Tr_velo_to_cam"))
+    points = np.fromfile(folder / "lidar.bin", np.float32).reshape(-1, 4)[:, :3]
+    points = calib["R0_rect"].reshape(3, 3) @ (velo[:, :3] @ points.T + velo[:, 3:])
+    points = points[:, points[2] > 1]
+    uvw = p2[:, :3] @ points + p2[:, 3:]
+    u, v = uvw[:2] / uvw[2]
+    there = p3[:, :3] @ points + p3[:, 3:]
+    disparity = u - there[0] / there[2]
+    order = np.argsort(disparity)  # the nearest comes last
+    column, row = np.rint(u[order]).astype(int), np.rint(v[order]).astype(int)
+    on = (column >= 0) & (column < left.shape[1]) & (row >= 0) & (row < left.shape[0])
+    truth = np.full(left.shape, np.nan, np.float32)
+    truth[row[on], column[on]] = disparity[order][on]
+    nearest = cv2.dilate(np.nan_to_num(truth, nan=-1e3), np.ones((9, 7)))
+    truth[nearest > 1.05 * truth + 1] = np.nan  # seen through what is nearer
+    camera = Intrinsics(p2[0, 0], p2[1, 1], p2[0, 2], p2[1, 2], left.shape[1], left.shape[0])
+    stereo = StereoRig(camera, (p2[0, 3] - p3[0, 3]) / p2[0, 0])
+    field = Sgm().run(window(left, right, stereo))["disparity"]
+    error = np.abs(field.values[0] - truth)
+    assert np.isfinite(truth).sum() > 10_000
+    assert risk(field, truth, (error > 3) & (error > 0.05 * truth)) <= 0.04
+
+
 @pytest.mark.shared
 def test_motorcycle():
     folder = SHARED / "stereopair_middlebury_motorcycle_quarter"
@@ -301,7 +341,11 @@ def test_motorcycle():
     camera = Intrinsics(info["fx"], info["fx"], info["cx"], info["cy"], info["width"], info["height"])
     field = Sgm().run(window(left, right, StereoRig(camera, info["baseline_m"], info["doffs_px"])))["disparity"]
     got = score(field, truth)
-    assert got["density"] > 0.8 and got["bad2"] < 0.05 and abs(got["median"]) < 0.1 and got["covered"] > 0.85
+    assert got["density"] > 0.8 and got["bad2"] < 0.05 and abs(got["median"]) < 0.1 and got["covered"] > 0.88
+    truth = np.where(np.isfinite(truth), truth, np.nan)
+    wrong = np.abs(field.values[0] - truth) > 2
+    assert risk(field, truth, wrong) <= 0.04
+    assert risk(field, truth, wrong, 0.5) <= risk(field, truth, wrong)
 
 
 @pytest.mark.shared
