@@ -224,14 +224,14 @@ def main(argv: list[str] | None = None) -> int:
     for note in findings.notes:
         say(f"note: {note}")
     code = report("Truth", findings.rows, args.out)
-    content = json.loads(args.out.read_text())
-    args.out.write_text(json.dumps(content | {"notes": findings.notes}, indent=1, ensure_ascii=False) + "\n")
+    rows = [r | {"section": section} for section, own in findings.sections.items() for r in own]
+    args.out.write_text(json.dumps({"rows": rows, "notes": findings.notes}, indent=1, ensure_ascii=False) + "\n")
     from benchmarks.truth_doc import pictures, write_doc
 
     pictures(findings, args.doc.parent / "images" if args.doc else args.out.parent / "images")
     if args.doc:
         command = "python -m benchmarks.truth " + " ".join(argv if argv is not None else sys.argv[1:])
-        write_doc(args.doc, findings, command)
+        write_doc(args.doc, findings.sections, findings.notes, command)
     return code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,39 +42,69 @@ ABOUT = {
         "`curate/synth/oracle.py`.",
     "rendered: answers": "Every question of the first 200 scenes. Askable is told from truth alone "
         "(`curate/synth/askable.py`)."}
+GRIDS = ("rendered: intervals", "rendered: answers")  # a line for each family, a column for each figure
 MISSED = {
-    "inside of 95 %": "the stated interval is {too} for this family: {value:.4g} % hold instead of 95 %",
-    "z deviation": "the stated error is {wide} by a factor of about {value:.2f}",
-    "ideal estimator": "intervals are {value:.2f} times as wide as an ideal estimator's, where 2.5 is allowed",
-    "choices right": "{value:.4g} % of the choices are right, where 99 % are wanted",
-    "askable asked": "the gates let {value:.3g} % of what could be asked through, where 60 % are wanted",
-    "relative error": "the median error is {value:.3g} %, where 3 % are allowed"}
+    "inside of 95 %": "intervals are {too}: {value:.3g} % hold",
+    "z deviation": "the stated error is {wide} by a factor of {value:.2f}",
+    "ideal estimator": "intervals are {value:.2f} times an ideal estimator's, where 2.5 is allowed",
+    "choices right": "{value:.4g} % of the choices are right, where 99 are wanted",
+    "askable asked": "the gates let {value:.3g} % of the askable through, where 60 are wanted",
+    "relative error": "the median error is {value:.3g} %, where 3 are allowed"}
 
 
-def write_doc(path: Path, findings: Findings, command: str) -> None:
-    """The page. Pictures are expected in `images/` beside it (`pictures`)."""
-    rows = findings.rows
-    judged = [r for r in rows if r["ok"] is not None]
-    lines = ["# How true the labels are", "",
-             "Made by", "", "```", command, "```", "",
+def write_doc(path: Path, sections: Mapping[str, Sequence[Row]], notes: Sequence[str], command: str) -> None:
+    """The page. Pictures are expected in `images/` beside it (`pictures`).
+
+    Args:
+        sections: title -> rows.
+        notes: what was left out.
+        command: that made it.
+    """
+    judged = [r for rows in sections.values() for r in rows if r["ok"] is not None]
+    lines = ["# How true the labels are", "", "Made by", "", "```", command, "```", "",
              f"{sum(r['ok'] for r in judged)} of {len(judged)} targets are met; the others are named under their "
              "table."]
-    lines += [f"Left out: {note}." for note in findings.notes]
-    for section, own in findings.sections.items():
-        lines += ["", f"## {section[0].upper()}{section[1:]}", "", ABOUT.get(section, ""), ""]
-        lines += table(own)
-        if short := [missed(r) for r in own if r["ok"] is False]:
-            lines += ["", "Short of its target:", "", *(f"- {text}" for text in short)]
+    lines += [f"Left out: {note}." for note in notes]
+    for section, own in sections.items():
+        lines += ["", f"## {section[0].upper()}{section[1:]}", "", *([ABOUT[section], ""] if section in ABOUT else [])]
+        lines += grid(own) if section in GRIDS else table(own)
         if section == "rendered: intervals":
             lines += ["", "![Stated against observed shares](images/reliability.svg)"]
-        if section == "depth of pairs" and findings.curves:
+        if section == "depth of pairs":
             lines += ["", "![Wrong pixels by density](images/risk-coverage.svg)"]
+        if short := [r for r in own if r["ok"] is False]:
+            lines += ["", "Short of its target:", ""]
+            lines += [f"- {text}" for text in (by_family(short) if section in GRIDS else map(missed, short))]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def split(name: str) -> tuple[str, str, str]:
+    """Family, figure and what is said of its items: "a b: measured, inside of 95 % (n 40)"."""
+    family, _, figure = name.rpartition(": ") if name.count(": ") < 2 or "seeds" in name else name.partition(": ")
+    figure, _, of = figure.partition(" (")
+    return family.rpartition(": ")[2].removeprefix("rendered "), figure, of.rstrip(")")
+
+
+def grid(rows: Sequence[Row]) -> list[str]:
+    """Markdown, a line for each family; what misses its target is bold."""
+    cells: dict[str, dict[str, str]] = {}
+    columns: dict[str, str] = {}
+    for r in rows:
+        family, figure, of = split(r["name"])
+        columns.setdefault(figure, f"{figure} ({r['target']})" if r["target"] else figure)
+        if r["value"] is None:
+            text = "–"
+        else:
+            text = f"{r['value']:.3g}" + (f" ± {r['give']:.2g}" if np.isfinite(r.get("give", np.nan)) else "")
+        text = f"**{text}**" if r["ok"] is False else text
+        cells.setdefault(family, {})[figure] = text + (f" [{of.split(',')[0]}]" if of else "")
+    out = ["| family | " + " | ".join(columns.values()) + " |", "|---|" + "---:|" * len(columns)]
+    return out + [f"| {family} | {' | '.join(own.get(c, '') for c in columns)} |" for family, own in cells.items()]
+
+
 def table(rows: Sequence[Row]) -> list[str]:
-    """Markdown."""
+    """Markdown, a line for each row."""
     out = ["| figure | value | target | |", "|---|---:|---:|---|"]
     for r in rows:
         value = "" if r["value"] is None else f"{r['value']:.4g} {r['unit']}".strip()
@@ -83,17 +113,43 @@ def table(rows: Sequence[Row]) -> list[str]:
     return out
 
 
+def by_family(rows: Sequence[Row]) -> list[str]:
+    """A line for each family about its rows that fall short; those that so few items cannot tell are only counted."""
+    said: dict[str, tuple[list[str], list[str]]] = {}
+    for r in rows:
+        family, figure, _ = split(r["name"])
+        sure, unsure = said.setdefault(family, ([], []))
+        if within_doubt(r):
+            unsure.append(figure)
+        else:
+            sure.append(f"{figure}: {why(r)}")
+    return [f"{family}: " + "; ".join([*sure, *([f"{len(unsure)} by less than so few items can tell"] if unsure else
+                                                [])]) for family, (sure, unsure) in said.items()]
+
+
+def within_doubt(r: Row) -> bool:
+    """Whether a figure misses its range by less than its own uncertainty, from the number of items it rests on."""
+    if "give" not in r or r["value"] is None:
+        return False
+    low, high = (float(x) for x in r["target"].split(" to "))
+    return low - r["give"] <= r["value"] <= high + r["give"]
+
+
 def missed(r: Row) -> str:
     """One line about a row that falls short."""
+    return f"{r['name']}: {why(r)}"
+
+
+def why(r: Row) -> str:
+    """What a row that falls short says."""
     value = r["value"]
     if value is None:
-        return f"{r['name']}: no figure"
+        return "no figure"
     for part, text in MISSED.items():
         if part in r["name"]:
-            said = text.format(value=value, too="too narrow" if value < 95 else "too wide",
+            return text.format(value=value, too="too narrow" if value < 95 else "too wide",
                                wide="too small" if value > 1 else "too large")
-            return f"{r['name']}: {said}"
-    return f"{r['name']}: {value:.4g} {r['unit']}, wanted {r['target']}"
+    return f"{value:.4g} {r['unit']}, wanted {r['target']}"
 
 
 def pictures(findings: Findings, folder: Path) -> None:

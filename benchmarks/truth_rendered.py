@@ -22,8 +22,15 @@ THIRDS = ("near", "middle", "far")
 Results = Sequence[dict[str, Any]]
 
 
-def between(name: str, value: float, unit: str, limits: tuple[float, float]) -> Row:
-    return row(name, value, unit, f"{limits[0]:g} to {limits[1]:g}", bool(limits[0] <= value <= limits[1]))
+def between(name: str, value: float, unit: str, limits: tuple[float, float], give: float) -> Row:
+    """`give`: 95 % uncertainty of the figure itself, from the number of items it rests on; kept in the row."""
+    made = row(name, value, unit, f"{limits[0]:g} to {limits[1]:g}", bool(limits[0] <= value <= limits[1]))
+    return made | {"give": give}
+
+
+def share_give(n_eff: float) -> float:
+    """Of a share of 95 % in percent."""
+    return 100 * 1.96 * (0.95 * 0.05 / max(n_eff, 1)) ** 0.5
 
 
 def interval_rows(results: Results) -> list[Row]:
@@ -44,14 +51,17 @@ def family_rows(name: str, own: Sequence[dict[str, Any]]) -> list[Row]:
             continue
         s = summary(items)
         few = f"n {s['n']}, of {ENOUGH} wanted" if s["n"] < ENOUGH else f"n {s['n']}"
-        rows.append(between(f"{name}: {which}, inside of 95 % ({few})", 100 * s["in95"], "%", COVERAGE))
+        rows.append(between(f"{name}: {which}, inside of 95 % ({few})", 100 * s["in95"], "%", COVERAGE,
+                            share_give(s["n_eff"])))
         rows.append(row(f"{name}: {which}, truths below", 100 * s["low_miss"], "%"))
         rows.append(row(f"{name}: {which}, truths above", 100 * s["high_miss"], "%"))
     whole = summary(own)
     moving = [i for i in own if not i["at_zero"]]
-    rows.append(between(f"{name}: z deviation (n {len(moving)})", whole["z_sd"], "", Z_SD))
+    rows.append(between(f"{name}: z deviation (n {len(moving)})", whole["z_sd"], "", Z_SD,
+                        whole["z_sd_pm"]))
     for which, part in zip(THIRDS, thirds(moving)):
-        rows.append(between(f"{name}: z deviation, {which} third", summary(part)["z_sd"], "", Z_SD))
+        own = summary(part)
+        rows.append(between(f"{name}: z deviation, {which} third", own["z_sd"], "", Z_SD, own["z_sd_pm"]))
     rows.append(at_most(f"{name}: half-width over the ideal estimator's, median", whole["over_oracle"], "times",
                         MAX_OVER_ORACLE))
     return rows

@@ -104,3 +104,21 @@ def test_answers_are_counted_over_scenes_and_failures_told():
     health = health_rows(results)
     assert health[0]["value"] == 1 and not health[0]["ok"] and "torn" in health[0]["name"]
     assert health[1]["value"] == 25
+
+
+def test_the_page_names_what_falls_short_and_what_so_few_items_cannot_tell(tmp_path):
+    from benchmarks.table import at_most, skipped
+    from benchmarks.truth_doc import write_doc
+
+    sections = {"camera motion": [at_most("one: path length error", 0.7, "%", 0.5), skipped("kind", "none there")],
+                "rendered: intervals": family_rows("rendered object displacement", marked(0.6))
+                + family_rows("rendered camera rotation", marked(0.9)[:60])}
+    write_doc(tmp_path / "truth.md", sections, ["half of it"], "python -m made.by")
+    page = (tmp_path / "truth.md").read_text()
+    assert "python -m made.by" in page and "Left out: half of it." in page and "skipped, none there" in page
+    assert "- one: path length error: 0.7 %, wanted ≤ 0.5" in page
+    lines = [line for line in page.splitlines() if line.startswith("- object displacement")]
+    assert len(lines) == 1 and "too narrow" in lines[0] and "too small by a factor of 1." in lines[0]
+    assert page.count("| object displacement | **") == 1
+    rotation = [line for line in page.splitlines() if line.startswith("- camera rotation")]
+    assert all("can tell" in line for line in rotation)
