@@ -44,10 +44,12 @@ class Matches:
 
 @dataclass
 class Body:
-    """rotation [F, 3, 3] body to camera (identity in frame 0), point [F, 3] the reference point in camera axes."""
+    """rotation [F, 3, 3] body to camera (identity in frame 0), point [F, 3] the reference point in camera axes;
+    disparity [N] px of the points where their tracks began, None for as measured."""
 
     rotation: np.ndarray
     point: np.ndarray
+    disparity: np.ndarray | None = None
 
 
 @dataclass
@@ -89,7 +91,8 @@ def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray,
         None where the equations cannot be solved.
     """
     problem = _Problem(rig, matches, reference, reference_sigma, effective, still, turn_sigma, bias_sigma)
-    state = (start.rotation.copy(), start.point.copy(), np.zeros(len(start.point)), matches.anchor[:, 2].copy())
+    disparity = matches.anchor[:, 2] if start.disparity is None else start.disparity
+    state = (start.rotation.copy(), start.point.copy(), np.zeros(len(start.point)), disparity.copy())
     damping, cost = 1e-4, np.inf
     weight = problem.weights(state)
     cost = problem.cost(state, weight)
@@ -122,7 +125,7 @@ def adjust(rig: StereoRig, matches: Matches, start: Body, reference: np.ndarray,
     turns = covariance.reshape(num, POSE, num, POSE)[np.arange(num), :3, np.arange(num), :3]
     volume = problem.prior_volume() - 0.5 * float(np.linalg.slogdet(hessian)[1])
     residual = problem.predict(state)[0]
-    return Adjusted(Body(state[0], state[1]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own, turns,
+    return Adjusted(Body(state[0], state[1], state[3]), ((joint + joint.T) / 2).reshape(num, 3, num, 3), own, turns,
                     problem.agreement(weight), problem.cost(state, None), volume, float(1 / np.sqrt(weight.max())),
                     np.sqrt((residual**2 * problem.information).sum(1)), residual)
 

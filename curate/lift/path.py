@@ -66,6 +66,8 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
     path = Path(np.zeros(num_frames, bool), np.full((num_frames, 3), np.nan), np.zeros((num_frames, 3, 3)),
                 np.zeros((num_frames, 3)), np.zeros((num_frames, 3, 3)), np.zeros((num_frames, 3, 3)),
                 np.full((num_frames, 3, 3), np.nan), np.full((num_frames, 3, 3), np.nan))
+    if len(record.seen) < config.min_frames:
+        return path
     start = _one_by_one(record, rig, poses, config, noise)
     if len(start.frames) < config.min_frames:
         return path
@@ -191,14 +193,15 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
     wide = (config.turn_sigma_rad, config.turn_change_rad)
     tight = (config.steady_sigma_rad, config.steady_sigma_rad)
     # errors of the first frame-by-frame turns can lead to a mirrored one: start from "does not turn" as well
-    starts = [(still, tight), (still, wide)]
+    def solve(body: Body, prior: tuple[float, float]) -> Adjusted | None:
+        return adjust(rig, matches, body, reference, np.full(3, REFERENCE_PX), effective, still, prior,
+                      noise.own_px + 1e-3)
+
+    steady = solve(Body(still, start.point), tight)
+    results = [solve(Body(still, start.point) if steady is None else steady.body, wide)]
     if np.linalg.norm(small_turn(start.rotation @ np.swapaxes(still, 1, 2)), axis=1).max() > SAME_TURN:
-        starts.append((start.rotation, wide))
-    results = [(prior is wide, adjust(rig, matches, Body(rotation, start.point), reference, np.full(3, REFERENCE_PX),
-                                      effective, still, prior, noise.own_px + 1e-3))
-               for rotation, prior in starts]
-    turning = min((r for w, r in results if w and r is not None), key=lambda r: r.cost, default=None)
-    steady = results[0][1]
+        results.append(solve(Body(start.rotation, start.point), wide))
+    turning = min((r for r in results if r is not None), key=lambda r: r.cost, default=None)
     if steady is None or turning is None:
         return steady or turning
     unit = min(turning.spread, steady.spread) ** 2  # of the cost: errors may be larger than stated

@@ -104,16 +104,18 @@ def _take(mask: np.ndarray, disparity: float, grid: Grid) -> Picture:
     return Picture(grid.grey[cut].copy(), mask[cut].copy(), np.array([columns[0], rows[0]], float), disparity)
 
 
-def known_again(mask: np.ndarray, lost: Live, grid: Grid, config: MotionClustersConfig
-                ) -> tuple[float, np.ndarray] | None:
-    """How alike a piece [h, w] of this frame and a lost region are.
+def known_again(piece: np.ndarray, cut: tuple[slice, slice], disparity: float, lost: Live, grid: Grid,
+                config: MotionClustersConfig) -> tuple[float, np.ndarray] | None:
+    """How alike a piece of this frame and a lost region are.
+
+    Args:
+        piece: [a, b] bool over its box `cut`; disparity: its median, px.
 
     Returns:
         normalised correlation where they fit best, and by how many cells the region lies beside its prediction there;
         None where the piece cannot be it, by its place and disparity.
     """
     picture = lost.picture
-    disparity = median_disparity(mask, grid)
     hidden_s = grid.time_s - lost.seen_s
     tolerance = max(2 * config.step_px, 4 * config.step_relative * disparity, 0.5 * abs(lost.motion[2]) * hidden_s)
     if picture is None or abs(disparity - lost.disparity) > tolerance:
@@ -123,20 +125,18 @@ def known_again(mask: np.ndarray, lost: Live, grid: Grid, config: MotionClusters
     size = max(2, round(width * scale)), max(2, round(height * scale))
     if not 0.4 < scale < 2.5:
         return None
-    grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    inside = cv2.resize(picture.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     centre = picture.corner + np.array([width, height]) / 2
     corner = np.rint(centre - np.array(size) / 2).astype(int)
     reach = int(np.ceil(4 + 0.1 * max(size) + 0.25 * np.abs(lost.motion[:2]).max() * hidden_s))
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    cut = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    piece = mask[cut].astype(np.uint8)
+    piece = piece.astype(np.uint8)
     # the seen part against the picture, wherever within reach of the prediction it may lie
     pad = reach + max(piece.shape)
-    offset = np.array([columns[0], rows[0]]) - corner + pad
+    offset = np.array([cut[1].start, cut[0].start]) - corner + pad
     low = offset - reach
     if (low < 0).any() or (low + 2 * reach + piece.shape[::-1] > np.array(size) + 2 * pad).any():
         return None
+    grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    inside = cv2.resize(picture.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     span = (slice(low[1], low[1] + 2 * reach + piece.shape[0]), slice(low[0], low[0] + 2 * reach + piece.shape[1]))
     view = np.ascontiguousarray(np.pad(grey, pad, mode="edge")[span])
     shape = np.ascontiguousarray(np.pad(inside, pad)[span].astype(np.float32))

@@ -18,7 +18,7 @@ from curate.perception.regions.carry import carry_over
 from curate.perception.regions.closure import is_object
 from curate.perception.regions.config import MotionClustersConfig
 from curate.perception.regions.grid import Grid, make_grid
-from curate.perception.regions.memory import MIN_LIKENESS, WHOLE, Live, known_again, median_disparity, surface
+from curate.perception.regions.memory import MIN_LIKENESS, WHOLE, Live, known_again, surface
 from curate.perception.regions.rigidity import disagreeing, main_part, opened
 from curate.perception.regions.segment import pieces
 
@@ -31,7 +31,7 @@ class MotionClusters:
     """Stable labels of still and moving objects; gives `regions` [n, H, W] int16, 0 = scenery."""
 
     name = "motion-clusters"
-    version = "2"
+    version = "3"
     needs = ("disparity", "flow", "camera", "motion")
     gives = ("regions",)
     window = 2
@@ -58,7 +58,7 @@ class MotionClusters:
                 rng = np.random.default_rng([window.seed, window.start + j])
                 found = pieces(grid, self.config, rng)
                 labels = self._advance(found, labels, before, grid, state)
-                labels = prune(labels, grid, rng)
+                labels = prune(labels, found, grid, rng)
             elif j < first - 1:
                 before = grid
                 continue
@@ -125,26 +125,30 @@ class MotionClusters:
             known.move(None, grid)
         if not lost:
             return
-        free = {piece: mask for piece in np.flatnonzero(~taken)
-                if piece and (mask := (found == piece) & (out == 0)).sum() >= MIN_CELLS}
-        pairs = [(known_again(mask, known, grid, self.config), region, piece)
-                 for region, known in lost.items() for piece, mask in free.items()]
+        free = {}
+        for piece, cut in enumerate(ndimage.find_objects(found), 1):
+            if cut is not None and not taken[piece]:
+                mask = (found[cut] == piece) & (out[cut] == 0)
+                if mask.sum() >= MIN_CELLS and (mask & grid.valid[cut]).any():
+                    free[piece] = mask, cut, float(np.median(grid.disparity[cut][mask & grid.valid[cut]]))
+        pairs = [(known_again(*look, known, grid, self.config), region, piece)
+                 for region, known in lost.items() for piece, look in free.items()]
         pairs = [pair for pair in pairs if pair[0] is not None]
         for (alike, shift), region, piece in sorted(pairs, key=lambda p: (-p[0][0], p[1], p[2])):
             if taken[piece] or region not in lost:
                 continue
-            known = lost[region]
-            now = surface(free[piece], median_disparity(free[piece], grid), grid)
+            known, (mask, cut, disparity) = lost[region], free[piece]
+            now = surface(mask, disparity, grid)
             if now < self.config.lost_share * known.largest:
                 taken[piece] = True  # too little is seen to tell; it is nothing new yet
                 continue
             if alike < MIN_LIKENESS:
                 continue
             taken[piece] = True
-            out[free[piece]] = region
+            out[cut][mask] = region
             known.picture.corner = known.picture.corner + shift
             live[region] = lost.pop(region)
-            known.see(free[piece], grid)
+            known.see(out == region, grid)
 
     def _shape(self, carried, found, sizes, taken, out, valid, whole: float) -> np.ndarray:
         """The carried mask, exchanged for the piece that covers it where the two agree. All arrays around it.
@@ -181,17 +185,20 @@ def _around(boxes: list[tuple[slice, slice]]) -> tuple[slice, slice]:
                  for axis in (0, 1))
 
 
-def prune(labels: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Regions without the cells that move otherwise (ground under a car), and without crumbs."""
+def prune(labels: np.ndarray, found: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Regions without the cells that move otherwise (ground under a car), and without crumbs. One that is a piece of
+    this frame, or part of one, moves as one already."""
     labels = labels.copy()
     for region, cut in enumerate(ndimage.find_objects(labels), 1):
         if cut is None:
             continue
         mask = labels[cut] == region
-        other = disagreeing(mask, grid.own[cut], grid.points[cut], grid.own_valid[cut], grid.focal, rng)
         keep = mask
-        if other.any():
-            keep = mask & ~(cv2.dilate(opened(other, 2).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+        under = found[cut][mask]
+        if under[0] == 0 or (under != under[0]).any():
+            other = disagreeing(mask, grid.own[cut], grid.points[cut], grid.own_valid[cut], grid.focal, rng)
+            if other.any():
+                keep = mask & ~(cv2.dilate(opened(other, 2).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
         keep = main_part(keep)
         if keep.sum() > 0.5 * mask.sum():
             labels[cut][mask & ~keep] = 0
