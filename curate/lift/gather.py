@@ -59,7 +59,7 @@ def gather(window: Window, regions: dict[int, Gathered], config: LiftConfig, noi
             if again:
                 if frame in record.seen and not np.isfinite(record.seen[frame].flow_sigma):
                     inner, cut = inner_pixels(window, j, region, box, config.erode_px)
-                    record.seen[frame].flow, record.seen[frame].flow_sigma = mean_flow(window, j, inner, cut, noise)
+                    record.seen[frame].flow, record.seen[frame].flow_sigma = mean_flow(window, j, inner, cut)
                 continue
             inner, cut = inner_pixels(window, j, region, box, config.erode_px)
             count = int(inner.sum())
@@ -71,7 +71,7 @@ def gather(window: Window, regions: dict[int, Gathered], config: LiftConfig, noi
                 if len(tracks) < config.min_points:
                     continue
                 record.birth = _birth(window, j, inner, cut, noise)
-            flow, flow_sigma = mean_flow(window, j, inner, cut, noise)
+            flow, flow_sigma = mean_flow(window, j, inner, cut)
             depth = float(window.rig.depth(np.median(d)))
             area = int((labels[j][cut] == region).sum()) * depth**2 / (window.rig.left.fx * window.rig.left.fy)
             nearest, nearest_sigma = nearest_range(window, j, inner, cut, noise)
@@ -142,15 +142,16 @@ def _birth(window: Window, j: int, inner: np.ndarray, cut, noise: DisparityNoise
     return Birth(window.start + j, mask, points.mean(0), covariance, points[take])
 
 
-def mean_flow(window: Window, j: int, inner: np.ndarray, cut, noise: DisparityNoise) -> tuple[np.ndarray, float]:
+def mean_flow(window: Window, j: int, inner: np.ndarray, cut) -> tuple[np.ndarray, float]:
     """Median flow [2] over the inner pixels and its sigma per axis, px; nan, nan where fewer than 20 are valid."""
     field_ = window.fields["flow"]
     ok = inner & field_.valid[j][cut]
     if ok.sum() < 20:
         return np.full(2, np.nan), float("nan")
     sigma = field_.sigma[j][cut][ok].astype(float)
+    noise = DisparityNoise.of(field_.filled_by)
     own = np.sqrt(np.median(sigma**2) / noise.effective(ok.sum()))
-    return np.median(field_.values[j][cut][ok].astype(float), 0), float(np.hypot(own, 0.05))
+    return np.median(field_.values[j][cut][ok].astype(float), 0), float(np.hypot(own, noise.floor_px))
 
 
 def nearest_range(window: Window, j: int, inner: np.ndarray, cut, noise: DisparityNoise) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Error of a region's mean disparity: pixels are correlated, and a floor remains however many there are."""
+"""Error of a region's mean disparity or flow: pixels are correlated, and a floor remains however many there are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from curate.data import calibration
 
 @dataclass(frozen=True)
 class DisparityNoise:
-    """How the disparity of a region errs, from a calibration of the depth estimator.
+    """How the mean disparity (or flow, per axis) of a region errs, from the estimator's calibration: its variance is
+    the pixels' median sigma² over `effective`, and `floor_px`².
 
     Args:
         correlation_px: number of neighbouring pixels that share one error (an area).
