@@ -94,6 +94,15 @@ def test_patches_that_err_alike_are_found():
     assert 0.6 < np.mean(told) / np.mean(real) < 1.3
 
 
+def test_few_patches_do_not_pass_for_agreement():
+    rng = np.random.default_rng(2)
+    poses = Pose("world", "cam", np.broadcast_to(np.eye(3), (3, 3, 3)), np.zeros((3, 3)))
+    uvd = scattered(rng, 60) * [0, 0, 1] + np.column_stack([rng.uniform(146, 190, 60), rng.uniform(98, 140, 60),
+                                                            np.zeros(60)])  # all in one patch
+    obs, points = seen_from(poses, uvd, [0.1, 0.1, 0.1], rng.normal(0, 0.1, (3, 60, 3)))
+    assert pose_errors(RIG, adjusted(poses, obs, points), obs, np.ones((3, 3))).ratio([(0, 1), (1, 2)]) >= 1
+
+
 @pytest.mark.parametrize("depth", [20.0, 80.0, 320.0])
 def test_a_distant_plane_says_how_little_it_tells(depth):
     """Fronto-parallel plane at Z, symmetric points, two frames: forward motion shows in the expansion of the picture

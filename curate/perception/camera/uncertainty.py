@@ -18,7 +18,7 @@ from curate.geometry.cameras import StereoRig
 from curate.geometry.trajectories import step_jacobians
 from curate.perception.camera.bundle import CAUCHY_SQUARED, Bundle, Observations, _damped, _Problem, _reduce, _sum_by
 
-PATCHES_ACROSS = 8
+PATCHES_ACROSS, FEW_PATCHES = 8, 8
 TAKEN_UP = 1.25  # what poses and points fitted to a patch take from its variance; Monte Carlo, independent noise
 PRIOR_OBSERVATIONS = 10
 MIN_SCALE, MAX_SCALE, MAX_FRAME_RATIO = 0.05, 20.0, 400.0  # of sigmas; of variances of all frames over one's
@@ -50,12 +50,15 @@ class PoseErrors:
         return (by_information + by_information.T) / 2, moved.T @ moved
 
     def ratio(self, pairs) -> float:
-        """Mean variance by patches over that by information, of the motions between `pairs` of frames."""
+        """Mean variance by patches over that by information, of the motions between `pairs` of frames.
+
+        At least 1 where there are too few patches to tell.
+        """
         out = []
         for i, j in pairs:
             by_information, by_patches = self.between(i, j)
             out.append(np.trace(np.linalg.solve(by_information, by_patches)) / 6)
-        return float(np.mean(out))
+        return max(float(np.mean(out)), 1.0 if len(self.patches) < FEW_PATCHES else 0.0)
 
 
 def pose_errors(rig: StereoRig, bundle: Bundle, obs: Observations, scale: np.ndarray, gauge: int = 0) -> PoseErrors:
