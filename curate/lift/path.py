@@ -226,7 +226,8 @@ def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig,
     alone = stretch @ result.own @ stretch
     own_z = joint[0, 2, 0, 2]
     disparity = float(rig.disparity(point[0, 2])) + rig.doffs_px
-    relative = np.sqrt((noise.shared_px / disparity) ** 2 + own_z / point[0, 2] ** 2)
+    common = errors.common**2 * result.covariance[0, 2, 0, 2]
+    relative = np.sqrt((noise.shared_px / disparity) ** 2 + common / point[0, 2] ** 2)
     path.shared[frames] = point * relative
     path.cov_shared[frames] = path.shared[frames, :, None] * path.shared[frames, None, :]
     R = poses.rotation[frames]

@@ -21,6 +21,7 @@ class TrackError:
     Args:
         along: factor on the fit's standard deviation along the line of sight.
         across: the same across it.
+        common: the same of the depth of the first frame, which all others share.
         turn_along, turn_across: error of the position along and across the line of sight, as a share of the body's
             size, for each radian it has turned.
         turn_turn: error of the turn itself as a share of it.
@@ -30,6 +31,7 @@ class TrackError:
 
     along: float
     across: float
+    common: float
     turn_along: float
     turn_across: float
     turn_turn: float
