@@ -1,7 +1,7 @@
 """Every figure that says whether labels are true, and know how true they are, in one table.
 
     python -m benchmarks.truth --data ../shared/data --out truth.json [--quick] [--workers 2] [--cache DIR]
-                               [--doc docs/truth.md]
+                               [--skip PART] [--doc docs/truth.md]
 
 Real sequences and pairs below --data are told by what they hold (`benchmarks.discover`); a kind without data prints
 "skipped", and one that fails is a row with its error. Rendered scenes are fresh seeds, used by no fit. --quick takes
@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,12 +180,15 @@ def learned(data: Path, findings: Findings) -> None:
     findings.add("learned estimators", rows(data))
 
 
-def stages(args: argparse.Namespace, findings: Findings) -> Iterator[tuple[str, Callable[[], None]]]:
-    yield "real sequences", lambda: real_sequences(args.data, args.cache, findings)
-    yield "real pairs", lambda: real_pairs(args.data, findings)
-    yield "learned estimators", lambda: learned(args.data, findings)
-    yield "rigs with an injected pan", lambda: injected(findings, args.quick, args.workers)
-    yield f"{args.scenes} rendered scenes", lambda: rendered(args.cache, args.scenes, args.seed, args.workers, findings)
+def stages(args: argparse.Namespace, findings: Findings) -> dict[str, tuple[str, Callable[[], None]]]:
+    """Name for `--skip` -> (what is said of it, the work), in order."""
+    scenes = f"{args.scenes} rendered scenes"
+    return {
+        "sequences": ("real sequences", lambda: real_sequences(args.data, args.cache, findings)),
+        "pairs": ("real pairs", lambda: real_pairs(args.data, findings)),
+        "learned": ("learned estimators", lambda: learned(args.data, findings)),
+        "rigs": ("rigs with an injected pan", lambda: injected(findings, args.quick, args.workers)),
+        "rendered": (scenes, lambda: rendered(args.cache, args.scenes, args.seed, args.workers, findings))}
 
 
 def say(text: str) -> None:
@@ -201,6 +204,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=ROOT / "out" / "truth", help="what is kept between runs")
     parser.add_argument("--scenes", type=int, help="number of rendered scenes")
     parser.add_argument("--seed", type=int, default=SEED, help="of the rendered scenes; use none that was fitted on")
+    parser.add_argument("--skip", action="append", default=[], metavar="PART",
+                        help="leave out sequences, pairs, learned, rigs or rendered; may be repeated")
     parser.add_argument("--doc", type=Path, help="write the table, with pictures beside it in images/, as markdown")
     args = parser.parse_args(argv)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -214,7 +219,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.quick:
         findings.notes.append(f"--quick takes {args.scenes} rendered scenes instead of {SCENES}, so that shares by "
                               f"family are of few items, and {QUICK_RIGS} rigs instead of {RIGS}")
-    todo = list(stages(args, findings))
+    todo = stages(args, findings)
+    if unknown := sorted(set(args.skip) - set(todo)):
+        parser.error(f"--skip {unknown[0]}: there are {', '.join(todo)}")
+    findings.notes += [f"--skip: {todo[name][0]}" for name in todo if name in args.skip]
+    todo = [stage for name, stage in todo.items() if name not in args.skip]
     for number, (name, stage) in enumerate(todo, 1):
         say(f"[{number}/{len(todo)}] {name} ({time.monotonic() - begin:.0f} s so far)")
         try:

@@ -143,3 +143,19 @@ def test_heading_errors_of_poses_show_in_their_direction_of_travel():
     assert slip_range_deg(Pose("world", "cam", np.tile(np.eye(3), (30, 1, 1)), straight)) == pytest.approx(0, abs=1e-9)
     assert slip_range_deg(Pose("world", "cam", exp_so3(turn), straight)) == pytest.approx(1 - 5 / 29, abs=0.05)
     assert slip_range_deg(Pose("world", "cam", np.tile(np.eye(3), (30, 1, 1)), straight[:, [2, 0, 1]])) is None
+
+
+def test_the_command_says_what_it_leaves_out_and_writes_rows_and_page(tmp_path, capsys):
+    from benchmarks.truth import main
+
+    (tmp_path / "data").mkdir()
+    skip = [a for part in ("learned", "rigs", "rendered") for a in ("--skip", part)]
+    code = main(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "o.json"), "--quick", *skip,
+                 "--cache", str(tmp_path / "c"), "--doc", str(tmp_path / "docs" / "truth.md")])
+    content = json.loads((tmp_path / "o.json").read_text())
+    assert code == 0 and all("skipped" in r["name"] for r in content["rows"])
+    assert any("--quick" in note for note in content["notes"]) and any("injected pan" in n for n in content["notes"])
+    assert "--skip rigs" in (tmp_path / "docs" / "truth.md").read_text()
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "o.json"), "--skip", "everything"])
+    assert "there are sequences, pairs" in capsys.readouterr().err

@@ -5,8 +5,9 @@ It bounds what any estimator of this kind of image can do (Cramér and Rao), by 
 - A region of N pixels at depth z is a point (u, v, d) with independent errors of variance `flow_px`² A_f / N on u and
   v, and `disparity_px`² A_d / N on d; of the latter the share `shared` is one bias over all frames, the rest is new in
   each. It moves the point by J = ∂(x, y, z)/∂(u, v, d), with z = f B / d.
-- The camera's motion from the span's first frame to each later one rests on `camera_cell_px`-spaced points of the
-  still world that both frames see, each with errors `point_px` on u and v and √2 `disparity_px` on d: the covariance
+- The camera's motion from the span's first frame to each later one rests on the pieces of the still world, a cell of
+  `camera_cell_px` each, that both frames see, with errors `point_px` on u and v and √2 `point_disparity_px` on d (what
+  cells of this size really err by; smaller ones err together): the covariance
   of rotation and translation is the inverse of the sum of their information, Σ Jᵀ W J. It moves what is seen by the
   lever arm.
 - The positions at the frames of the span are then known with one covariance; the estimator fits a parabola in time to
@@ -53,8 +54,9 @@ class Noise:
     shared: float = 0.5
     flow_px: float = 0.10
     flow_area: float = 500.0
-    point_px: float = 0.10
-    camera_cell_px: int = 16
+    camera_cell_px: int = 64
+    point_px: float = 0.05
+    point_disparity_px: float = 0.07
     scale: float = BASELINE_RELATIVE_SIGMA
     pan_deg: float = 0.02
 
@@ -251,7 +253,7 @@ class Oracle:
         moved = np.concatenate([-skew(world - end.translation), np.broadcast_to(np.eye(3), (len(world), 3, 3))], -1)
         to_pixels = np.linalg.inv(self._lift(local))
         jacobian = to_pixels @ (-end.rotation.T @ moved)
-        sigma = np.array([self.noise.point_px, self.noise.point_px, 2**0.5 * self.noise.disparity_px])
+        sigma = np.array([self.noise.point_px, self.noise.point_px, 2**0.5 * self.noise.point_disparity_px])
         weighted = (jacobian / sigma[:, None]).reshape(-1, 6)
         # a bias of disparity in both frames: the point is lifted to a wrong place, and not seen where that would be
         wrong = (end.rotation.T @ start.rotation @ self._lift(seen)[..., 2:])
