@@ -60,7 +60,9 @@ class Dis:
         flow, terms, valid = self.match_terms(first, second)
         sigma = self.sigma_px(terms)
         valid &= sigma <= self.config.max_sigma_px
-        return np.where(valid[..., None], flow, 0), np.where(valid, sigma, np.float32(np.inf)), valid
+        flow *= valid[..., None]
+        sigma[~valid] = np.inf
+        return flow, sigma, valid
 
     def _matcher(self) -> cv2.DISOpticalFlow:
         matcher = cv2.DISOpticalFlow_create(PRESETS[self.config.preset])
