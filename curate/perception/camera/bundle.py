@@ -214,54 +214,6 @@ def bundle_adjust(rig: StereoRig, rotation: np.ndarray, translation: np.ndarray,
                   _variance(residual, obs, len(free)))
 
 
-def pose_covariance(rig: StereoRig, bundle: Bundle, obs: Observations, gauge: int = 0) -> np.ndarray:
-    """Joint covariance [F, 6, F, 6] of all poses relative to frame `gauge`, for perturbations R exp(ω), t + R τ.
-
-    All frames but the gauge are taken as unknown, whether or not they were held in the adjustment, so that
-    the motion between any two of them gets the error it really has. Inflated where the residuals say that the
-    stated sigmas are too small, or that neighbouring observations err together (`residual_inflation`).
-    """
-    num = len(bundle.rotation)
-    free = np.arange(num) != gauge
-    problem = _Problem(rig, obs, bundle.points, num, free)
-    residual, parts = problem.residuals(bundle.rotation, bundle.translation, bundle.points.uvd)
-    h_pp, _, h_ll, _, cross = problem.normal(residual, parts, bundle.weight)
-    s, _, _ = _reduce(h_pp, h_ll + _damped(h_ll, 1e-9), cross, free)
-    s /= residual_inflation(rig, residual, obs, num - 1)
-    out = np.zeros((num, 6, num, 6))
-    inverse = np.linalg.inv(s + 1e-6 * np.eye(len(s)))  # a prior of 1 km and 1000 rad: keeps a lone frame finite
-    chosen = np.flatnonzero(free)
-    out[np.ix_(chosen, range(6), chosen, range(6))] = inverse.reshape(len(chosen), 6, len(chosen), 6)
-    return out
-
-
-def residual_inflation(rig: StereoRig, residual: np.ndarray, obs: Observations, num_free: int) -> float:
-    """Factor, at least 1, from the inverse information to the covariance, as the residuals [m, 3] have it.
-
-    The sandwich of an M-estimator, E[ψ²] / E[ψ']² (Huber 1981, 6.3), with ψ summed over patches of a frame a
-    quarter of the width wide before it is squared: a codec, a light or a shadow moves whole patches at once.
-    """
-    distance2 = np.sum(residual**2, -1)
-    weight = 1 / (1 + distance2 / CAUCHY_SQUARED)
-    seen = np.bincount(obs.point)
-    left = 1 - (6 * num_free + 3 * int((seen > 1).sum())) / max(3 * int((seen[obs.point] > 1).sum()), 1)
-    if left < 0.05:
-        return 1.0
-    cells = np.floor(obs.uvd[:, :2] / (rig.left.width / 4)).astype(int)
-    _, patch = np.unique(np.column_stack([obs.frame, cells]), axis=0, return_inverse=True)
-    worst = 1.0
-    for k in range(3):
-        measured = np.isfinite(obs.sigma[:, k])
-        if measured.sum() < 30:
-            continue
-        w, r = weight[measured], residual[measured, k]
-        slope = np.mean(w - 2 * (r * w) ** 2 / CAUCHY_SQUARED)
-        together = np.sum(np.bincount(patch[measured], w * r) ** 2) / len(r)
-        alone = np.mean((w * r) ** 2)
-        worst = max(worst, max(together, alone) * w.mean() / max(slope, 0.05) ** 2 / left)
-    return float(worst)
-
-
 def _damped(h: np.ndarray, damping: float) -> np.ndarray:
     """Marquardt's diagonal, with a floor for what nothing has seen."""
     return np.eye(h.shape[-1]) * (damping * np.diagonal(h, axis1=-2, axis2=-1) + 1e-12)[..., None, :]

@@ -68,7 +68,7 @@ def distances(rig: StereoRig, bundle: Bundle, obs: Observations) -> np.ndarray:
 def step_responses(rig: StereoRig, bundle: Bundle, obs: Observations, gauge: int = 0) -> np.ndarray:
     """∂(measured step)/∂pan [F, 6]: how far the motion from the frame before, as measured, is moved by a radian of
     pan of the right camera that is not known; (rotation vector, translation) in the axes of the earlier camera,
-    zeros for the first. All poses but the gauge are free, as in `pose_covariance`."""
+    zeros for the first. All poses but the gauge are free, as in `pose_errors`."""
     num = len(bundle.rotation)
     poses = respond(rig, bundle, obs, pan_effect(rig, obs.uvd), np.arange(num) == gauge).poses
     inverse = np.swapaxes(bundle.rotation[:-1], -1, -2)

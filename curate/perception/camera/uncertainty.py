@@ -64,8 +64,10 @@ class PoseErrors:
 def pose_errors(rig: StereoRig, bundle: Bundle, obs: Observations, scale: np.ndarray, gauge: int = 0) -> PoseErrors:
     """
     Args:
-        rig, bundle, obs, gauge: as `pose_covariance`; all poses but the gauge are taken as unknown, held or not.
+        bundle: at its minimum over `obs`.
         scale: [F, 3] from `residual_scale`, by which the sigmas of `obs` were multiplied.
+        gauge: the frame that errors are relative to; all other poses are taken as unknown, held or not, so that the
+            motion between any two of them gets the error it really has.
     """
     num = len(bundle.rotation)
     free = np.arange(num) != gauge
