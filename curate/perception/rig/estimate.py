@@ -54,10 +54,9 @@ def rig_of(rig: StereoRig, sightings: Sightings, config: RigConfig) -> RigState:
     significance = np.abs(rows.theta) / np.sqrt(np.diag(rows.covariance))
     significance[PAN] = 0.0
     if motion is not None:
-        motion = MotionCue(motion.pan, float(np.hypot(motion.sigma, BIAS_PX / rig.left.fx)))
-        significance[PAN] = abs(motion.pan) / motion.sigma  # of the mean offset; at one place a lens adds its own
-        lens_px = np.sqrt(7) * rows.pattern_px  # what it adds to rows it adds to disparities
-        motion.sigma = float(np.hypot(motion.sigma, lens_px / rig.left.fx))
+        significance[PAN] = motion.clear  # of the mean offset; at one place a matcher and a lens add their own
+        here_px = np.hypot(BIAS_PX, np.sqrt(7) * rows.pattern_px)  # what a lens adds to rows it adds to disparities
+        motion.sigma = float(np.hypot(motion.sigma, here_px / rig.left.fx))
     blunt = np.zeros((3, 3))
     blunt[PAN, PAN] = np.radians(config.lens_deg) ** 2
     information, pull, cue = _joined(rows.theta, rows.covariance + blunt, motion, prior)

@@ -28,10 +28,12 @@ MAX_STEP_RAD = np.radians(0.3)
 
 @dataclass
 class MotionCue:
-    """pan and its sigma, radians."""
+    """pan and its sigma, radians. clear: how many sigmas speak against no pan, from where there is none (score test)
+    and from where it is found (Wald), the lesser: a motion that is noise makes either of them large, not both."""
 
     pan: float
     sigma: float
+    clear: float
 
 
 def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray) -> MotionCue | None:
@@ -45,7 +47,7 @@ def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray) -> M
     obs, points, held, rotation, translation = _problem(sightings, disparity)
     if len(points.uvd) < MIN_POINTS or held.all():
         return None
-    pan, good = 0.0, np.ones(len(obs), bool)
+    pan, good, at_zero = 0.0, np.ones(len(obs), bool), None
     effect = pan_effect(rig, obs.uvd)
     for _ in range(ROUNDS):
         now = replace(obs, uvd=obs.uvd - pan * effect)
@@ -53,9 +55,10 @@ def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray) -> M
         bundle = bundle_adjust(rig, rotation, translation, held, points, used, iterations=6)
         response = respond(rig, bundle, used, effect[good], held)
         information = float((bundle.weight[:, None] * response.left**2).sum())
-        step = float((bundle.weight[:, None] * response.left * response.residual).sum()) / (
-            information + DAMPING_RAD**-2)
-        step = float(np.clip(step, -MAX_STEP_RAD, MAX_STEP_RAD))
+        score = float((bundle.weight[:, None] * response.left * response.residual).sum())
+        if at_zero is None:
+            at_zero = abs(score) / np.sqrt(max(information, 1e-12) * max(1.0, bundle.variance))
+        step = float(np.clip(score / (information + DAMPING_RAD**-2), -MAX_STEP_RAD, MAX_STEP_RAD))
         pan += step
         rotation, translation, points = bundle.rotation, bundle.translation, bundle.points
         if abs(step) < CONVERGED_RAD:
@@ -63,7 +66,8 @@ def motion_cue(rig: StereoRig, sightings: Sightings, disparity: np.ndarray) -> M
         # judged anew with each pan: what a wrong one made an outlier would hold it there
         distance2 = distances(rig, bundle, now)
         good = distance2 <= OUTLIER_DISTANCE2 * max(1.0, bundle.variance)
-    return MotionCue(pan, _sigma(rig, used, bundle, response, int((~held).sum())))
+    sigma = float(np.hypot(_sigma(rig, used, bundle, response, int((~held).sum())), score / max(information, 1e-12)))
+    return MotionCue(pan, sigma, min(at_zero, abs(pan) / sigma))
 
 
 def _problem(sightings: Sightings, disparity: np.ndarray):
@@ -83,7 +87,8 @@ def _problem(sightings: Sightings, disparity: np.ndarray):
 
 
 def _sigma(rig: StereoRig, obs: Observations, bundle, response, num_free: int) -> float:
-    """Sandwich over places of the image that a point belongs to for good, and over frames; the larger."""
+    """Sandwich over places of the image that a point belongs to for good, and over frames, or what the residuals'
+    variance and the information alone say: the largest."""
     weight, left, residual = bundle.weight[:, None], response.left, response.residual
     distance2 = (residual**2).sum(-1)
     slope = np.mean(bundle.weight - 2 * distance2 / 3 * bundle.weight**2 / CAUCHY_SQUARED) / bundle.weight.mean()
@@ -95,4 +100,4 @@ def _sigma(rig: StereoRig, obs: Observations, bundle, response, num_free: int) -
     mean_uv = np.stack([np.bincount(obs.point, obs.uvd[:, k]) / num for k in (0, 1)], -1)
     place = cells(mean_uv, rig.left.width)[obs.point]
     worst = max(clustered(inverse, scores, place)[0, 0], clustered(inverse, scores, obs.frame)[0, 0])
-    return float(np.sqrt(worst))
+    return float(np.sqrt(max(worst, bundle.variance * inverse[0, 0])))
