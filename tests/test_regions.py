@@ -11,6 +11,7 @@ from curate.perception.regions.grid import fill_holes
 from curate.perception.regions.motion_clusters import MotionClusters
 from curate.perception.regions.planes import dominant_planes, in_front
 from curate.perception.regions.rigidity import disagreeing, main_part
+from curate.perception.regions.segment import gap
 from tests.analytic_scene import AnalyticFrames, Exact, ExactTracks, Plate, clip
 
 
@@ -210,3 +211,12 @@ def test_two_that_cross_do_not_swap_their_labels():
             if (truth[t] == k).sum() > 0.7 * whole:
                 seen.setdefault(k, set()).add(owner(labels[t], truth[t], k)[0])
     assert len(seen[1]) == len(seen[2]) == 1 and seen[1] != seen[2]
+
+
+def test_two_bodies_that_a_smeared_step_joins_are_cut_and_a_slanted_face_is_not():
+    rng = np.random.default_rng(0)
+    two = np.concatenate([rng.normal(6, 0.1, 500), rng.normal(8.8, 0.1, 300), rng.uniform(6, 8.8, 30)])
+    assert 6.5 < gap(np.sort(two), 1.0) < 8.3
+    assert gap(np.sort(rng.uniform(6, 8.8, 800)), 1.0) is None
+    assert gap(np.sort(rng.normal(7, 0.6, 800)), 1.0) is None
+    assert gap(np.sort(np.concatenate([rng.normal(6, 0.1, 500), rng.normal(6.5, 0.1, 300)])), 1.0) is None

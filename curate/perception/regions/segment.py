@@ -10,6 +10,9 @@ from curate.perception.regions.grid import Grid
 from curate.perception.regions.planes import dominant_planes, in_front
 from curate.perception.regions.rigidity import disagreeing, main_part, opened
 
+GROUP_SHARE = 0.1  # of a piece that the smaller of two bodies covers
+GAP_SHARE = 0.06  # of a piece that may lie between them; a plane has 0.2 there
+
 
 def pieces(grid: Grid, config: MotionClustersConfig, rng: np.random.Generator) -> np.ndarray:
     """Labels [h, w] int32 of candidate objects, 0 = scenery, largest first.
@@ -27,6 +30,7 @@ def pieces(grid: Grid, config: MotionClustersConfig, rng: np.random.Generator) -
     solid = grid.valid & (stands | moving)
     labels = connected(solid, grid, config)
     min_cells = max(20, config.min_share * labels.size)
+    labels = split_by_depth(labels, grid, min_cells, config)
     labels = split_by_motion(labels, grid, min_cells, rng)
     return select(labels, grid, config, min_cells)
 
@@ -69,6 +73,57 @@ def grow(labels: np.ndarray, room: np.ndarray, disparity: np.ndarray, step: np.n
             take = (labels == 0) & room & (giver > 0) & near
             labels[take] = giver[take]
     return labels
+
+
+def split_by_depth(labels: np.ndarray, grid: Grid, min_cells: float, config: MotionClustersConfig) -> np.ndarray:
+    """Pieces whose disparities leave a gap are cut there: two bodies, joined where matching smeared the step.
+
+    Otsu's threshold (1979) parts the disparities in two; a slanted surface has as many between the two means as
+    elsewhere, two bodies have next to none.
+    """
+    labels = labels.copy()
+    area = np.bincount(labels.ravel())
+    queue = [piece for piece in np.flatnonzero(area >= min_cells) if piece > 0]
+    count = len(area)
+    while queue:
+        piece = queue.pop(0)
+        inside = labels == piece
+        cut = bounds(inside)
+        inside = inside[cut] & grid.valid[cut]
+        far = np.sort(grid.disparity[cut][inside])
+        at = gap(far, np.maximum(config.step_px, config.step_relative * float(far[len(far) // 2]))) if len(far) else None
+        if at is None:
+            continue
+        near = inside & (grid.disparity[cut] > at)
+        number, parts, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=4)
+        for k in range(1, number):
+            labels[cut][parts == k] = count
+            if stats[k, cv2.CC_STAT_AREA] >= min_cells:
+                queue.append(count)
+            count += 1
+        queue.append(piece)
+    return labels
+
+
+def gap(ascending: np.ndarray, step: float) -> float | None:
+    """Where sorted values [N] fall into two groups with less than GAP_SHARE of them between; None where they do not.
+
+    Args:
+        step: the means of the groups are at least this far apart.
+    """
+    num = len(ascending)
+    low = int(np.ceil(GROUP_SHARE * num))
+    if num < 40:
+        return None
+    total = np.cumsum(ascending, dtype=float)
+    count = np.arange(low, num - low + 1)
+    below, above = total[count - 1] / count, (total[-1] - total[count - 1]) / (num - count)
+    best = int(np.argmax(count * (num - count) * (above - below) ** 2))
+    below, above = below[best], above[best]
+    middle = np.searchsorted(ascending, [below + 0.3 * (above - below), above - 0.3 * (above - below)])
+    if above - below < step or middle[1] - middle[0] > GAP_SHARE * num:
+        return None
+    return float((below + above) / 2)
 
 
 def split_by_motion(labels: np.ndarray, grid: Grid, min_cells: float, rng: np.random.Generator) -> np.ndarray:

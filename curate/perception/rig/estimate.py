@@ -39,8 +39,9 @@ def rig_of(rig: StereoRig, sightings: Sightings, config: RigConfig) -> RigState:
     """The estimate from sightings alone.
 
     Tilt and roll come from the rows. The pan comes from the camera's motion; the rows' pan is used with the error
-    that a lens gives it, unless it is out of the prior's or the motion's reach: then it is the lens. A rotation is
-    applied where it is significant, a pan only where the motion says so.
+    that a lens gives it, unless it is out of the prior's or the motion's reach: then it is the lens. A motion that
+    tells less than the prior is not asked. A rotation is applied where it is significant, a pan only where the motion
+    says so.
     """
     prior = np.radians([config.prior_tilt_deg, config.prior_pan_deg, config.prior_roll_deg])
     rows, offset_px = _rows(rig, sightings)
@@ -57,6 +58,8 @@ def rig_of(rig: StereoRig, sightings: Sightings, config: RigConfig) -> RigState:
         significance[PAN] = motion.clear  # of the mean offset; at one place a matcher and a lens add their own
         here_px = np.hypot(BIAS_PX, np.sqrt(7) * rows.pattern_px)  # what a lens adds to rows it adds to disparities
         motion.sigma = float(np.hypot(motion.sigma, here_px / rig.left.fx))
+        if motion.sigma >= prior[PAN]:  # a camera that hardly moves: its error is not known to first order either
+            motion, significance[PAN] = None, 0.0
     blunt = np.zeros((3, 3))
     blunt[PAN, PAN] = np.radians(config.lens_deg) ** 2
     information, pull, cue = _joined(rows.theta, rows.covariance + blunt, motion, prior)
@@ -87,7 +90,7 @@ def _rows(rig: StereoRig, sightings: Sightings) -> tuple[RowsCue | None, float]:
 def _joined(theta, covariance, motion: MotionCue | None, prior) -> tuple[np.ndarray, np.ndarray, str]:
     """Information [3, 3] and information times estimate [3] of the cues that can be believed, and which these are."""
     reach, centre = prior[PAN] ** 2 + covariance[PAN, PAN], 0.0
-    told = motion is not None and motion.sigma < prior[PAN]
+    told = motion is not None
     if told:
         reach, centre = motion.sigma**2 + covariance[PAN, PAN], motion.pan
     agree = abs(theta[PAN] - centre) < DISAGREE * np.sqrt(reach)
