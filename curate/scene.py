@@ -56,6 +56,7 @@ class Region:
     #                                         nan where not seen; None in scenes that do not have it
     rotation_cov: np.ndarray | None = None  # [T, 3, 3] rad², of a small turn in the camera axes at t
     rigidity: float = float("nan")  # share of its matches that one rigid motion explains within their errors
+    steady: float = 0.0  # share of the drift's variance (step_cov) that goes on in one direction; the rest is a walk
     rigid: bool = True  # False: its parts move against each other; the reference point goes with none of them
 
 

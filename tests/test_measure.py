@@ -15,6 +15,7 @@ from curate.geometry.rotations import exp_so3
 from curate.measure import KINDS, SceneDraws, measure, probability_greater, quantity, values
 from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import AXES_3D, describe
+from curate.measure.draws import drift_covariance
 from curate.scene import Scene
 from tests.scenes import Noise, make_scene
 
@@ -323,3 +324,16 @@ def test_coverage_of_every_kind():
         assert share >= (.9 if name[0] == "object_peak_speed" else .925), (name, share)
         # a peak at the very end of a clip, of a speed that hardly changes, is the hardest
         assert name[1] == "still" or share <= (.985 if name[0] == "object_peak_speed" else .975)
+
+
+def test_a_steady_drift_has_the_walks_variance_at_the_end_and_little_between_neighbours():
+    total = np.cumsum(np.full((11, 1, 1), 1.0) * np.eye(3), 0) - np.eye(3)
+
+    def between(steady: float, i: int, j: int) -> float:
+        c = drift_covariance(total, steady)[:, 0, :, 0]
+        return c[i, i] + c[j, j] - 2 * c[i, j]
+
+    assert between(0.0, 0, 10) == pytest.approx(10) and between(1.0, 0, 10) == pytest.approx(10)
+    assert between(0.0, 4, 5) == pytest.approx(1) and between(1.0, 4, 5) == pytest.approx(0.1)
+    assert between(0.6, 0, 10) == pytest.approx(10)
+    assert np.linalg.eigvalsh(drift_covariance(total, 0.6).reshape(33, 33)).min() > -1e-9

@@ -223,7 +223,7 @@ def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig,
     rays = point / np.linalg.norm(point, axis=1, keepdims=True)
     stretch = errors.stretch(rays)
     joint = np.einsum("kab,kblc,lcd->kald", stretch, result.covariance, stretch)
-    alone = stretch @ result.own @ stretch
+    alone = errors.own**2 * (stretch @ result.own @ stretch)
     own_z = joint[0, 2, 0, 2]
     disparity = float(rig.disparity(point[0, 2])) + rig.doffs_px
     common = errors.common**2 * result.covariance[0, 2, 0, 2]

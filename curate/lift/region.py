@@ -13,6 +13,7 @@ from curate.lift.config import LiftConfig
 from curate.lift.gather import Gathered
 from curate.lift.noise import DisparityNoise
 from curate.lift.path import Path, follow
+from curate.lift.track_error import TrackError
 from curate.scene import Region
 
 
@@ -42,6 +43,7 @@ def build_region(number: int, record: Gathered, rig: StereoRig, poses: Pose, ste
         id=number, first=record.birth.frame, last=int(measured[-1]), seen=path.measured, box=box,
         centroid_px=rig.left.project(path.point), flow_px=flow, flow_sigma_px=flow_sigma, visible_fraction=visible,
         point_cam=path.point, cov_frame=path.cov_frame, cov_shared=path.cov_shared, step_cov=path.step_cov,
+        steady=TrackError.load().steady,
         nearest_m=nearest, nearest_sigma_m=nearest_sigma, extent_m=extent(record.birth.points),
         mask_first=record.birth.mask, motion_p=still_p_value(path, poses, step_cov, pose_cov),
         rotation_cam=path.rotation, rotation_cov=path.rotation_cov, rigidity=path.rigidity,

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.data import calibration
 
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class TrackError:
         along: factor on the fit's standard deviation along the line of sight.
         across: the same across it.
         common: the same of the depth of the first frame, which all others share.
+        own: of a frame's own error, the share (of its standard deviation) that is another one in each frame; a template
+            errs alike in neighbouring frames, and what is left counts as drift.
+        steady: share of the drift's variance that goes on in one direction; the rest is a random walk.
         turn_along, turn_across: error of the position along and across the line of sight, as a share of the body's
             size, for each radian it has turned.
         turn_turn: error of the turn itself as a share of it.
@@ -32,6 +35,8 @@ class TrackError:
     along: float
     across: float
     common: float
+    own: float
+    steady: float
     turn_along: float
     turn_across: float
     turn_turn: float

@@ -50,6 +50,16 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return vector * np.sqrt(np.clip(value, 0, None))[:, None, :]
 
 
+def drift_covariance(total: np.ndarray, steady: float) -> np.ndarray:
+    """[n, 3, n, 3] of a drift whose variance grows as `total` [n, 3, 3]: a random walk, and a `steady` share of the
+    variance at the end that grows in one direction, as what a template's slant or a wrong axis does to a track."""
+    index = np.arange(len(total))
+    walk = (1 - steady) * total[np.minimum.outer(index, index)]  # [n, n, 3, 3]
+    size = np.trace(total, axis1=1, axis2=2)
+    phase = size / max(size[-1], 1e-30)
+    return walk.transpose(0, 2, 1, 3) + steady * np.einsum("i,j,ab->iajb", phase, phase, total[-1])
+
+
 class SceneDraws:
     """Draws of everything that is uncertain in a scene. Lazy by region; draw n is the same world everywhere.
 
@@ -179,8 +189,7 @@ class SceneDraws:
         own = np.zeros((num, 3, num, 3))
         steps = turned(region.step_cov)
         steps[0] = 0
-        walk = np.cumsum(steps, 0)[np.minimum.outer(index, index)]  # [n, n, 3, 3]
-        own += walk.transpose(0, 2, 1, 3)
+        own += drift_covariance(np.cumsum(steps, 0), region.steady)
         own[index, :, index, :] += turned(region.cov_frame)
         own = own.reshape(3 * num, 3 * num)
         shared = np.where(seen[:, None, None], np.nan_to_num(region.cov_shared[frames]), 0)

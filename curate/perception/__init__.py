@@ -67,8 +67,11 @@ def _name(settings: BaseModel) -> str:
 
 def estimator_versions(config: PerceptionConfig) -> dict[str, str]:
     """Slot to "kind@version" of every estimator of the configuration; part of the perception fingerprint."""
+    from curate.lift.track_error import VERSION as LIFT_VERSION
+
     return {slot: f"{_name(settings)}@{estimator_class(_name(settings)).version}"
-            for slot, settings in config.estimators().items()} | {"rig": f"{config.rig.kind}@{RIG_VERSION}"}
+            for slot, settings in config.estimators().items()} | {
+                "rig": f"{config.rig.kind}@{RIG_VERSION}", "lift": f"lift@{LIFT_VERSION}"}
 
 
 def check_estimators(config: PerceptionConfig) -> None:
