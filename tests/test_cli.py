@@ -219,6 +219,12 @@ def test_validate_checks_without_looking_at_videos(tmp_path):
     assert done.exit_code == 2 and len(done.stderr.splitlines()) == 2
 
 
+def test_validate_looks_at_every_recipe_it_is_given(tmp_path):
+    good = write_recipe(tmp_path / "good.yaml", {"kind": "side_by_side", "root": tmp_path})
+    done = curate("validate", tmp_path / "none.yaml", good)
+    assert done.exit_code == 2 and "none.yaml" in done.stderr and "good.yaml: sound" in done.stdout
+
+
 @pytest.mark.parametrize("name", schema.NAMES)
 def test_the_schemas_in_the_repository_are_those_of_the_code(name):
     path = ROOT / "schemas" / f"{name}.schema.json"
@@ -349,7 +355,9 @@ def test_score_says_what_is_wrong_with_its_folders(rendered, tmp_path):
     out, truth = rendered / "run", rendered / "data" / "truth"
     for given, said in (((tmp_path / "none", truth), "no such folder"), ((tmp_path, truth), "nothing is published"),
                         ((out, tmp_path / "none"), "no such folder"), ((out, tmp_path), "no *.truth.npz in it"),
-                        ((out, rendered / "data"), f"did you mean {truth}?")):
+                        ((out, rendered / "data"), f"did you mean {truth}?"),
+                        ((rendered, truth), f"did you mean {out}?"),
+                        ((truth.parent / "recipe.yaml", truth), "is a file")):
         done = curate("score", given[0], "--truth", given[1])
         assert done.exit_code == 2 and said in " ".join(done.stderr.split()), done.stderr
     shutil.copytree(out, tmp_path / "run")

@@ -276,6 +276,18 @@ def test_a_module_that_is_missing_stops_the_run(tmp_path, monkeypatch):
         run(recipe_from_dict(SMALL), tmp_path)
 
 
+def test_weights_that_cannot_be_read_stop_the_run_and_quarantine_nothing(tmp_path, monkeypatch):
+    from curate.perception.flow.dis import Dis
+
+    def setup(self):
+        raise BadInput("some.onnx: cannot be read; copy it again")
+
+    monkeypatch.setattr(Dis, "setup", setup)
+    with pytest.raises(Fatal, match=r"the workers do not start: some\.onnx: cannot be read; copy it again"):
+        run(recipe_from_dict(SMALL), tmp_path)
+    assert not (tmp_path / "quarantine.jsonl").exists() or not (tmp_path / "quarantine.jsonl").read_text()
+
+
 @pytest.mark.ray
 def test_on_a_cluster_there_are_as_many_workers_as_it_has_cpus_for():
     import ray

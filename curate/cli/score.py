@@ -43,10 +43,13 @@ def command(ctx: click.Context, out: Path, truth_dir: Path | None, no_preview: b
     from curate.synth.score import score
 
     if not out.is_dir():
-        raise click.UsageError(f"{out}: no such folder; expected the --out of `curate run`", ctx)
-    if not (out / "shards" / "manifest.json").is_file():
-        raise click.UsageError(f"{out}: nothing is published in it (no shards/manifest.json); expected the --out of a "
-                               f"finished `curate run`", ctx)
+        found = "is a file" if out.exists() else "no such folder"
+        raise click.UsageError(f"{out}: {found}; expected the --out of `curate run`", ctx)
+    for needed in ("shards/manifest.json", "run.json"):
+        if not (out / needed).is_file():
+            near = f"; did you mean {out / 'run'}?" if (out / "run" / needed).is_file() else ""
+            raise click.UsageError(f"{out}: nothing is published in it (no {needed}); expected the --out of a finished "
+                                   f"`curate run`{near}", ctx)
     try:
         report = score(out, find_truth(out, truth_dir))
     except ValueError as error:  # a clip without truth; a torn set is a ShardError and says so itself

@@ -1,4 +1,4 @@
-"""`curate validate`: is a recipe sound?"""
+"""`curate validate`: are recipes sound?"""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import Command, load, recipe_argument, set_option
+from curate.cli.errors import explain
+from curate.cli.options import Command, load, set_option
 
 
-@click.command(cls=Command, short_help="Check a recipe.")
-@recipe_argument
+@click.command(cls=Command, short_help="Check recipes.")
+@click.argument("recipes", metavar="RECIPE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @set_option
-def command(recipe: Path, overrides: tuple[str, ...]) -> None:
-    """Check a recipe, without looking at any video.
+@click.pass_context
+def command(ctx: click.Context, recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
+    """Check recipes, without looking at any video.
 
     Every fault is a line with file and line, what was found, what was expected. Exit code 2 if there is any.
     `curate plan` also looks at the videos.
@@ -22,7 +24,18 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     Examples:
       curate validate recipes/side_by_side.yaml
       curate validate recipes/side_by_side.yaml --set clip.num_frames=32
+      curate validate recipes/*.yaml
     """
-    checked = load(recipe, overrides)
-    click.echo(f"{recipe}: sound; source {checked.source.kind}, perception {checked.perception_fingerprint()}, "
-               f"writing {checked.writing_fingerprint()}")
+    worst = 0
+    for recipe in recipes:
+        try:
+            checked = load(recipe, overrides)
+            click.echo(f"{recipe}: sound; source {checked.source.kind}, perception {checked.perception_fingerprint()}, "
+                       f"writing {checked.writing_fingerprint()}")
+        except Exception as error:  # the others are still looked at
+            if ctx.meta.get("debug"):
+                raise
+            text, code = explain(error, "validate")
+            click.echo(text, err=True)
+            worst = max(worst, code)
+    ctx.exit(worst)

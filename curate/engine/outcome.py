@@ -28,6 +28,15 @@ class Fatal(RuntimeError):
     """A failure that every clip would meet; the run stops."""
 
 
+def cannot_start(error: BaseException) -> Fatal:
+    """What every clip would meet, said once: a missing package, weights that do not load."""
+    from curate.sources.base import BadInput
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    who = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
+    return Fatal(f"the workers do not start: {who}{text}")
+
+
 def failure(key: str, error: BaseException) -> Outcome:
     """Sorts an exception into the failure kinds. The reason is one line; `meta.traceback` has the rest."""
     from curate.sources.base import BadInput

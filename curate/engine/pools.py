@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from curate.engine.outcome import Outcome
+from curate.engine.outcome import Outcome, cannot_start
 from curate.engine.stage import ClipWorker
 from curate.recipe import Recipe
 from curate.sources.base import ClipSpec
@@ -28,6 +28,9 @@ class InlinePool:
     """One worker in this process: tests, notebooks, previews, one-CPU machines.
 
     `engine.timeout_s` does not hold here: nothing outside the clip's own code could stop it.
+
+    Raises:
+        Fatal: where the estimators cannot be loaded.
     """
 
     name = "inline"
@@ -35,6 +38,10 @@ class InlinePool:
 
     def __init__(self, recipe: Recipe, out: str) -> None:
         self._worker = ClipWorker(recipe, out)
+        try:
+            self._worker.ready()
+        except Exception as error:
+            raise cannot_start(error) from error
         self._clip: ClipSpec | None = None
 
     def submit(self, clip: ClipSpec) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from curate.engine.outcome import Fatal, Outcome
+from curate.engine.outcome import Fatal, Outcome, cannot_start
 from curate.engine.stage import ClipWorker
 from curate.recipe import Recipe
 from curate.sources.base import ClipSpec
@@ -70,8 +70,7 @@ class RayPool:
             ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S)
         except Exception as error:
             self.close()
-            cause = getattr(error, "cause", None) or error
-            raise Fatal(f"the workers do not start: {type(cause).__name__}: {_first_line(cause)}") from error
+            raise cannot_start(getattr(error, "cause", None) or error) from error
 
     def _start(self):
         return self._actor.remote(self._recipe, self._out)
