@@ -91,7 +91,9 @@ def split_by_depth(labels: np.ndarray, grid: Grid, min_cells: float, config: Mot
         cut = bounds(inside)
         inside = inside[cut] & grid.valid[cut]
         far = np.sort(grid.disparity[cut][inside])
-        at = gap(far, np.maximum(config.step_px, config.step_relative * float(far[len(far) // 2]))) if len(far) else None
+        if not len(far):
+            continue
+        at = gap(far, np.maximum(config.step_px, config.step_relative * float(far[len(far) // 2])))
         if at is None:
             continue
         near = inside & (grid.disparity[cut] > at)
