@@ -50,6 +50,21 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return vector * np.sqrt(np.clip(value, 0, None))[:, None, :]
 
 
+def calm(values: np.ndarray, time_s: np.ndarray, degree: int = 3, from_zero: bool = False) -> np.ndarray:
+    """Least-squares polynomial through values [n, k] over time, of lower degree for short paths.
+
+    The size of a shared error goes with what is measured, and so with its noise: were it taken from the noisy values,
+    the smaller ones would look the better known, and all would be drawn to them (Peelle's puzzle; D'Agostini 1994).
+
+    Args:
+        from_zero: the polynomial is zero at the first time, as `values` are.
+    """
+    degree = min(degree, max((len(values) - 1) // 3, 1 if from_zero else 0))
+    phase = (time_s - time_s[0]) / max(time_s[-1] - time_s[0], 1e-9)
+    basis = phase[:, None] ** np.arange(1 if from_zero else 0, degree + 1)
+    return basis @ np.linalg.lstsq(basis, values, rcond=None)[0]
+
+
 def drift_covariance(total: np.ndarray, steady: float) -> np.ndarray:
     """[n, 3, n, 3] of a drift whose variance grows as `total` [n, 3, 3]: a random walk, and a `steady` share of the
     variance at the end that grows in one direction, as what a template's slant or a wrong axis does to a track."""
@@ -131,7 +146,8 @@ class SceneDraws:
         scene = self.scene
         centre = scene.T_world_cam.translation
         self._camera_effect = self._pose_effect(centre, np.arange(scene.num_frames))
-        self._camera_pan = pan_of_path(scene, centre, np.arange(scene.num_frames)).ravel()
+        pan = pan_of_path(scene, centre, np.arange(scene.num_frames))
+        self._camera_pan = calm(pan, scene.time_s, degree=5, from_zero=True).ravel()
         pan = self.pan_sigma * self._camera_pan
         return PathSmoother(scene.time_s, centre, self._camera_effect @ self._camera_effect.T + np.outer(pan, pan))
 
@@ -181,6 +197,10 @@ class SceneDraws:
         index = np.arange(num)
         cam = np.stack([np.interp(index, index[seen], region.point_cam[frames][seen, a]) for a in range(3)], -1)
         world = (poses.rotation @ cam[..., None])[..., 0] + poses.translation
+        range_m = np.linalg.norm(cam, axis=1, keepdims=True)
+        steady = calm(range_m, scene.time_s[frames]) / range_m
+        about = cam * steady  # where errors that go with the range are taken
+        about_world = (poses.rotation @ about[..., None])[..., 0] + poses.translation
 
         def turned(covariance: np.ndarray) -> np.ndarray:
             covariance = np.where(seen[:, None, None], np.nan_to_num(covariance[frames]), 0)
@@ -193,10 +213,10 @@ class SceneDraws:
         own[index, :, index, :] += turned(region.cov_frame)
         own = own.reshape(3 * num, 3 * num)
         shared = np.where(seen[:, None, None], np.nan_to_num(region.cov_shared[frames]), 0)
-        rig_effect = (poses.rotation @ ray_root(shared, cam)).reshape(3 * num, 3)
-        pose_effect = self._pose_effect(world, frames)
-        pan_effect = (poses.rotation @ pan_of_points(cam, scene.baseline_m)[..., None])[..., 0]
-        pan_effect = (pan_effect + pan_of_path(scene, world, frames)).ravel()
+        rig_effect = (poses.rotation @ ray_root(shared, cam) * steady[:, :, None]).reshape(3 * num, 3)
+        pose_effect = self._pose_effect(about_world, frames)
+        pan_effect = (poses.rotation @ pan_of_points(about, scene.baseline_m)[..., None])[..., 0]
+        pan_effect = (pan_effect + pan_of_path(scene, about_world, frames)).ravel()
         pan = self.pan_sigma * pan_effect
 
         data = np.where(seen[:, None], world, np.nan)
