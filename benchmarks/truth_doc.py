@@ -20,11 +20,11 @@ ABOUT = {
     "camera motion": "Stereo sequences with published poses, perceived whole with default settings. The path may be "
         "off by 0.5 %, or by what 10 cm (the poses' own accuracy) are of it where that is more; the rotation by half "
         "a degree over all frames. Of the known excerpts the milestone asked for 0.5 % and 1.0 % of path, and 0.5 and "
-        "0.2 degrees. No coefficient is fitted to them, but the check of the rig was designed with the two KITTI excerpts "
-        "in view (that a lens may look like a pan in the rows; what counts as significant), so that of these two the "
-        "figures are those of a development set; other sequences decide. What rolls on wheels goes where it points: where the published "
-        "direction of travel wanders in the camera's own axes and the measured one does not, it is the published "
-        "heading that errs.",
+        "0.2 degrees. No coefficient is fitted to them, but the check of the rig was designed with the two KITTI "
+        "excerpts in view (that a lens may look like a pan in the rows; what counts as significant): of these two the "
+        "figures are those of a development set, other sequences decide. What rolls on wheels goes where it points: "
+        "where the published direction of travel wanders in the camera's own axes and the measured one does not, it "
+        "is the published heading that errs.",
     "a camera that stands still": "A stereo sequence without poses whose pictures hardly move (median flow over eight "
         "frames at most a pixel). Nobody may be asked how the camera moved, and over every span every displacement may "
         "be less than a centimetre.",
