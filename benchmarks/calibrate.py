@@ -329,6 +329,16 @@ def report(name: str, errors: Errors, model: dict[str, float], names: list[str])
              "ok": target is None or bool(target[0] <= v <= target[1])} for what, v, unit, target in rows]
 
 
+def finish(rows: list[dict], models: dict[str, dict[str, float]], out: Path, write: bool) -> None:
+    """Prints the rows, writes them to `out`, and where asked the models to the package's calibration."""
+    for row in rows:
+        print(f"{row['name']:50s} {row['value']:9.4f} {row['unit']:6s} {'' if row['ok'] else 'outside'}")
+    out.write_text(json.dumps({"rows": rows}, indent=1))
+    if write:  # read now: others may have written theirs meanwhile
+        table = json.loads(CALIBRATION.read_text()) | models
+        CALIBRATION.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
@@ -358,12 +368,7 @@ def main() -> None:
                 held_out = collect_regions(estimator, model, HELD_OUT_SEED, filter(which, unseen), cache)
                 rows += report(what, held_out, model, names)
             print(estimator.name, json.dumps(model), flush=True)
-    for row in rows:
-        print(f"{row['name']:45s} {row['value']:9.4f} {row['unit']:6s} {'' if row['ok'] else 'outside'}")
-    args.out.write_text(json.dumps({"rows": rows}, indent=1))
-    if args.write:  # read now: others may have written theirs meanwhile
-        table = json.loads(CALIBRATION.read_text()) | models
-        CALIBRATION.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+    finish(rows, models, args.out, args.write)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from benchmarks.calibrate import (
     STILL_PX,
     Errors,
     add_regions,
+    finish,
     fit_pixels,
     fit_regions,
     pieces,
@@ -180,12 +181,7 @@ def main() -> None:
         rows.append({"name": f"{name}: valid of the pixels with a truth", "value": round(float(covered), 4),
                      "unit": "share", "target": None, "ok": True})
         print(name, json.dumps(model))
-    for row in rows:
-        print(f"{row['name']:50s} {row['value']:9.4f} {row['unit']:6s} {'' if row['ok'] else 'outside'}")
-    args.out.write_text(json.dumps({"rows": rows}, indent=1))
-    if args.write:  # read now: others may have written theirs meanwhile
-        table = json.loads(CALIBRATION.read_text()) | models
-        CALIBRATION.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+    finish(rows, models, args.out, args.write)
 
 
 if __name__ == "__main__":

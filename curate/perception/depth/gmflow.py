@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from curate.geometry.cameras import StereoRig
+from curate.perception.depth.metric import metric_depth
 from curate.perception.estimator import Field, Resources, Window
 from curate.perception.learned import gmflow
 from curate.perception.learned.config import GmflowStereoConfig
@@ -79,13 +77,3 @@ class GmflowStereo:
         part = fields["disparity"]
         depth, sigma, valid = metric_depth(part.values, part.sigma, part.valid, window.rig)
         return {"depth": Field(depth, valid, sigma, part.filled_by, part.info)}
-
-
-def metric_depth(disparity: np.ndarray, sigma: np.ndarray, valid: np.ndarray, rig: StereoRig
-                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """fx·B / (d + doffs), its sigma to first order, and where it is known: clear of infinity by 3 sigma. [n, H, W]."""
-    total = disparity + np.float32(rig.doffs_px)
-    known = valid & (total > 3 * sigma)
-    safe = np.where(known, total, np.float32(1))
-    depth = np.where(known, np.float32(rig.left.fx * rig.baseline_m) / safe, np.float32(np.inf))
-    return depth, np.where(known, depth * sigma / safe, np.float32(np.inf)), known

@@ -10,6 +10,7 @@ import numpy as np
 from curate.data import calibration
 from curate.geometry.cameras import StereoRig
 from curate.perception.depth.config import SgmConfig
+from curate.perception.depth.metric import metric_depth
 from curate.perception.depth.refine import local_step, refine_disparity
 from curate.perception.error_model import sigma_px
 from curate.perception.estimator import Field, Resources, Window
@@ -66,18 +67,9 @@ class Sgm:
             disparity[i], sigma[i], valid[i] = self.match(left[i], right[i], lowest, count)
         filled_by = f"{self.name}@{self.version}"
         info = {"lowest_px": lowest, "num_disparities": count}
-        depth, depth_sigma, depth_valid = self._depth(disparity, sigma, valid, rig)
+        depth, depth_sigma, depth_valid = metric_depth(disparity, sigma, valid, rig)
         return {"disparity": Field(disparity, valid, sigma, filled_by, info),
                 "depth": Field(depth, depth_valid, depth_sigma, filled_by, info)}
-
-    def _depth(self, disparity: np.ndarray, sigma: np.ndarray, valid: np.ndarray, rig: StereoRig
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """fx·B / (d + doffs), its sigma to first order; known where the disparity is clear of infinity by 3 sigma."""
-        total = disparity + np.float32(rig.doffs_px)
-        known = valid & (total > 3 * sigma)
-        safe = np.where(known, total, np.float32(1))
-        depth = np.where(known, np.float32(rig.left.fx * rig.baseline_m) / safe, np.float32(np.inf))
-        return depth, np.where(known, depth * sigma / safe, np.float32(np.inf)), known
 
     def search_range(self, rig: StereoRig, width: int) -> tuple[int, int]:
         """Lowest disparity and number of disparities (multiple of 16) by the rig, `min_depth_m` and the width."""
