@@ -41,9 +41,9 @@ LAGS = (1, 2, 4, 8, 14)
 LAST = 3  # frames at the end on which a codec spends little: no span of the longest kind ends there
 MOTIONS = ("still", "hand-held", "driving")
 GROSS = 8.0  # squared distance per degree of freedom at which an error counts no more
-UNITS = ({"inflation": 1.0, "common_share": 0.0, "excess_share": 0.0},
-         {"inflation": 1.0, "common_share": 0.01, "excess_share": 0.0},
-         {"inflation": 1.0, "common_share": 0.0, "excess_share": 1.0})
+UNITS = ({"inflation": 1.0, "common_share": 0.0, "excess_share": 0.0, "travel": 1.0},
+         {"inflation": 1.0, "common_share": 0.01, "excess_share": 0.0, "travel": 1.0},
+         {"inflation": 1.0, "common_share": 0.0, "excess_share": 1.0, "travel": 1.0})
 
 
 @dataclass
@@ -144,7 +144,16 @@ def distances(samples: list[Sample], model: dict[str, float]) -> np.ndarray:
 
 def _covariances(units: np.ndarray, model: dict[str, float]) -> np.ndarray:
     weight = [model["inflation"], model["inflation"] * model["common_share"], model["excess_share"]]
-    return np.einsum("k,nkij->nij", weight, units)
+    parts = np.einsum("k,nkij->nkij", weight, units)
+    wider = np.outer(*2 * [[1, 1, 1, *3 * [model.get("travel", 1.0)]]])
+    return parts[:, :2].sum(1) * wider + parts[:, 2]
+
+
+def _part(samples: list[Sample], model: dict[str, float], part: slice) -> np.ndarray:
+    """[n] squared distances of the rotations, or of the translations, per degree of freedom; gross ones cut."""
+    covariance = _covariances(np.array([s.units for s in samples]), model)[:, part, part]
+    error = np.array([s.error[part] for s in samples])
+    return np.minimum(np.einsum("ni,ni->n", error, np.linalg.solve(covariance, error[..., None])[..., 0]) / 3, GROSS)
 
 
 def _distance2(covariance: np.ndarray, samples: list[Sample]) -> np.ndarray:
@@ -171,6 +180,10 @@ def fit(samples: list[Sample]) -> dict[str, float]:
         d2 = np.minimum(distances(samples, best), GROSS)
         factor = np.mean([np.average(d2[lag == k], weights=weight[lag == k]) for k in LAGS])
         best["inflation"], best["excess_share"] = best["inflation"] * factor, best["excess_share"] * factor
+    # of whole clips, where what all steps have in common shows
+    whole = lag == LAGS[-1]
+    turns, travels = (_part(samples, best, part)[whole].mean() for part in (slice(0, 3), slice(3, 6)))
+    best["travel"] = max(1.0, np.sqrt(travels / turns))
     return {name: round(float(value), 4) for name, value in best.items()}
 
 

@@ -140,7 +140,7 @@ def tracks_of(scene: Scene, truth: SceneTruth) -> Iterator[Track]:
         if len(frames) < 2:
             continue
         depth, ids = renderer.geometry(region.first)
-        subject = match(truth, region.mask_first, depth, ids, region.first, bodies=renderer.bodies(region.first))
+        subject = match(truth, region.mask_first, depth, ids, region.first)
         if subject is not None and subject.share >= MIN_SHARE:
             yield _track(scene, truth, region, frames, true, subject)
 

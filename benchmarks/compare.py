@@ -43,9 +43,8 @@ def match_regions(scene: Scene, truth: SceneTruth, renderer: Renderer) -> dict[i
     seen, out = {}, {}
     for region in scene.regions:
         if region.first not in seen:
-            seen[region.first] = *renderer.geometry(region.first), renderer.bodies(region.first)
-        depth, ids, bodies = seen[region.first]
-        out[region.id] = match(truth, region.mask_first, depth, ids, region.first, bodies=bodies)
+            seen[region.first] = renderer.geometry(region.first)
+        out[region.id] = match(truth, region.mask_first, *seen[region.first], region.first)
     return out
 
 

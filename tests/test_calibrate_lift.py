@@ -159,7 +159,7 @@ def test_pan_and_baseline_of_the_rig_are_not_the_tracks_error(pan_deg, corrected
     renderer = Renderer(truth)
     depth, ids = renderer.geometry(0)
     mask = ids == 1
-    subject = match(truth, mask, depth, ids, 0, bodies=renderer.bodies(0))
+    subject = match(truth, mask, depth, ids, 0)
     true = Truth(truth).path(subject, (0, frames - 1))
     camera, baseline = truth.rig.left, truth.rig.baseline_m
     left_over = np.radians([0.0, pan_deg - corrected_deg, 0.0])

@@ -18,6 +18,7 @@ from curate.geometry.rotations import exp_so3, log_so3
 cv2 = pytest.importorskip("cv2")
 
 from curate.perception.camera.config import StereoVoConfig  # noqa: E402
+from curate.perception.camera.consensus import find_motion  # noqa: E402
 from curate.perception.camera.stereo_vo import StereoVo  # noqa: E402
 from curate.perception.estimator import Window  # noqa: E402
 from curate.perception.pipeline import spans  # noqa: E402
@@ -177,6 +178,30 @@ def test_a_large_near_mover_is_not_the_world(truth):
     assert valid.all()
     assert np.linalg.norm(poses.translation - truth.translation, axis=-1).max() < 0.01 + 0.01 * (
         trajectories.path_length(truth))
+
+
+@pytest.mark.parametrize("travel_m, object_m", [(0.0, 0.02), (0.01, 0.0), (0.03, 0.0)])
+def test_before_a_far_wall_a_slow_near_mover_is_not_the_world(travel_m, object_m):
+    """A far wall fits any small travel; what rests is told by how well it is matched. A slow camera is not still."""
+    rng = np.random.default_rng(5)
+    far, ground, mover = (np.column_stack([rng.uniform(-20, 20, 220), rng.uniform(-10, 4, 220), np.full(220, 40.0)]),
+                          np.column_stack([rng.uniform(-3, 3, 40), np.full(40, 1.5), rng.uniform(4, 9, 40)]),
+                          np.column_stack([rng.uniform(-0.5, 0.5, (40, 2)), np.full(40, 3.0)]))
+    points = np.concatenate([far, ground, mover])
+    moves = np.arange(len(points)) >= len(points) - len(mover)
+    after = points - [0, 0, travel_m] - np.where(moves, object_m, 0.0)[:, None] * [0, 0, 1]
+
+    def seen(p):
+        cam = SMALL.left
+        uv = p[:, :2] / p[:, 2:] * cam.fx + [cam.cx, cam.cy]
+        return np.column_stack([uv, cam.fx * SMALL.baseline_m / p[:, 2]])
+
+    before = seen(points)
+    now = seen(after) + rng.normal(0, 0.02, (len(points), 3))
+    found = find_motion(SMALL, before, now, np.full((len(points), 3), 0.12), np.zeros(len(points)),
+                        (np.eye(3), np.zeros(3)), seed=1)
+    assert abs(found.translation[2] + travel_m) < 0.002
+    assert bool(found.inlier[moves].mean() > 0.95) == (object_m == 0) and found.inlier[~moves].mean() > 0.95
 
 
 def test_little_texture_still_gives_motion_with_a_larger_error():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from curate.perception.estimator import Estimator
 
 GROUP = "curate.estimators"
-RIG_VERSION = "3"  # of the rig's self-check, which runs before the estimators
+RIG_VERSION = "4"  # of the rig's self-check, which runs before the estimators
 
 ESTIMATORS = {
     "sgm": "curate.perception.depth.sgm:Sgm",

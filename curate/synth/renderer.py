@@ -63,12 +63,6 @@ class Renderer:
         shape = (camera.height, camera.width)
         return depth.reshape(shape), self._object_ids(facet).reshape(shape)
 
-    def bodies(self, frame: int) -> np.ndarray:
-        """Index of the body in `scene.bodies` seen in each pixel of the left view, [H, W]; the sky comes last."""
-        camera = self.scene.rig.left
-        _, facet = self._cast(self._world(frame), self._pose(frame, 0), self._rays)
-        return (facet // 6).reshape(camera.height, camera.width)
-
     def outline(self, object_id: int, frame: int) -> float:
         """Pixels an object would cover in the left view, were it alone and the image three times as wide and high."""
         camera = self.scene.rig.left

@@ -186,14 +186,13 @@ def judge(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer | Non
     """Every question of one clip's record."""
     renderer = renderer or Renderer(scene)
     start = int(record["source"].get("start_frame", 0))
-    seen: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     subjects: dict[int, Subject | None] = {}
     for region in record["regions"]:
         frame = start + int(region["first"])
         if frame not in seen:
-            seen[frame] = *renderer.geometry(frame), renderer.bodies(frame)
-        depth, ids, bodies = seen[frame]
-        subjects[region["id"]] = match(scene, decode_rle(region["mask_rle"]), depth, ids, frame, bodies=bodies)
+            seen[frame] = renderer.geometry(frame)
+        subjects[region["id"]] = match(scene, decode_rle(region["mask_rle"]), *seen[frame], frame)
     truth = Truth(scene, start)
     return [judge_question(qa, scene.name, truth, [subjects[i] for i in qa["regions"]]) for qa in record["qa"]]
 

@@ -55,20 +55,21 @@ class TrueValue:
             raise ValueError(f"unknown unit {unit!r}; known: {', '.join(PER_UNIT)}")
         return self.value * PER_UNIT[unit]
 
-MAIN_SHARE = 0.9  # the rest of a region is then stray pixels along its border
+
+STRAY_PX, STRAY_DEVIATIONS = 1.0, 4.0  # from the median disparity: pixels of something else along a region's border
 
 
 def match(scene: SceneTruth, mask: np.ndarray, depth: np.ndarray, ids: np.ndarray, frame: int = 0,
-          min_share: float = MIN_SHARE, bodies: np.ndarray | None = None) -> Subject | None:
-    """The object most of a region lies on.
+          min_share: float = MIN_SHARE) -> Subject | None:
+    """The object most of a region lies on, and the mean of the surface that it shows there.
+
+    A matcher draws borders wide: pixels that lie on something farther or nearer than the surface (by disparity, as
+    judged by the median and its deviation) are no part of what the region is about, and do not move its centre.
 
     Args:
         mask: [H, W] bool, the region at `frame`; brought to the scene's image size if it has another.
         depth, ids: [H, W] of the left view at `frame` (`Renderer.geometry`).
         min_share: least share of the region's pixels on it.
-        bodies: [H, W], body seen in each pixel (`Renderer.bodies`). The still world is many bodies under one id; a
-            region that lies on one of them by MAIN_SHARE is that one, and stray pixels of a wall far behind do not
-            move its centre. One that spans several is all of them together.
 
     Returns:
         the Subject; None where no object, nor the still world, has that share.
@@ -86,12 +87,11 @@ def match(scene: SceneTruth, mask: np.ndarray, depth: np.ndarray, ids: np.ndarra
     share = counts[best] / mask.sum()
     if share < min_share:
         return None
-    surface &= ids == best
-    if bodies is not None:
-        pixels = np.bincount(bodies[surface])
-        if pixels.max() >= MAIN_SHARE * pixels.sum():
-            surface &= bodies == pixels.argmax()
-    v, u = np.nonzero(surface)
+    v, u = np.nonzero(surface & (ids == best))
+    disparity = scene.rig.left.fx * scene.rig.baseline_m / depth[v, u]
+    off = np.abs(disparity - np.median(disparity))
+    main = off <= max(STRAY_PX, STRAY_DEVIATIONS * 1.4826 * float(np.median(off)))
+    u, v = u[main], v[main]
     world = scene.camera(frame) @ scene.rig.left.lift(np.stack([u, v], -1), depth[v, u]).mean(0)
     point = scene.object(best).pose(frame * SUB).inverse() @ world if best else world
     return Subject(best, point, float(share))

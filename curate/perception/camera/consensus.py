@@ -19,6 +19,9 @@ from curate.perception.camera.bundle import project, rays
 NUM_HYPOTHESES = 256
 INLIER_DISTANCE2 = 25.0  # on stated sigmas, which are floors
 GAUSS_NEWTON_STEPS = 7
+STILL_SHARE = 0.9  # of the best score: a far wall fits any small travel, so that a near mover could choose it
+CHI2_3_MEDIAN = 2.366
+LEAST_NOISE = 0.04  # of the stated variance
 
 
 @dataclass
@@ -64,8 +67,15 @@ def find_motion(rig: StereoRig, before: np.ndarray, after: np.ndarray, sigma: np
 
     distance2 = _distance2(rig, ray, rho, depth_step, after, inv_sigma, rotation, translation)
     score = _score(distance2, weight, before[:, :2])
-    best = int(np.argmax(score))
-    r, t, d2 = rotation[best:best + 1], translation[best:best + 1], distance2[best]
+    still = len(score) - 1  # the last one
+    best = still if score[still] >= STILL_SHARE * score.max() else int(np.argmax(score))
+    r, t = rotation[best:best + 1], translation[best:best + 1]
+
+    def scaled(d2: np.ndarray) -> np.ndarray:
+        # what rests is matched far better than its floor, and a slow mover stands out only against that
+        return d2 / np.clip(np.median(d2) / CHI2_3_MEDIAN, LEAST_NOISE, 1) if best == still else d2
+
+    d2 = scaled(distance2[best])
     for _ in range(3):
         if (d2 < INLIER_DISTANCE2).sum() < 3:
             break
@@ -76,7 +86,7 @@ def find_motion(rig: StereoRig, before: np.ndarray, after: np.ndarray, sigma: np
         if not (np.isfinite(new_r).all() and np.isfinite(new_t).all()):
             break
         r, t = new_r, new_t
-        d2 = _distance2(rig, ray, rho, depth_step, after, inv_sigma, r, t)[0]
+        d2 = scaled(_distance2(rig, ray, rho, depth_step, after, inv_sigma, r, t)[0])
     return Motion(r[0], t[0], d2 < INLIER_DISTANCE2, d2)
 
 

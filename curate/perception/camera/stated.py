@@ -38,12 +38,15 @@ def stated_errors(errors: PoseErrors, frames: list[int], held: int, poses: Pose,
         poses: `T_world_cam` [T] of the whole clip so far.
         step_cov, frame_cov: [T, 6, 6] as stated before; entries of new frames are not read.
         model: coefficients, found by `benchmarks/calibrate_camera.py`: `inflation` and `common_share` of every
-            covariance (`inflation_of`), `excess_share` of what a frame errs more than most.
+            covariance (`inflation_of`), `travel` on the errors of translations beside those of rotations,
+            `excess_share` of what a frame errs more than most.
     """
     inflation = inflation_of(model, errors)
     num, new = len(frames), range(held, len(frames))
+    # a codec copies what it deems unchanged: tracks of slow motion lag together, which no residual shows
+    wider = np.outer(*2 * [[1, 1, 1, *3 * [model["travel"]]]])
     near = inflation * max(errors.ratio([(k - 1, k) for k in new]), MIN_RATIO)
-    single = np.stack([near * errors.between(k - 1, k)[0] for k in new])
+    single = np.stack([near * errors.between(k - 1, k)[0] for k in new]) * wider
     first, last = frames[0], frames[-1]
     total = step_totals(poses, step_cov, frame_cov)
     total[frames[held]:] = single
@@ -52,7 +55,8 @@ def stated_errors(errors: PoseErrors, frames: list[int], held: int, poses: Pose,
     if count < 2:
         return Stated(single, excess[held:], excess[held - 1])
     far = inflation * max(errors.ratio([(0, k) for k in new if frames[k] > first + 1]), MIN_RATIO)
-    walk, white = shares(displacement_covariance(poses, total, first, last), far * errors.between(0, num - 1)[0], count)
+    joint = far * errors.between(0, num - 1)[0] * wider
+    walk, white = shares(displacement_covariance(poses, total, first, last), joint, count)
     out = Stated(np.empty_like(single), np.empty_like(single), np.empty((6, 6)))
     for at, k in enumerate(new):
         to_first = np.kron(np.eye(2), errors.rotation[0].T @ errors.rotation[k - 1])

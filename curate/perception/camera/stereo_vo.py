@@ -37,7 +37,7 @@ class StereoVo:
     """See the module. Needs nothing but pixels and the rig; gives `camera`."""
 
     name = "stereo-vo"
-    version = "3"
+    version = "4"
     needs: tuple[str, ...] = ()
     gives = ("camera",)
     overlap = 1

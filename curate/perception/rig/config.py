@@ -23,4 +23,4 @@ class RigConfig(BaseModel):
     prior_tilt_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's tilt error")
     prior_roll_deg: float = Field(0.02, gt=0, description="standard deviation of a calibration's roll error")
     lens_deg: float = Field(0.1, ge=0, description="standard deviation of what a lens adds to the pan seen in rows")
-    significance: float = Field(2.5, gt=0, description="a rotation is corrected from this many sigmas on")
+    significance: float = Field(3.0, gt=0, description="a rotation is corrected from this many sigmas on")

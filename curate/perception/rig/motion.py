@@ -24,6 +24,7 @@ MIN_SIGHTINGS = 3
 MIN_POINTS = 30
 DAMPING_RAD = np.radians(0.2)  # holds the iteration where the motion says nothing
 MAX_STEP_RAD = np.radians(0.3)
+INFLATION = 1.2  # of sigma: what rendered rigs err beside the sandwich, whose clusters are few
 
 
 @dataclass
@@ -100,4 +101,4 @@ def _sigma(rig: StereoRig, obs: Observations, bundle, response, num_free: int) -
     mean_uv = np.stack([np.bincount(obs.point, obs.uvd[:, k]) / num for k in (0, 1)], -1)
     place = cells(mean_uv, rig.left.width)[obs.point]
     worst = max(clustered(inverse, scores, place)[0, 0], clustered(inverse, scores, obs.frame)[0, 0])
-    return float(np.sqrt(max(worst, bundle.variance * inverse[0, 0])))
+    return INFLATION * float(np.sqrt(max(worst, bundle.variance * inverse[0, 0])))
