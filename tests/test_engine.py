@@ -25,6 +25,7 @@ class ScriptedPool:
     """Answers each try of a clip with the next outcome of its script; the last one stays."""
 
     name = "scripted"
+    in_process = False
 
     def __init__(self, scripts: dict[str, list[str]], num_workers: int = 2) -> None:
         self.scripts, self.num_workers = {k: deque(v) for k, v in scripts.items()}, num_workers
@@ -32,7 +33,7 @@ class ScriptedPool:
         self.tries: Counter = Counter()
         self.beside: dict[str, list[int]] = {}
 
-    def submit(self, item: ClipSpec) -> None:
+    def submit(self, item: ClipSpec, deadline_s: float) -> None:
         self.running.append(item)
         assert len(self.running) <= self.num_workers
         self.tries[item.key] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from curate.engine.outcome import Fatal, Outcome
 from curate.engine.pools import Pool
@@ -46,7 +47,7 @@ def work(clips: Iterable[ClipSpec], pool: Pool, settled: Callable[[ClipSpec, Out
                 break
             waiting.popleft()
             running[item.clip.key] = item
-            pool.submit(item.clip)
+            pool.submit(item.clip, inf)
         for outcome in pool.wait(POLL_S):
             item = running.pop(outcome.key)
             if outcome.kind == "fatal":

@@ -33,12 +33,13 @@ class RayPool:
     """
 
     name = "ray"
+    in_process = False
 
     def __init__(self, recipe: Recipe, out: str, num_workers: int | None, num_clips: int) -> None:
         import ray
 
         self._ray, engine = ray, recipe.engine
-        self._recipe, self._out, self._timeout_s = recipe, str(Path(out).resolve()), engine.timeout_s
+        self._recipe, self._out = recipe, str(Path(out).resolve())
         self._ours = not ray.is_initialized()
         if self._ours:
             for name, value in ENVIRONMENT.items():
@@ -64,7 +65,7 @@ class RayPool:
         self._actor = ray.remote(ClipWorker).options(
             num_cpus=engine.cpus_per_worker, num_gpus=engine.gpus_per_worker, max_restarts=0, max_task_retries=0,
             runtime_env={"env_vars": ENVIRONMENT})
-        self._busy: dict = {}  # object ref -> (clip, actor, started)
+        self._busy: dict = {}  # object ref -> (clip, actor, started, deadline_s)
         self._idle = [self._start() for _ in range(num_workers)]
         try:  # a fault that every clip would meet shows here, and start-up does not count against a clip's deadline
             ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S)
@@ -75,9 +76,9 @@ class RayPool:
     def _start(self):
         return self._actor.remote(self._recipe, self._out)
 
-    def submit(self, clip: ClipSpec) -> None:
+    def submit(self, clip: ClipSpec, deadline_s: float) -> None:
         actor = self._idle.pop() if self._idle else self._start()
-        self._busy[actor.perceive.remote(clip)] = (clip, actor, time.monotonic())
+        self._busy[actor.perceive.remote(clip)] = (clip, actor, time.monotonic(), deadline_s)
 
     def wait(self, timeout_s: float) -> list[Outcome]:
         if not self._busy:
@@ -85,7 +86,7 @@ class RayPool:
         ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=timeout_s)
         outcomes = []
         for ref in ready:
-            clip, actor, _ = self._busy.pop(ref)
+            clip, actor, *_ = self._busy.pop(ref)
             try:
                 outcomes.append(self._ray.get(ref))
                 self._idle.append(actor)
@@ -95,16 +96,16 @@ class RayPool:
                 self._ray.kill(actor)
                 outcomes.append(Outcome(clip.key, "failed", "error", f"{type(error).__name__}: {_first_line(error)}"))
         now = time.monotonic()
-        for ref, (clip, actor, started) in list(self._busy.items()):
-            if now - started > self._timeout_s:
+        for ref, (clip, actor, started, deadline_s) in list(self._busy.items()):
+            if now - started > deadline_s:
                 del self._busy[ref]
                 self._ray.kill(actor)
                 outcomes.append(Outcome(clip.key, "failed", "timeout",
-                                        f"no result after {self._timeout_s:g} s (engine.timeout_s)"))
+                                        f"no result after {deadline_s:.3g} s"))
         return outcomes
 
     def close(self) -> None:
-        for actor in self._idle + [actor for _, actor, _ in self._busy.values()]:
+        for actor in self._idle + [actor for _, actor, *_ in self._busy.values()]:
             self._ray.kill(actor)
         if self._ours:
             self._ray.shutdown()

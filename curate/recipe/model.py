@@ -45,10 +45,26 @@ class EngineConfig(Strict):
     address: str | None = Field(None, description="Ray cluster to join (auto, ray://host:10001); none: this machine.")
     cpus_per_worker: float = Field(1.0, gt=0, description="CPUs that one worker holds.")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPU share that one worker holds.")
-    timeout_s: float = Field(1800, gt=0, description="A clip that takes longer on a Ray worker is retried alone, then "
-                                                     "quarantined; not enforced inline.")
+    isolate: bool = Field(True, description="The inline worker is a process of its own, which can be killed where "
+                                            "native code hangs or crashes. false: work in this very process, for "
+                                            "debugging; no deadline holds.")
+    timeout_s: float | None = Field(
+        None, gt=0, description="Seconds that a clip may take at most; then its worker is killed, the clip is tried "
+                                "again alone, then quarantined. Default: by what the clips so far have cost a frame.")
     max_retries: int = Field(2, ge=0, le=10, description="Further tries after a failure that may pass.")
+    max_failure_rate: float = Field(
+        0.2, gt=0, le=1, description="The run stops where more than this share of the clips fail other than by bad "
+                                     "input, counted once failure_rate_after have been tried. 1: never.")
+    failure_rate_after: int = Field(50, ge=1, description="Clips before max_failure_rate is looked at.")
+    max_failure_streak: int = Field(
+        20, ge=0, description="The run stops where this many clips in a row fail other than by bad input. 0: never.")
+    max_bad_input_streak: int = Field(
+        500, ge=0, description="The run stops where this many clips in a row cannot be read: the data may have gone "
+                               "away. 0: never.")
     max_staged_bytes: int = Field(200 << 30, ge=1 << 20, description="The run stops cleanly before staging more.")
+    max_window_bytes: int = Field(
+        4 << 30, ge=1 << 20, description="Decoded frames of all views that one worker may hold (perception.window of "
+                                         "them); a clip with larger frames is bad input.")
 
 
 class Recipe(Strict):
