@@ -16,12 +16,14 @@ from curate.cli.options import Command, load, recipe_argument, set_option, with_
 @set_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; default: as the recipe says.")
 @click.option("--inline", is_flag=True, help="Work in this process, without Ray.")
+@click.option("--address", metavar="auto|ray://HOST:10001|none",
+              help="Ray cluster to work on; none: this machine. Default: as the recipe says.")
 @click.option("--retry", is_flag=True, help="Try quarantined and filtered clips once more.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary; errors only.")
 @click.option("--no-preview", is_flag=True, help="Do not build the HTML preview.")
 @click.pass_context
 def command(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, ...], workers: int | None, inline: bool,
-            retry: bool, quiet: bool, no_preview: bool) -> None:
+            address: str | None, retry: bool, quiet: bool, no_preview: bool) -> None:
     """Turn a recipe's videos into question shards.
 
     Safe to stop and to repeat: a clip that has its scene is not perceived again.
@@ -32,13 +34,14 @@ def command(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
       curate run recipes/kitti_odometry.yaml --set source.root=/data/kitti/06 --out out/kitti06
       curate run recipes/rendered.yaml --out out/small --set source.num_scenes=2 --inline
       curate run recipes/side_by_side.yaml --out out/mine --retry     # quarantined clips once more
+      curate run recipes/side_by_side.yaml --out /shared/out --address auto   # on this node's Ray cluster
 
     \b
     Exit codes: 0 done, 3 some clips quarantined (the others are in the shards), 2 bad request, 1 failure.
     """
     from curate.engine.run import run
 
-    summary = run(with_workers(load(recipe, overrides), workers, inline), out, retry=retry, quiet=quiet)
+    summary = run(with_workers(load(recipe, overrides), workers, inline, address), out, retry=retry, quiet=quiet)
     preview = None
     if not no_preview and summary.counts["done"]:
         preview = build_preview(out)

@@ -7,7 +7,7 @@ import json
 from importlib import metadata
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from curate.perception.config import PerceptionConfig
 from curate.questions.config import QuestionsConfig
@@ -42,9 +42,14 @@ class EngineConfig(Strict):
 
     kind: Literal["auto", "inline", "ray"] = Field("auto", description="auto: ray for two or more workers.")
     workers: int | Literal["auto"] = Field("auto", description="Worker processes; auto: one for each CPU.")
-    address: str | None = Field(None, description="Ray cluster to join (auto, ray://host:10001); none: this machine.")
+    address: str | None = Field(None, description="Ray cluster to join: auto (the one of this node), host:6379, "
+                                                  "ray://host:10001; none: a Ray of its own on this machine.")
     cpus_per_worker: float = Field(1.0, gt=0, description="CPUs that one worker holds.")
-    gpus_per_worker: float = Field(0.0, ge=0, description="GPU share that one worker holds.")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that one worker holds: a share below 1, or whole.")
+    memory_per_worker_gib: float = Field(1.5, ge=0, description="GiB of memory that one worker holds when workers are "
+                                                                "fitted to Ray's nodes; 0: memory is not looked at.")
+    wait_for_nodes_s: float = Field(600, ge=0, description="A cluster on which no worker can run for so long stops the "
+                                                           "run; the same command goes on later.")
     isolate: bool = Field(True, description="The inline worker is a process of its own, which can be killed where "
                                             "native code hangs or crashes. false: work in this very process, for "
                                             "debugging; no deadline holds.")
@@ -65,6 +70,19 @@ class EngineConfig(Strict):
     max_window_bytes: int = Field(
         4 << 30, ge=1 << 20, description="Decoded frames of all views that one worker may hold (perception.window of "
                                          "them); a clip with larger frames is bad input.")
+
+    @field_validator("address")
+    @classmethod
+    def _none_is_this_machine(cls, address: str | None) -> str | None:
+        return None if address in ("none", "") else address
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _a_share_or_whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"{gpus:g} is neither a share below 1 nor a whole number; Ray cannot give out parts of "
+                             f"several GPUs")
+        return gpus
 
 
 class Recipe(Strict):
