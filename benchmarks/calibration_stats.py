@@ -43,6 +43,12 @@ def normal_score(truth: float, quantiles: Sequence[float]) -> float:
     return float(SCORES[last] + share * (SCORES[last + 1] - SCORES[last]))
 
 
+def size_score(score: float) -> float:
+    """Normal score of an error that has a size and no sign (an angle), from its place among stated sizes: an error of
+    no size is 0, one at their 95 % level 1.96, and honest ones have a mean square of one."""
+    return float(min(norm.isf(norm.sf(score) / 2), MAX_SCORE))
+
+
 def inside(truth: float, quantiles: Sequence[float], one_sided: bool) -> dict[str, bool]:
     """Level in percent -> whether the truth is inside of the stated interval.
 

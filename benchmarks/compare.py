@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibration_stats import inside, normal_score
+from benchmarks.calibration_stats import inside, normal_score, size_score
 from curate.measure import KINDS, measure
 from curate.measure.quantity import Quantity
 from curate.questions import QuestionsConfig
@@ -149,7 +149,8 @@ def item(quantity: Quantity, subjects: list[Subject], truths: Truth) -> dict[str
     held = inside(true_value, quantiles, one_sided)
     low, high = (0.0 if one_sided else quantiles[1]), quantiles[7]
     at_zero = abs(true_value) <= AT_ZERO and not one_sided
-    score = normal_score(true_value, quantiles)
+    place = normal_score(true_value, quantiles)
+    score = size_score(place) if one_sided else place
     return {"kind": quantity.kind, "regions": list(quantity.subjects), "objects": [s.object_id for s in subjects],
             "span": list(quantity.span), "unit": "rad" if one_sided else quantity.unit, "value": float(value),
             "truth": float(true_value), "quantiles": quantiles, "z": score, "inside": held, "at_zero": at_zero,

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.table import Row, report, row, skipped
 
 ROOT = Path(__file__).resolve().parents[1]
-SEED = 20_000
+SEED = 500_000
 SCENES, QUICK_SCENES = 1000, 80
 RIGS, QUICK_RIGS = 100, 12
 PERCEIVING = ("data", "geometry", "lift", "perception", "scene.py", "sources", "video")

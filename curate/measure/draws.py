@@ -24,6 +24,9 @@ from curate.scene import Region, Scene
 
 NUM_DRAWS = 1024
 NUM_PARTS = 128
+# Degrees of freedom of Student's t, scaled to the stated variance: regions err by different amounts that nothing in
+# them tells (a patch that slides, a piece of something else), so that most err less than stated and a few far more.
+TAIL = 4.0
 
 
 def ray_root(covariance: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -225,8 +228,10 @@ class SceneDraws:
         smoother = PathSmoother(scene.time_s[frames], data, noise, ray / np.linalg.norm(ray))
         rng = self.rng(f"region {region.id}")
         floor = 1e-12 * max(float(np.diagonal(own).max()), 1e-12) * np.eye(3 * num)  # singular covariances too
-        errors = {"own": rng.standard_normal((half, 3 * num)) @ np.linalg.cholesky(own + floor).T,
-                  "rig": rng.standard_normal((half, 3)) @ rig_effect.T + self._pan * pan_effect,
+        alone = rng.standard_normal((half, 3 * num)) @ np.linalg.cholesky(own + floor).T
+        bias = rng.standard_normal((half, 3)) @ rig_effect.T
+        tail = np.sqrt((TAIL - 2) / rng.chisquare(TAIL, (half, 1)))
+        errors = {"own": tail * alone, "rig": tail * bias + self._pan * pan_effect,
                   "pose": self._pose_noise @ pose_effect.T}
         self._smoothers[region.id] = smoother
         return smoother.draw(errors, NUM_PARTS, rng)
