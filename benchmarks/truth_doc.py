@@ -42,8 +42,8 @@ ABOUT = {
         "baseline, 0.02 degrees about each axis between the cameras.",
     "rendered: intervals": "For each family and object of a clip one quantity by stable hash. `measured` is all of "
         "them, `asked` those that passed the gates. The deviation of z (normal scores of the truth in the stated "
-        "distribution, clipped at 4) is about zero, without truths that are exactly zero. The error of a direction has a "
-        "size and no sign; its score is that of the size. The ideal estimator is `curate/synth/oracle.py`.",
+        "distribution, clipped at 4) is about zero, without truths that are exactly zero. The error of a direction has "
+        "a size and no sign; its score is that of the size. The ideal estimator is `curate/synth/oracle.py`.",
     "rendered: answers": "Every question of the first 200 scenes. Askable is told from truth alone "
         "(`curate/synth/askable.py`)."}
 GRIDS = ("rendered: intervals", "rendered: answers")  # a line for each family, a column for each figure
