@@ -7,12 +7,13 @@ import random
 import numpy as np
 import pytest
 
-from curate.questions.audit import audit, binomial_tail, design_effect, holm
+from curate.questions.audit import audit, binomial_tail, holm
 from curate.questions.balance import OVER_ANSWER, OVER_CLIP, OVER_WEIGHT, Row, answer_cap, row, select
 from curate.questions.config import BalanceConfig, QuestionsConfig
 from curate.questions.digits import round_to, text
 from curate.questions.draw import Draw
 from curate.questions.options import category_options, number_options
+from tests.slow_audit import design_effect
 
 
 def record(i, values, index, family="object_displacement", texts=None, recording=None):

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.measure.quantity import LEVELS
-from curate.questions.audit import FORMS, LETTERS, NUMBERS, Choice, guess, prior_chance
 from curate.questions.digits import round_to, significant_digits, step, text
 from curate.questions.draw import Draw
 from curate.questions.gates import option_gap
+from curate.questions.guessers import FORMS, LETTERS, NUMBERS, Choice, guess
 from curate.questions.options import LEAST_GAP, category_options, number_options
+from tests.slow_audit import prior_chance
 
 NUM_ITEMS = 30_000
 PRIORS = {

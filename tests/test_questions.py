@@ -126,7 +126,7 @@ def test_every_family_has_four_paraphrases_of_each_form():
 
 
 def test_all_options_are_written_alike(asked):
-    from curate.questions.audit import num_digits
+    from curate.questions.guessers import num_digits
     for *_, questions, _ in asked:
         for q in questions:
             if q.form == "choice" and q.unit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -42,41 +42,85 @@ class Selection:
     left_out: Counter = field(default_factory=Counter)
 
 
-def select(rows: Iterable[Row], config: QuestionsConfig) -> Selection:
-    """
-    Weights thin a family, then a clip keeps `max_per_clip` (its families in turn), then no answer of a family's
-    choices keeps more than `max_answer_share`, or `answer_floor` items where that is more.
+def thin(rows: Iterable[Row], config: QuestionsConfig, left_out: Counter) -> list[tuple[int, Row]]:
+    """What one clip keeps, each with its rank: weights thin a family, then the clip keeps `max_per_clip`, its families
+    in turn. Depends on nothing but the clip.
+
+    Args:
+        rows: every candidate of the clip.
+        left_out: counted into, by (family, reason).
 
     Raises:
         ValueError: where an id comes twice.
     """
-    selection, weights = Selection(), config.weights()
-    by_clip: dict[str, list[tuple[int, Row]]] = defaultdict(list)
-    seen = set()
+    weights, ranked, seen = config.weights(), [], set()
     for candidate in rows:
         if candidate.id in seen:
             raise ValueError(f"question id {candidate.id!r} comes twice; ids must be unique in a set")
         seen.add(candidate.id)
         rank = stable_hash("select", config.seed, candidate.id)
         if rank >= weights.get(candidate.family, 1.0) * 2**64:
-            selection.left_out[candidate.family, OVER_WEIGHT] += 1
+            left_out[candidate.family, OVER_WEIGHT] += 1
         else:
-            by_clip[candidate.clip].append((rank, candidate))
-    by_answer: dict[tuple[str, str], dict[str, list[tuple[int, Row]]]] = defaultdict(lambda: defaultdict(list))
-    for clip in sorted(by_clip):
-        turn = _in_turn(by_clip[clip], clip, config.seed)
-        limit = config.max_per_clip or len(turn)
-        for ranked in turn[:limit]:
-            by_answer[ranked[1].family, ranked[1].form][ranked[1].answer].append(ranked)
-        selection.left_out.update((ranked[1].family, OVER_CLIP) for ranked in turn[limit:])
-    for (family, _), answers in by_answer.items():
-        cap = answer_cap([len(items) for answer, items in answers.items() if answer], config.balance.max_answer_share,
-                         config.balance.answer_floor)
-        for answer, items in answers.items():
-            kept = sorted(items)[:cap] if answer else items
-            selection.ids.update(r.id for _, r in kept)
-            if over := len(items) - len(kept):
-                selection.left_out[family, OVER_ANSWER] += over
+            ranked.append((rank, candidate))
+    if not ranked or len(ranked) <= (config.max_per_clip or len(ranked)):
+        return ranked
+    turn = _in_turn(ranked, ranked[0][1].clip, config.seed)
+    left_out.update((row.family, OVER_CLIP) for _, row in turn[config.max_per_clip:])
+    return turn[:config.max_per_clip]
+
+
+def answer_limits(counts: Mapping[tuple[str, str, str], int], config: QuestionsConfig,
+                  ranks: Callable[[dict[tuple[str, str, str], int]], Mapping[tuple[str, str, str], int]],
+                  left_out: Counter) -> dict[tuple[str, str, str], int]:
+    """The largest rank kept of every answer that is over its share; answers that are not in it are kept whole.
+
+    Args:
+        counts: (family, form, answer) -> how many `thin` kept of it, over all clips.
+        ranks: (family, form, answer) -> k to the k-th smallest rank of each; asked once, for those over their share.
+        left_out: counted into.
+    """
+    shares: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for (family, form, answer), count in counts.items():
+        if answer:
+            shares[family, form][answer] = count
+    caps = {}
+    for (family, form), answers in shares.items():
+        cap = answer_cap(list(answers.values()), config.balance.max_answer_share, config.balance.answer_floor)
+        for answer, count in answers.items():
+            if count > cap:
+                caps[family, form, answer] = cap
+                left_out[family, OVER_ANSWER] += count - cap
+    limits = {name: -1 for name, cap in caps.items() if not cap}
+    return limits | dict(ranks({name: cap for name, cap in caps.items() if cap}) if len(limits) < len(caps) else {})
+
+
+def select(rows: Iterable[Row], config: QuestionsConfig) -> Selection:
+    """
+    Weights thin a family, then a clip keeps `max_per_clip` (its families in turn), then no answer of a family's
+    choices keeps more than `max_answer_share`, or `answer_floor` items where that is more. Holds all rows; the write
+    pass does the same steps clip by clip.
+
+    Raises:
+        ValueError: where an id comes twice.
+    """
+    selection = Selection()
+    by_clip: dict[str, list[Row]] = defaultdict(list)
+    seen = set()
+    for candidate in rows:
+        if candidate.id in seen:
+            raise ValueError(f"question id {candidate.id!r} comes twice; ids must be unique in a set")
+        seen.add(candidate.id)
+        by_clip[candidate.clip].append(candidate)
+    kept = [item for clip in by_clip.values() for item in thin(clip, config, selection.left_out)]
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for rank, candidate in kept:
+        groups[candidate.family, candidate.form, candidate.answer].append(rank)
+    limits = answer_limits({name: len(ranks) for name, ranks in groups.items()}, config,
+                           lambda caps: {name: sorted(groups[name])[cap - 1] for name, cap in caps.items()},
+                           selection.left_out)
+    selection.ids = {row.id for rank, row in kept
+                     if (limit := limits.get((row.family, row.form, row.answer))) is None or rank <= limit}
     return selection
 
 

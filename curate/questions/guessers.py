@@ -1,0 +1,134 @@
+"""Blind guessers, one item at a time: they see an item's options and nothing else. `tally` is the same for many items.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curate.questions.draw import stable_hash
+from curate.questions.question import Question
+
+NICE_RATIOS = (2.0, 3.0, 3.6, 4.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One item as a blind guesser sees it, and its truth."""
+
+    id: str
+    family: str
+    options: tuple[str, ...]
+    values: tuple[Any, ...]  # numbers or categories, as the options
+    truth: int
+    recording: str
+
+    @property
+    def numeric(self) -> bool:
+        return all(isinstance(v, (int, float)) for v in self.values)
+
+
+def choice(question: Question | Mapping[str, Any]) -> Choice | None:
+    """The audited part of a question or of its `to_json()`; None where it has no options."""
+    q = question if isinstance(question, Mapping) else vars(question)
+    if q["form"] != "choice":
+        return None
+    return Choice(q["id"], q["family"], tuple(q["options"]), tuple(q["extra"]["option_values"]),
+                  "ABCDE".index(q["letter"]), q["extra"]["recording"])
+
+
+# A guesser gives each option a score; the highest is guessed, ties broken by a hash of the item, never by position.
+Guesser = Callable[[Choice], "list[float]"]
+
+
+def _log(value: float) -> float:
+    return math.log(max(abs(value), 1e-9))
+
+
+def _logs(c: Choice) -> list[float]:
+    return [_log(v) for v in c.values]
+
+
+def _nearest_to(mean: Callable[[tuple], float]) -> Guesser:
+    return lambda c: [-abs(v - mean(c.values)) for v in c.values]
+
+
+def _nearest_geometric(c: Choice) -> list[float]:
+    logs = _logs(c)
+    return [-abs(x - sum(logs) / len(logs)) for x in logs]
+
+
+def _hub(c: Choice) -> list[float]:
+    """How many others an option derives by a nice ratio."""
+    logs = _logs(c)
+    nice = [math.log(r) for r in NICE_RATIOS]
+    return [sum(any(abs(abs(x - y) - r) < 0.06 for r in nice) for j, y in enumerate(logs) if j != i)
+            for i, x in enumerate(logs)]
+
+
+def _shared_ratio(c: Choice) -> list[float]:
+    """How many ratios to others come again elsewhere in the set."""
+    logs = _logs(c)
+    gaps = {(i, j): abs(x - y) for i, x in enumerate(logs) for j, y in enumerate(logs) if i < j}
+    return [sum(any(abs(g - h) < 0.03 for other, h in gaps.items() if other != pair and not set(other) & set(pair))
+                for pair, g in gaps.items() if i in pair) for i in range(len(logs))]
+
+
+def _rank(place: int) -> Guesser:
+    return lambda c: [float(sorted(c.values).index(v) == place) for v in c.values]
+
+
+def _letter(place: int) -> Guesser:
+    return lambda c: [float(i == place) for i in range(len(c.options))]
+
+
+def num_digits(option: str) -> int:
+    """Significant digits of the first number written in an option; tens and hundreds count two at least."""
+    match = re.search(r"\d[\d,]*(?:\.\d+)?", option)
+    if not match:
+        return 0
+    digits = match[0].replace(",", "")
+    if "." not in digits:
+        return max(len(digits.strip("0") or "0"), min(2, len(digits)))
+    return len(digits.replace(".", "").lstrip("0"))
+
+
+def unit_pattern(option: str) -> str:
+    return re.sub(r"[-+−]?\d[\d,]*(?:\.\d+)?", "#", option)
+
+
+def _odd_unit(c: Choice) -> list[float]:
+    """Written otherwise than most: another unit, or none."""
+    common = Counter(unit_pattern(o) for o in c.options)
+    return [-common[unit_pattern(o)] for o in c.options]
+
+
+LETTERS: dict[str, Guesser] = {f"letter {'ABCDE'[i]}": _letter(i) for i in range(5)}
+NUMBERS: dict[str, Guesser] = {
+    "nearest to the mean": _nearest_to(lambda v: sum(v) / len(v)),
+    "nearest to the median": _nearest_to(lambda v: float(np.median(v))),
+    "nearest to the geometric mean": _nearest_geometric,
+    "hub of nice ratios": _hub,
+    "hub of shared ratios": _shared_ratio,
+    "most digits": lambda c: [num_digits(o) for o in c.options],
+    "fewest digits": lambda c: [-num_digits(o) for o in c.options],
+    "odd unit": _odd_unit,
+    **{f"rank {i + 1}": _rank(i) for i in range(5)},
+}
+# The length of "100 m" goes with its size, as that of "left" with its category: judged against the answer prior.
+FORMS: dict[str, Guesser] = {
+    "longest": lambda c: [len(o) for o in c.options],
+    "shortest": lambda c: [-len(o) for o in c.options],
+}
+
+
+def guess(item: Choice, guesser: Guesser, name: str = "") -> int:
+    scores = guesser(item)
+    best = [i for i, s in enumerate(scores) if s == max(scores)]
+    return best[0] if len(best) == 1 else best[stable_hash("tie", name, item.id) % len(best)]
