@@ -18,7 +18,7 @@ PACKAGE = ROOT / "curate"
 
 BASE = {"click", "numpy", "yaml", "pydantic", "pydantic_core", "jinja2", "rich", "pyarrow", "webdataset"}
 HEAVY = {"ray", "torch", "safetensors", "onnxruntime", "transformers", "accelerate", "peft", "open3d", "cv2", "scipy",
-         "av", "decord"}
+         "av", "decord", "fsspec", "s3fs", "gcsfs"}
 MAX_LINES = 450
 
 # Folder (or module) of the package -> the others it may import. "data" is the package's own tables.
@@ -34,11 +34,13 @@ MAY_SEE = {
     "sources": {"video", "synth", *FACTS},
     "perception": {"lift", "sources", "data", *FACTS},
     "lift": {"perception", "sources", "data", *FACTS},
-    "shards": {"questions", *FACTS},
+    "storage": set(),
+    "shards": {"questions", "storage", *FACTS},
     "synth": {"sources", "video", "shards", "data", *FACTS},
-    "recipe": {"sources", "perception", "questions"},
+    "recipe": {"sources", "perception", "questions", "storage"},
     "report": {"shards", "marks", "video", "recipe", "questions", "measure", *FACTS},
-    "engine": {"recipe", "sources", "perception", "video", "marks", "measure", "questions", "shards", *FACTS},
+    "engine": {"recipe", "sources", "perception", "video", "marks", "measure", "questions", "shards", "storage",
+               *FACTS},
     "rewards": {"questions"},
     "bench": {"questions", "shards", "rewards", *FACTS},
     "train": {"shards", "questions", "rewards", *FACTS},
@@ -205,6 +207,13 @@ def test_no_torch_outside_learned_estimators_and_training():
     broken = [i for i in imports() if i.top in learned and i.folder not in ("train", "perception")]
     broken += [i for i in imports() if i.folder == "perception" and i.when == "load" and not is_net(i.module)
                and (i.top in learned or is_net(i.name))]
+    assert not broken, listing(broken)
+
+
+def test_drivers_of_object_stores_stay_in_storage():
+    broken = [i for i in imports() if i.top in ("fsspec", "s3fs", "gcsfs") and i.folder != "storage"]
+    # Each store in a file of its own, loaded when an address asks for it.
+    broken += [i for i in imports() if i.name in ("curate.storage.s3", "curate.storage.gs") and i.when == "load"]
     assert not broken, listing(broken)
 
 

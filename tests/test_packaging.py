@@ -67,8 +67,9 @@ def test_base_is_light_and_all_is_all():
     assert {"ray", "opencv-python-headless", "decord", "av", "scipy"} <= names(extras["run"])
     assert {"torch", "transformers", "accelerate", "peft"} == names(extras["train"])
     assert {"torch", "safetensors", "onnxruntime"} == names(extras["learned"])
-    assert extras["all"] == ["curate4d[run,learned,train,dev]"]
-    everything = set.union(*(names(extras[e]) for e in ("run", "learned", "train", "dev")))
+    assert {"fsspec", "s3fs"} == names(extras["s3"]) and {"fsspec", "gcsfs"} == names(extras["gs"])
+    assert extras["all"] == ["curate4d[run,learned,train,s3,gs,dev]"]
+    everything = set.union(*(names(extras[e]) for e in ("run", "learned", "train", "s3", "gs", "dev")))
     assert "torchvision" not in everything, "it breaks transformers where it does not fit torch"
 
 
@@ -90,7 +91,7 @@ def test_constraints_pin_every_direct_dependency():
     pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
               if line and not line.startswith("#")}
     extras = PROJECT["optional-dependencies"]
-    asked = set.union(names(PROJECT["dependencies"]), *(names(extras[e]) for e in ("run", "learned", "train", "dev")))
+    asked = set.union(names(PROJECT["dependencies"]), *(names(extras[e]) for e in extras if e != "all"))
     assert not asked - pinned
     assert not pinned - asked, "pins of what is no longer asked for"
 

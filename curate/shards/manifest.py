@@ -11,9 +11,11 @@ from typing import Any
 
 from curate.shards import schema
 from curate.shards.errors import ShardError
+from curate.storage import RemotePath
 
 NAME = "manifest.json"
 FORMAT = "curate4d-shards"
+_DIGEST = re.compile(rb'\{\s*"digest": "([0-9a-f]{64})"')
 _SHARD = re.compile(r"[a-z0-9][a-z0-9_-]*\.tar")
 
 
@@ -44,7 +46,17 @@ def to_bytes(manifest: dict[str, Any]) -> bytes:
     return _dump(manifest)
 
 
-def load(root: Path) -> dict[str, Any]:
+def digest_at(root: Path) -> str:
+    """The digest that the manifest states, from its first bytes (keys are sorted); "" where there is none."""
+    try:
+        with (root / NAME).open("rb") as file:
+            match = _DIGEST.match(file.read(128))
+    except OSError:
+        return ""
+    return match[1].decode() if match else ""
+
+
+def load(root: Path | RemotePath) -> dict[str, Any]:
     """Reads and checks the manifest of a set, its own digest included.
 
     Raises:

@@ -17,6 +17,8 @@ from typing import Any
 
 from curate.shards import manifest, schema, tar
 from curate.shards.errors import ShardError
+from curate.shards.remote import published_root
+from curate.storage import RemotePath, location
 
 CACHED_PARTS = 32
 
@@ -24,9 +26,9 @@ CACHED_PARTS = 32
 class _Shard:
     """An open shard, read by position; closed when the last sample that refers to it is gone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | RemotePath, sha256: str | None = None) -> None:
         try:
-            self.file = path.open("rb")
+            self.file = path.open("rb", sha256=sha256) if isinstance(path, RemotePath) else path.open("rb")
         except OSError as error:
             raise ShardError(f"{path}: cannot be opened ({error.strerror}); fetch the shard again") from None
         self.path, self.size = path, os.fstat(self.file.fileno()).st_size
@@ -136,7 +138,7 @@ def shares(num_shards: int, place: Place) -> list[tuple[int, int, int]]:
 class Reader:
     """An iterable over one split; every `iter()` starts anew. Made by `read`."""
 
-    root: Path
+    root: Path | RemotePath
     split: str
     shards: list[dict[str, Any]]
     parts: list[str] | None
@@ -145,6 +147,7 @@ class Reader:
     shuffle_buffer: int
     max_part_bytes: int
     place: tuple[int | None, int | None, int | None, int | None]
+    digest: str = ""
     _cache: _Cache = field(default_factory=lambda: _Cache(CACHED_PARTS), repr=False)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -177,9 +180,18 @@ class Reader:
                 for qa in sample["qa"]:
                     yield base | {"key": qa["id"], "qa": qa}
 
+    def _check_same_set(self) -> None:
+        if self.digest and not isinstance(self.root, RemotePath) and manifest.digest_at(self.root) != self.digest:
+            raise ShardError(f"{self.root}: another set was published there since this one was opened; open it again")
+
     def _samples(self, info: dict[str, Any], offset: int, stride: int) -> Iterator[tuple[dict[str, Any], Media]]:
         path = self.root / info["name"]
-        shard = _Shard(path)
+        try:
+            shard = _Shard(path, info["sha256"])
+        except ShardError:
+            self._check_same_set()
+            raise
+        self._check_same_set()  # after opening: sets are replaced whole, so the open shard is of this one too
         if info["bytes"] not in (None, shard.size):
             raise ShardError(f"{path}: {shard.size} bytes, the manifest says {info['bytes']}; fetch the shard again")
         groups = group(tar.walk(shard.file, shard.size, str(path), self.max_part_bytes), self.parts, str(path))
@@ -254,13 +266,16 @@ def _shuffled(items: Iterator[Any], size: int, rng: random.Random) -> Iterator[A
     yield from buffer
 
 
-def find_root(path: Path | str) -> Path:
-    """The folder with the manifest: `path` itself, or `path/shards` of a run's output.
+def find_root(path: Path | str | RemotePath) -> Path | RemotePath:
+    """The folder with the manifest: `path` itself, `path/shards` of a run's output, or what `curate publish` put there.
 
     Raises:
-        ShardError: where neither holds a published set.
+        ShardError: where none holds a published set. UrlError: for an address that is not taken.
+        StorageError: where a store cannot be reached.
     """
-    path = Path(path)
+    path = location(path)
+    if root := published_root(path):
+        return root
     for root in (path, path / "shards"):
         if (root / manifest.NAME).is_file():
             return root
@@ -268,14 +283,16 @@ def find_root(path: Path | str) -> Path:
                      "the set is not published, or this is no shard set")
 
 
-def read(path: Path | str, split: str = "train", *, flatten: bool = True, shuffle_seed: int | None = None,
+def read(path: Path | str | RemotePath, split: str = "train", *, flatten: bool = True, shuffle_seed: int | None = None,
          shuffle_buffer: int = 1000, rank: int | None = None, world_size: int | None = None,
          worker: int | None = None, num_workers: int | None = None,
          max_part_bytes: int = tar.MAX_PART_BYTES) -> Reader:
     """Iterates over a shard set.
 
     Args:
-        path: a shard set, a run's output folder, or one `.tar` (then `split` is not looked at).
+        path: a shard set, a run's output folder, or one `.tar` (then `split` is not looked at). Also an address,
+            s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, of what `curate publish` put there, or of a copy of a set: shards
+            are fetched one at a time into unnamed temporary files and checked against the manifest.
         split: "train", "val", ...
         flatten: one item a question; False gives one a clip.
         shuffle_seed: None reads in order; the same seed gives the same order. Use seed + epoch.
@@ -294,17 +311,18 @@ def read(path: Path | str, split: str = "train", *, flatten: bool = True, shuffl
     Raises:
         ShardError: on anything torn, missing or unsafe: a cut shard never ends silently.
     """
-    path = Path(path)
+    path = location(path)
     place = (rank, world_size, worker, num_workers)
     Place.find(*place)  # a wrong place is reported here, not in a worker
     if shuffle_buffer < 1:
         raise ValueError(f"shuffle_buffer is {shuffle_buffer}; expected at least 1")
-    if path.is_file():
-        shard = {"name": path.name, "bytes": None, "samples": None}
+    if (isinstance(path, Path) or path.name.endswith(".tar")) and path.is_file():
+        shard = {"name": path.name, "bytes": None, "samples": None, "sha256": None}
         return Reader(path.parent, split, [shard], None, flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place)
     root = find_root(path)
     content = manifest.load(root)
     shards = [s for s in content["shards"] if s["split"] == split]
     if not shards and content["shards"]:
         raise ShardError(f"{root}: no split {split!r}; there is {', '.join(sorted(content['splits']))}")
-    return Reader(root, split, shards, content["parts"], flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place)
+    return Reader(root, split, shards, content["parts"], flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place,
+                  content["digest"])
