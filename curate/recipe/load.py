@@ -14,13 +14,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from curate.recipe.model import Recipe
+from curate.storage.redact import redact
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used; one line a fault."""
+    """A recipe that cannot be used; one line a fault, without the secrets that a wrong address may hold."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(redact(text))
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from curate.perception.config import PerceptionConfig
 from curate.questions.config import QuestionsConfig
 from curate.sources.config import ClipConfig, SourceConfig
+from curate.storage.urls import check_url, refuse_url
 
 # A change of one of these may change pixels or estimates, so scenes made with another are not the same scene.
 PERCEPTION_PACKAGES = ("numpy", "opencv-python-headless", "av", "decord", "scipy", "open3d-cpu", "open3d")
@@ -35,6 +36,13 @@ class ShardsConfig(Strict):
     max_samples: int = Field(512, ge=1, description="Clips in one shard at most.")
     max_bytes: int = Field(1 << 30, ge=1 << 16, description="Bytes in one shard at most.")
     val_share: float = Field(0.0, ge=0, lt=1, description="Share of recordings in the split `val`, by stable hash.")
+    publish: str | None = Field(None, description="Address that every new shard set is published to as well: "
+                                "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER; without credentials.")
+
+    @field_validator("publish")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return value and check_url(value)
 
 
 class EngineConfig(Strict):
@@ -98,6 +106,14 @@ class Recipe(Strict):
     shards: ShardsConfig = Field(default_factory=ShardsConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
 
+    @field_validator("source")
+    @classmethod
+    def _media_are_files(cls, source: Any) -> Any:
+        # Planning reads parts of every file and decoders read at random: over a network each is a request.
+        refuse_url(getattr(source, "root", ""), "source.root", "copy the media (`aws s3 sync`, `gcloud storage rsync`) "
+                   "or mount the bucket (mountpoint-s3, gcsfuse), and name that folder; keys of clips stay the same")
+        return source
+
     def perception_parts(self) -> dict[str, Any]:
         """Everything a staged scene depends on, as plain JSON (for the fingerprint, and to show what differs).
 
@@ -128,7 +144,7 @@ class Recipe(Strict):
 
     def writing_parts(self) -> dict[str, Any]:
         return {"name": self.name, "questions": self.questions.model_dump(mode="json"),
-                "shards": self.shards.model_dump(mode="json")}
+                "shards": self.shards.model_dump(mode="json", exclude={"publish"})}
 
     def perception_fingerprint(self) -> str:
         return fingerprint(self.perception_parts())
