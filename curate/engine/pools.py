@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import select
+import time
+from pathlib import Path
 from typing import Protocol
 
-from curate.engine.outcome import Outcome, cannot_start
-from curate.engine.stage import ClipWorker
+from curate.engine.child import START_S, WORKER, Child
+from curate.engine.outcome import Fatal, Outcome, cannot_start
+from curate.engine.stage import ClipWorker, sweep
 from curate.recipe import Recipe
 from curate.sources.base import ClipSpec
 
@@ -48,10 +52,19 @@ class Pool(Protocol):
         again."""
 
 
-class InlinePool:
-    """One worker in this process: tests, notebooks, previews, one-CPU machines.
+def inline_pool(recipe: Recipe, out: str) -> Pool:
+    """The pool without Ray: one worker, in a process that can be killed unless `engine.isolate` is false.
 
-    `engine.timeout_s` does not hold here: nothing outside the clip's own code could stop it.
+    Raises:
+        Fatal: where the estimators cannot be loaded; of a worker in a process of its own `wait` says it.
+    """
+    return ChildPool(recipe, out) if recipe.engine.isolate else InlinePool(recipe, out)
+
+
+class InlinePool:
+    """One worker in this very process: for debugging, and where a test replaces parts of it.
+
+    No deadline holds: nothing outside the clip's own code could stop it, and its crash is this process's.
 
     Raises:
         Fatal: where the estimators cannot be loaded.
@@ -78,3 +91,74 @@ class InlinePool:
 
     def close(self) -> None:
         pass
+
+
+class ChildPool:
+    """One worker in a process of its own on this machine: for one-CPU machines, notebooks, previews.
+
+    The process is long-lived, so estimators are loaded once. It is killed and started anew where a clip is over its
+    deadline, hung native code included, and started anew where it vanished. Scenes are the same bytes as in process.
+
+    Args:
+        worker: "module:Class" of what works there.
+
+    Raises:
+        Fatal: from `wait`, where the worker cannot start.
+    """
+
+    name = "inline"
+    num_workers = 1
+    in_process = False
+
+    def __init__(self, recipe: Recipe, out: str, worker: str = WORKER) -> None:
+        self._start = lambda: Child(recipe, out, worker)
+        self._out = Path(out)
+        self._child: Child | None = self._start()  # loads while the driver does other things
+
+    def submit(self, clip: ClipSpec, deadline_s: float) -> None:
+        self._child = self._child or self._start()
+        self._child.give(clip, deadline_s)
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        child, end = self._child, time.monotonic() + timeout_s
+        if child is None or child.clip is None:
+            return []
+        while True:
+            now = time.monotonic()
+            if select.select([child], [], [], max(0.0, min(end, child.deadline) - now))[0]:
+                try:
+                    outcome = child.receive()
+                except EOFError:
+                    return self._ended(child)
+                if outcome is not None:
+                    return [outcome]
+            elif time.monotonic() >= child.deadline:
+                return self._overdue(child)
+            elif time.monotonic() >= end:
+                return []
+
+    def _ended(self, child: Child) -> list[Outcome]:
+        outcome = child.ended()
+        if not child.is_ready:
+            raise Fatal(f"the workers do not start: {outcome.reason.removeprefix('the worker vanished: ')}")
+        return self._replaced(child, outcome)
+
+    def _overdue(self, child: Child) -> list[Outcome]:
+        if not child.is_ready:
+            child.kill()
+            raise Fatal(f"the workers do not start: nothing heard for {START_S:g} s")
+        return self._replaced(child, child.hung())
+
+    def _replaced(self, child: Child, outcome: Outcome) -> list[Outcome]:
+        clip = child.clip
+        child.kill()
+        sweep(self._out, clip.key, child.pid)
+        self._child = self._start()
+        return [outcome]
+
+    def close(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            if child.clip is not None:
+                sweep(self._out, child.clip.key, child.pid)

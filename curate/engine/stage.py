@@ -75,25 +75,36 @@ class ClipWorker:
 
 
 def put(out: Path, key: str, files: dict[str, bytes]) -> None:
-    """Writes the folder of a clip beside its place, syncs it and renames it there. An existing one stays."""
+    """Writes the folder of a clip beside its place, syncs it and renames it there. An existing one stays.
+
+    Raises:
+        OSError: where it cannot be written (a full disk); then nothing of it is left.
+    """
     final = out / FOLDER / key
     temp = out / FOLDER / f".{key}.{os.getpid()}"
     shutil.rmtree(temp, ignore_errors=True)
-    temp.mkdir(parents=True)
-    for name, data in files.items():
-        with (temp / name).open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-    if final.exists():  # a staged scene is computed once and is the truth
-        shutil.rmtree(temp)
-        return
-    temp.rename(final)
+    try:
+        temp.mkdir(parents=True)
+        for name, data in files.items():
+            with (temp / name).open("wb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+        if final.exists():  # a staged scene is computed once and is the truth
+            return
+        temp.rename(final)
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
     folder = os.open(final.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def sweep(out: Path, key: str, pid: int) -> None:
+    """Removes what a worker process that was killed had begun to write of a clip."""
+    shutil.rmtree(out / FOLDER / f".{key}.{pid}", ignore_errors=True)
 
 
 class MediaTap:

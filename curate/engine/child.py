@@ -1,0 +1,190 @@
+"""A worker in a process of its own: the far end, and the parent's handle of it.
+
+The two talk in lines of JSON over a socket: nothing is pickled, and the parent's `__main__` is not imported again, so
+that a plain script or a notebook may run clips. The child begins with a fresh interpreter: forking a process that has
+threads (a progress bar, a BLAS, Ray) is asking for a deadlock.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from curate.engine.outcome import Fatal, Outcome, cannot_start, vanished
+from curate.sources.base import ClipSpec
+
+if TYPE_CHECKING:
+    from curate.recipe import Recipe
+
+# One thread a library, as on Ray's workers: results do not depend on the number of cores. Images of more pixels than
+# a source takes are refused by OpenCV before it makes room for them.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+               "OPENCV_IO_MAX_IMAGE_PIXELS": str(8192 * 8192)}
+BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+        "from curate.engine.child import main; main(int(sys.argv[2]), int(sys.argv[3]))")
+WORKER = "curate.engine.stage:ClipWorker"
+START_S = 600.0  # loading packages and estimators on a slow disk
+DUMP_S = 0.3  # for a hung process to write down where it is
+PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """One worker process. It is started at once, and is ready some time later (`ready`).
+
+    Args:
+        recipe: checked.
+        out: the run's folder.
+        worker: "module:Class" of what works there: `ClipWorker`, or a test's.
+
+    Attributes:
+        clip: what it works on; None where nothing.
+        deadline: on the monotonic clock; of the clip, or of its start.
+    """
+
+    def __init__(self, recipe: Recipe, out: str, worker: str = WORKER) -> None:
+        ours, theirs = socket.socketpair()
+        self._trace = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child
+        fds = (theirs.fileno(), self._trace.fileno())
+        # A session of its own: Ctrl-C at a terminal is the driver's to answer, and children of the child die with it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", BOOT, json.dumps(sys.path), *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL,
+            start_new_session=True, env={**os.environ, **ENVIRONMENT})
+        theirs.close()
+        self.pid = self._process.pid
+        self._socket, self._buffer = ours, b""
+        self.clip: ClipSpec | None = None
+        self.deadline = time.monotonic() + START_S
+        self.is_ready = False
+        self._send({"worker": worker, "recipe": recipe.model_dump(mode="json"), "out": str(out),
+                    "parent": os.getpid()})
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def give(self, clip: ClipSpec, deadline_s: float) -> None:
+        """Hands over a clip. Its time runs from when the child is ready."""
+        assert self.clip is None
+        self.clip, self._deadline_s = clip, deadline_s
+        if self.is_ready:
+            self.deadline = time.monotonic() + deadline_s
+        self._send(clip.to_json())
+
+    def receive(self) -> Outcome | None:
+        """What has come, once `fileno` is readable; None where nothing whole is there yet.
+
+        Raises:
+            Fatal: where the worker cannot start.
+            EOFError: where the process has ended.
+        """
+        try:
+            data = self._socket.recv(1 << 16)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise EOFError
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "fatal" in message:
+                raise Fatal(message["fatal"])
+            if message.get("ready"):
+                self.is_ready = True
+                self.deadline = time.monotonic() + self._deadline_s if self.clip else float("inf")
+            else:
+                self.clip, self.deadline = None, float("inf")
+                return Outcome(**message)
+        return None
+
+    def ended(self) -> Outcome:
+        """The outcome of its clip, of a child that ended by itself."""
+        status = self._process.wait()
+        return vanished(self.clip.key if self.clip else "", status, self._where())
+
+    def hung(self) -> Outcome:
+        """Kills a child that is over its deadline; the outcome says where it was."""
+        self._signal(signal.SIGUSR2)
+        end = time.monotonic() + DUMP_S
+        while self._process.poll() is None and time.monotonic() < end and not self._where():
+            time.sleep(0.01)
+        time.sleep(0.01)
+        where = self._where()
+        self.kill()
+        return Outcome(self.clip.key, "failed", "timeout", f"no result after {self._deadline_s:.3g} s; the worker was "
+                                                           f"killed", {"traceback": where} if where else {})
+
+    def kill(self) -> None:
+        """Ends it and what it started, at once. May be called again."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._socket.close()
+
+    def _signal(self, signum: int) -> None:
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                (os.killpg if signum == signal.SIGKILL else os.kill)(self._process.pid, signum)
+
+    def _where(self) -> str:
+        """What the process wrote of where it was, before it crashed or was killed."""
+        return os.pread(self._trace.fileno(), 1 << 16, 0).decode("utf-8", "replace")
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with suppress(ConnectionError):  # it has ended: the next `receive` says so
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+
+def main(channel: int, trace: int) -> None:
+    """The child's whole life: one line in for each clip, one line out. Ends where the parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with open(trace, "w", closefd=False) as file:
+        faulthandler.enable(file)
+        faulthandler.register(signal.SIGUSR2, file, all_threads=True)
+        end = socket.socket(fileno=channel)
+        lines = end.makefile("rb")
+        order = json.loads(lines.readline() or b"{}")
+        if not order:
+            return
+        _die_with(order["parent"])
+
+        def say(message: dict[str, Any]) -> None:
+            end.sendall(json.dumps(message, default=_plain).encode() + b"\n")
+
+        try:
+            from curate.recipe.model import Recipe
+
+            module, name = order["worker"].split(":")
+            worker = getattr(import_module(module), name)(Recipe.model_validate(order["recipe"]), order["out"])
+            worker.ready()
+        except Exception as error:
+            say({"fatal": str(cannot_start(error))})
+            return
+        say({"ready": True})
+        for line in lines:
+            say(asdict(worker.perceive(ClipSpec(**json.loads(line)))))
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _die_with(parent: int) -> None:
+    """Asks the system to kill this process when its parent goes, however it goes. Elsewhere than on Linux an idle child
+    sees the end of the channel, and one that hangs stays."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)

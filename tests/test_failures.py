@@ -1,0 +1,298 @@
+"""Failures of real worker processes: hangs and crashes in native code, kills, full disks, and what the run makes of
+them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import Counter
+
+import pytest
+
+from curate.engine.deadlines import FLOOR_S, Deadlines
+from curate.engine.limits import FailureRules, StagedBytes
+from curate.engine.loop import work
+from curate.engine.outcome import Fatal, Outcome, failure, kind_of, vanished
+from curate.engine.pools import ChildPool
+from curate.engine.stage import put
+from curate.recipe import recipe_from_dict
+from curate.sources.base import BadInput, ClipSpec
+from tests.test_engine import ScriptedPool
+
+RECIPE = {"source": {"kind": "rendered", "num_scenes": 2, "seed": 1, "width": 160, "height": 96},
+          "clip": {"num_frames": 8, "max_clips": 2}, "engine": {"kind": "inline"}}
+WORKER = "tests.faulty_workers:FaultyWorker"
+
+
+def clips(*acts: str) -> list[ClipSpec]:
+    return [ClipSpec(f"{i:024x}", "fake", act, f"video{i}", 0, 8) for i, act in enumerate(acts)]
+
+
+def engine(**settings):
+    return recipe_from_dict({**RECIPE, "engine": {"kind": "inline", **settings}}).engine
+
+
+def settle(out, *acts: str, worker: str = WORKER, deadline_s: float = 60.0, **how) -> dict[str, Outcome]:
+    """Outcomes by act, of clips worked on by one child."""
+    pool = ChildPool(recipe_from_dict(RECIPE), str(out), worker)
+    settled: dict[str, Outcome] = {}
+    try:
+        work(iter(clips(*acts)), pool, lambda c, o: settled.update({c.uri: o}), backoff_s=0,
+             deadlines=Deadlines(deadline_s), **how)
+    finally:
+        pool.close()
+    return settled
+
+
+@pytest.fixture(autouse=True)
+def tests_can_be_imported_by_children(monkeypatch, pytestconfig):
+    monkeypatch.syspath_prepend(str(pytestconfig.rootpath))
+
+
+# --- real children ---------------------------------------------------------------------------------------------------
+
+def test_native_code_that_hangs_is_killed_and_says_where_it_was(tmp_path):
+    outcomes = settle(tmp_path, "done", "hang", "hang*1-done", "sleep", deadline_s=1.0)
+    assert {uri: o.state for uri, o in outcomes.items()} == {
+        "done": "done", "hang": "failed", "hang*1-done": "done", "sleep": "done"}
+    hung = outcomes["hang"]
+    assert (hung.kind, hung.tries) == ("timeout", 2) and outcomes["hang*1-done"].tries == 2
+    assert "no result after 1 s" in hung.reason and "in hang" in hung.meta["traceback"]
+    assert not list((tmp_path / "scenes").glob(".*"))  # half a scene went with the worker
+
+
+def test_a_crash_of_native_code_is_the_clips_after_the_second_and_a_kill_after_the_fifth(tmp_path):
+    outcomes = settle(tmp_path, "segv", "abort", "sigkill", "exit*1-done", "segv*1-done", "done")
+    assert {uri: (o.state, o.kind, o.tries) for uri, o in outcomes.items()} == {
+        "segv": ("failed", "lost", 2), "abort": ("failed", "lost", 2), "sigkill": ("failed", "lost", 5),
+        "exit*1-done": ("done", None, 2), "segv*1-done": ("done", None, 2), "done": ("done", None, 1)}
+    assert outcomes["segv"].meta["signal"] == "SIGSEGV" and "in segv" in outcomes["segv"].meta["traceback"]
+    assert "SIGKILL" in outcomes["sigkill"].reason
+
+
+def test_failures_in_a_child_keep_their_kinds(tmp_path):
+    outcomes = settle(tmp_path, "bad", "bug", "flaky", "flaky*2-done")
+    assert {uri: (o.kind, o.tries) for uri, o in outcomes.items()} == {
+        "bad": ("bad_input", 1), "bug": ("error", 1), "flaky": ("transient", 3), "flaky*2-done": (None, 3)}
+    assert outcomes["bad"].reason == "bad: torn" and "ZeroDivisionError" in outcomes["bug"].meta["traceback"]
+
+
+@pytest.mark.parametrize(("act", "words"), [
+    ("full", "full: OSError: .*No space left on device; mend it, and run the same command again"),
+    ("missing", "ModuleNotFoundError: No module named 'no_such_package'")])
+def test_what_every_clip_would_meet_stops_the_run(tmp_path, act, words):
+    with pytest.raises(Fatal, match=words):
+        settle(tmp_path, "done", act, "done")
+
+
+@pytest.mark.parametrize(("worker", "words"), [
+    ("NeverReady", r"the workers do not start: some\.onnx: cannot be read; copy it again"),
+    ("DiesAtStart", "the workers do not start: SIGABRT"),
+    ("NoSuchWorker", "the workers do not start: AttributeError.*NoSuchWorker")])
+def test_a_child_that_cannot_start_stops_the_run(tmp_path, worker, words):
+    with pytest.raises(Fatal, match=words):
+        settle(tmp_path, "done", worker=f"tests.faulty_workers:{worker}")
+
+
+def test_a_child_goes_with_its_driver_however_that_ends(tmp_path):
+    """The driver is killed while its child hangs with the interpreter's lock held."""
+    import signal
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    script = ("import sys; from tests.test_failures import *; pool = ChildPool(recipe_from_dict(RECIPE), sys.argv[1], "
+              "WORKER); pool.submit(clips('hang')[0], 1e9)\n"
+              "print(pool._child.pid, flush=True)\nwhile True: pool.wait(1)")
+    driver = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+                              cwd=Path(__file__).resolve().parents[1])
+    child = int(driver.stdout.readline())
+    end = time.monotonic() + 60
+    while not list((tmp_path / "scenes").glob(".*")) and time.monotonic() < end:
+        time.sleep(0.05)  # until it hangs
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive(child)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_child_gives_the_same_scene_as_this_process(tmp_path):
+    from curate.engine.plan import make_plan
+    from curate.engine.pools import InlinePool
+
+    recipe = recipe_from_dict(RECIPE)
+    clip = make_plan(recipe).clips[0]
+    made = []
+    for pool in (InlinePool(recipe, str(tmp_path / "a")), ChildPool(recipe, str(tmp_path / "b"))):
+        work([clip], pool, lambda c, o: made.append(o))
+        pool.close()
+    files = [{p.name: p.read_bytes() for p in (tmp_path / name / "scenes" / clip.key).iterdir()} for name in "ab"]
+    assert [o.state for o in made] == ["done", "done"] and files[0] == files[1] and "scene.npz" in files[0]
+
+
+# --- kinds -----------------------------------------------------------------------------------------------------------
+
+def raised(error: Exception, cause: Exception) -> Exception:
+    try:
+        raise error from cause
+    except Exception as caught:
+        return caught
+
+
+def test_what_the_system_said_decides_and_not_who_said_it_last():
+    torn = BadInput("a.mp4: not readable as a video")
+    assert kind_of(torn) == "bad_input"
+    assert kind_of(raised(torn, OSError(errno.EMFILE, "too many open files"))) == "fatal"
+    assert kind_of(raised(torn, OSError(errno.ESTALE, "stale file handle"))) == "transient"
+    assert kind_of(raised(torn, OSError(errno.EIO, "what FFmpeg says of a torn file"))) == "bad_input"
+    assert kind_of(raised(RuntimeError("in a plug-in"), ImportError("no such"))) == "fatal"
+    assert kind_of(MemoryError()) == "transient" and kind_of(KeyError("x")) == "error"
+
+
+def test_opencv_without_memory_may_pass():
+    cv2 = pytest.importorskip("cv2")
+    import numpy as np
+
+    with pytest.raises(cv2.error) as caught:
+        cv2.resize(np.zeros((8, 8), np.uint8), (1 << 20, 1 << 20))
+    assert failure("k", caught.value).kind == "transient"
+
+
+def test_the_reason_of_a_lost_worker_names_its_signal():
+    assert vanished("k", -11).meta["signal"] == "SIGSEGV" and "status 7" in vanished("k", 7).reason
+
+
+def test_a_disk_that_fills_leaves_nothing_torn(tmp_path, monkeypatch):
+    def fsync(fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        put(tmp_path, "aa", {"scene.npz": b"scene"})
+    assert not list((tmp_path / "scenes").iterdir())
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+def done(clip: ClipSpec, seconds: float) -> Outcome:
+    return Outcome(clip.key, "done", meta={"seconds": seconds})
+
+
+def test_a_deadline_follows_what_clips_cost_a_frame():
+    from dataclasses import replace
+
+    clip = clips("done")[0]
+    deadlines = Deadlines()
+    assert deadlines.of(clip) >= 600  # nothing is known yet
+    for seconds in (0.8, 0.9, 500.0, 0.8, 0.7, 0.8, 0.8, 0.9):  # one of them was stopped for a while
+        deadlines.observe(clip, done(clip, seconds))
+    long = replace(clip, num_frames=4000)
+    assert deadlines.of(clip) == FLOOR_S
+    assert deadlines.of(long) == pytest.approx(20 * 0.1 * 4000, rel=0.1)
+    assert deadlines.of(long, alone=True) > 3 * deadlines.of(long)
+    assert Deadlines(5.0).of(long) == 5.0
+
+
+def test_failures_teach_deadlines_nothing():
+    clip = clips("done")[0]
+    deadlines = Deadlines()
+    deadlines.observe(clip, Outcome(clip.key, "failed", "error", meta={"seconds": 0.001}))
+    assert deadlines.of(clip) >= 600
+
+
+# --- what stops a run ------------------------------------------------------------------------------------------------
+
+def run_scripts(scripts: list[list[str]], workers: int = 2, **how) -> Counter:
+    made = clips(*["x"] * len(scripts))
+    pool = ScriptedPool({c.key: s for c, s in zip(made, scripts)}, workers)
+    settled: Counter = Counter()
+    work(made, pool, lambda c, o: settled.update([o.state]), backoff_s=0, **how)
+    return settled
+
+
+def test_a_streak_of_failures_stops_the_run_and_says_what_failed_and_how_to_go_on():
+    rules = FailureRules(engine(max_failure_streak=6))
+    with pytest.raises(Fatal, match=r"6 clips in a row failed, in all 6 errors, most often \(6 times\): error; mend "
+                                    r"it, or raise engine\.max_failure_streak; run the same command again"):
+        run_scripts([["done"]] * 3 + [["error"]] * 50, rules=rules)
+
+
+def test_a_streak_is_of_clips_and_not_of_tries():
+    rules = FailureRules(engine(max_failure_streak=5, max_failure_rate=1))
+    counts = run_scripts([["lost"], ["lost"], ["timeout"], *[["done"]] * 5], rules=rules)
+    assert counts == {"failed": 3, "done": 5}
+
+
+def test_a_node_that_takes_its_clips_with_it_is_no_streak():
+    rules = FailureRules(engine(max_failure_streak=5))
+    assert run_scripts([["lost", "done"]] * 40 + [["done"]] * 40, workers=40, rules=rules) == {"done": 80}
+
+
+def test_a_rate_of_failures_stops_the_run_after_a_minimum():
+    scripts = [["done"], ["done"], ["error"]] * 100
+    with pytest.raises(Fatal, match=r"\(3\d%; engine\.max_failure_rate is 20%\), in all \d+ errors"):
+        run_scripts(scripts, rules=FailureRules(engine(failure_rate_after=30)))
+    assert run_scripts(scripts[:27], rules=FailureRules(engine(failure_rate_after=30)))["failed"] == 9
+    assert run_scripts(scripts, rules=FailureRules(engine(max_failure_rate=0.4)))["failed"] == 100
+
+
+def test_clips_put_back_to_be_tried_alone_count_as_failed_until_they_come_through():
+    """Else a run whose every second clip hangs would wait for each of them before it said so."""
+    hangs = [["timeout"], ["done"]] * 100
+    with pytest.raises(Fatal, match="timeouts"):
+        run_scripts(hangs, rules=FailureRules(engine(failure_rate_after=30)))
+    rules = FailureRules(engine(failure_rate_after=30, max_failure_rate=0.6))
+    assert run_scripts([["timeout", "done"], ["done"]] * 50, rules=rules) == {"done": 100} and rules.failed == 0
+
+
+def test_bad_input_is_counted_apart():
+    many = [["bad_input"]] * 100 + [["done"]] * 10
+    assert run_scripts(many, rules=FailureRules(engine(failure_rate_after=10))) == {"failed": 100, "done": 10}
+    with pytest.raises(Fatal, match="20 clips in a row cannot be read, the last: bad_input; if the data are away"):
+        run_scripts(many, rules=FailureRules(engine(max_bad_input_streak=20)))
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+class StagingPool(ScriptedPool):
+    """Each clip stages 100 bytes."""
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        item = self.running.pop(0)
+        return [Outcome(item.key, "done", meta={"bytes": 100})]
+
+
+def test_no_clip_is_taken_whose_product_would_not_fit():
+    made = clips(*["x"] * 20)
+    pool, staged = StagingPool({}, 4), StagedBytes(1000, used=250)
+    settled = []
+    with pytest.raises(Fatal, match=r"engine\.max_staged_bytes"):
+        work(made, pool, lambda c, o: settled.append(c), staged=staged)
+    assert len(settled) == 7 and staged.used == 950  # not one byte over, though four were under way
+
+
+def test_clips_are_taken_one_by_one_as_workers_become_free():
+    taken = []
+
+    def source():
+        for clip in clips(*["x"] * 100):
+            taken.append(clip)
+            yield clip
+
+    pool = StagingPool({}, 3)
+    work(source(), pool, lambda c, o: None, tick=lambda: None if len(taken) <= pool.tries.total() + 1 else 1 / 0)
+    assert len(taken) == 100
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
