@@ -1,28 +1,45 @@
-"""A run: plan, claim OUT, perceive what is missing, write. And the second pass alone."""
+"""A run: claim OUT, plan, perceive what is missing, write. And the second pass alone."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from curate.engine.events import Events
+from curate.engine.index import DONE, FILTERED
 from curate.engine.ledger import Out, OutError
+from curate.engine.limits import guards
 from curate.engine.loop import work
-from curate.engine.outcome import Fatal, Outcome
-from curate.engine.plan import Plan, make_plan
-from curate.engine.pools import InlinePool, Pool
+from curate.engine.outcome import Outcome
+from curate.engine.pools import Pool, inline_pool
 from curate.engine.progress import Progress
+from curate.engine.quarantine import failed_states, first_failures, write_quarantine
+from curate.engine.signals import StopRequest
 from curate.engine.write import write
-from curate.recipe import Recipe
+from curate.recipe import Recipe, recipe_from_dict
 from curate.sources.base import ClipSpec
+
+MAX_FAILURES = 1000  # that a summary holds; all are in quarantine.jsonl and ledger.jsonl
+KINDS = ("bad_input", "timeout", "crash", "lost", "error", "transient")  # that `retry` knows
 
 
 @dataclass
 class Summary:
-    """How a run ended. `counts` over the planned clips sum to `planned`."""
+    """How a run ended.
+
+    Attributes:
+        counts: over the planned clips; they sum to `planned`.
+        failures: the first ledger lines of clips that are quarantined or filtered.
+        generation: number of the plan's last generation. lost: clips of an earlier plan that the source no longer has,
+            and their first uris.
+        worked: clips that this run settled, in `seconds` of wall time with `num_workers`; `busy_s`: seconds that
+            workers spent on clips, `stages` parted by stage.
+    """
 
     out: Path
     planned: int
@@ -33,12 +50,25 @@ class Summary:
     dropped: list[dict[str, Any]] = field(default_factory=list)
     doubts: list[dict[str, str]] = field(default_factory=list)
     workers: str = ""
+    generation: int = 0
+    new: int = 0
+    lost: int = 0
+    lost_uris: list[str] = field(default_factory=list)
+    worked: int = 0
+    seconds: float = 0.0
+    num_workers: int = 0
+    busy_s: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
         """0 all done or filtered, 3 some quarantined, 1 where the sums do not equal the plan."""
         accounted = self.counts["done"] + self.counts["filtered"] + self.counts["quarantined"]
         return 1 if accounted != self.planned else 3 if self.counts["quarantined"] else 0
+
+    @property
+    def clips_per_s(self) -> float:
+        return self.worked / self.seconds if self.seconds else 0.0
 
 
 def num_workers(recipe: Recipe, num_clips: int) -> int:
@@ -50,54 +80,70 @@ def num_workers(recipe: Recipe, num_clips: int) -> int:
     return max(1, min(asked, num_clips))
 
 
-def make_pool(recipe: Recipe, out: Path, num_clips: int) -> Pool:
+def make_pool(recipe: Recipe, out: Path, num_clips: int, quiet: bool = True) -> Pool:
     workers = num_workers(recipe, num_clips)
     kind = recipe.engine.kind
     if kind == "ray" or (kind == "auto" and (workers > 1 or recipe.engine.address)):
+        from curate.engine.fit import say
         from curate.engine.ray_pool import RayPool
 
         of_cluster = recipe.engine.workers == "auto" and recipe.engine.address is not None
-        return RayPool(recipe, str(out), None if of_cluster else workers, num_clips)
-    return InlinePool(recipe, str(out))
+        return RayPool(recipe, str(out), None if of_cluster else workers, num_clips, None if quiet else say)
+    return inline_pool(recipe, str(out))
 
 
-def run(recipe: Recipe, out: str | Path, *, retry: bool = False, quiet: bool = True) -> Summary:
+def run(recipe: Recipe, out: str | Path, *, retry: bool | Iterable[str] = False, quiet: bool = True,
+        log: TextIO | None = None) -> Summary:
     """Perceives what has no scene yet and writes the shards. Safe to stop and to repeat.
 
     Args:
         recipe: checked.
         out: the run's folder; made if missing, continued if it is this recipe's.
-        retry: tries quarantined and filtered clips once more.
+        retry: True: tries quarantined and filtered clips once more. Kinds of failure, or "filtered": these.
         quiet: no progress on stderr.
+        log: takes one JSON line an event (`Events`).
 
     Raises:
         BadInput, OutError: before any work. Fatal, AuditFailed: what was staged stays.
     """
-    plan = make_plan(recipe)
-    with Out(out) as held:
-        held.claim(recipe)
-        held.write_plan(plan.keys)
-        todo = _settle_known(plan, held, retry)
-        name = "none needed"
-        if todo:
-            budget = _Budget(held.path, recipe.engine.max_staged_bytes)
-            pool = make_pool(recipe, held.path, len(todo))
-            name = f"{pool.num_workers} {pool.name}"
-            progress = Progress(len(plan.keys), len(plan.keys) - len(todo), quiet)
+    events = Events(log)
+    with Out(out, events) as held:
+        held.plan(recipe)
+        if retry:
+            held.put_back([FILTERED, *failed_states(held)] if retry is True else list(retry))
+        held.settle_bad()
+        to_do = held.index.num_to_do()
+        last = held.info.generations[-1]
+        events("plan", planned=len(held.index), to_do=to_do, generation=last.number, why=last.why, new=last.new,
+               lost=last.lost)
+        made = _Work(held, recipe, to_do, quiet)
+        made.run()
+        summary = _summary(held)
+        made.tell(summary)
+        return _publish(held, recipe, summary)
 
-            def settled(clip: ClipSpec, outcome: Outcome) -> None:
-                held.record(clip, outcome)
-                budget.add(outcome)
-                progress.settled("quarantined" if outcome.state == "failed" else outcome.state)
 
-            try:
-                work(todo, pool, settled, max_retries=recipe.engine.max_retries, tick=progress.tick)
-            finally:
-                pool.close()
-                progress.close()
-        summary, keys = _summary(held, plan.keys)
-        summary.workers = name
-        return _publish(held, keys, recipe, summary)
+def retry(out: str | Path, kinds: Iterable[str], *, overrides: tuple[str, ...] = (), changes: Any = None,
+          quiet: bool = True, log: TextIO | None = None) -> Summary:
+    """`run` with the recipe of OUT's last run, after the clips that failed so were put back as a new generation.
+
+    Args:
+        kinds: of `KINDS`, or "filtered".
+        overrides: `A.B=VALUE` for the recipe.
+        changes: recipe -> recipe, applied last.
+
+    Raises:
+        OutError: where OUT is no run's folder. What `run` raises.
+    """
+    from curate.engine.ledger import run_info
+
+    if unknown := sorted(set(kinds) - {*KINDS, FILTERED}):
+        raise ValueError(f"kind {unknown[0]!r}; expected some of {', '.join((*KINDS, FILTERED))}")
+    info = run_info(Path(out)) if Path(out).is_dir() else None
+    if info is None:
+        raise OutError(f"{out}: not a run's folder (no run.json); `curate run` makes one")
+    recipe = recipe_from_dict(info["recipe"], list(overrides))
+    return run(changes(recipe) if changes else recipe, out, retry=list(kinds), quiet=quiet, log=log)
 
 
 def write_again(out: str | Path, recipe: Recipe) -> Summary:
@@ -111,70 +157,84 @@ def write_again(out: str | Path, recipe: Recipe) -> Summary:
     with Out(out) as held:
         if held.run_info() is None:
             raise OutError(f"{out}: not a run's folder (no run.json); `curate run` makes one")
-        summary, keys = _summary(held, held.planned())
-        if not keys:
+        held.load_plan()
+        summary = _summary(held)
+        if not summary.counts[DONE]:
             raise OutError(f"{out}: no clip of its plan has a scene; `curate run` makes them")
-        return _publish(held, keys, recipe, summary)
+        return _publish(held, recipe, summary)
 
 
-def _settle_known(plan: Plan, held: Out, retry: bool) -> list[ClipSpec]:
-    """Clips that still need work; what is staged but not in the ledger, or bad before any work, is recorded."""
-    entries, staged = held.entries(), set(held.staged())
-    for clip, reason in plan.bad:
-        if clip.key not in entries or retry:
-            held.record(clip, Outcome(clip.key, "failed", "bad_input", reason))
-    todo = []
-    for clip in plan.clips:
-        state = entries.get(clip.key, {}).get("state")
-        if clip.key in staged:
-            if state != "done":
-                held.record(clip, Outcome(clip.key, "done"))
-        elif state in (None, "done") or retry:
-            todo.append(clip)
-    return todo
+class _Work:
+    """The first pass of one run, and what it took."""
+
+    def __init__(self, held: Out, recipe: Recipe, to_do: int, quiet: bool) -> None:
+        self._held, self._recipe, self._to_do, self._quiet = held, recipe, to_do, quiet
+        self._name, self._num_workers, self._seconds = "none needed", 0, 0.0
+        self._worked, self._busy_s = 0, 0.0
+        self._stages: Counter = Counter()
+
+    def run(self) -> None:
+        clips = self._held.to_do()
+        if not self._to_do:
+            for clip in clips:
+                raise AssertionError(f"{clip.key} needs work and was not counted")
+            return
+        pool = make_pool(self._recipe, self._held.path, self._to_do)
+        self._num_workers, self._name = pool.num_workers, f"{pool.num_workers} {pool.name}"
+        self._held.events("start", workers=pool.num_workers, pool=pool.name, to_do=self._to_do)
+        planned = len(self._held.index)
+        self._progress = Progress(planned, planned - self._to_do, self._quiet, pool.num_workers)
+        begin = time.monotonic()
+        try:
+            with StopRequest() as stop:  # after the pool: joining a cluster takes SIGTERM for itself
+                work(clips, pool, self._settled, tick=self._tick, stop=stop,
+                     **guards(self._recipe.engine, self._held.bytes_staged))
+        finally:
+            self._seconds = time.monotonic() - begin
+            pool.close()
+            self._progress.close()
+
+    def tell(self, summary: Summary) -> None:
+        summary.workers, summary.num_workers, summary.seconds = self._name, self._num_workers, self._seconds
+        summary.worked, summary.busy_s, summary.stages = self._worked, self._busy_s, dict(self._stages)
+
+    def _settled(self, clip: ClipSpec, outcome: Outcome) -> None:
+        self._held.record(clip, outcome)
+        seconds = float(outcome.meta.get("seconds", 0.0))
+        self._worked += 1
+        self._busy_s += seconds
+        self._stages.update(outcome.meta.get("stages", {}))
+        state = "quarantined" if outcome.state == "failed" else outcome.state
+        self._progress.settled(state, seconds)
+        self._held.events("settled", key=clip.key, uri=clip.uri, state=state, kind=outcome.kind,
+                          reason=outcome.reason, tries=outcome.tries, seconds=seconds)
+
+    def _tick(self) -> None:
+        self._held.check()
+        self._progress.tick()
 
 
-def _summary(held: Out, planned: list[str]) -> tuple[Summary, list[str]]:
-    """How each planned clip ended, and the keys that have a scene."""
-    entries = held.entries()
-    states = _states(entries, held.staged(), planned)
-    return (Summary(held.path, len(states), Counter(states.values()), failures=_failures(entries, states)),
-            [key for key, state in states.items() if state == "done"])
+def _summary(held: Out) -> Summary:
+    """How each planned clip ended. A staged scene is done whatever the ledger says, and what is not staged is not."""
+    held.look()
+    last = held.info.generations[-1]
+    return Summary(held.path, len(held.index), held.counts(), failures=first_failures(held, MAX_FAILURES),
+                   generation=last.number, new=last.new if last.number else 0, lost=last.lost, lost_uris=last.named)
 
 
-def _publish(held: Out, keys: list[str], recipe: Recipe, summary: Summary) -> Summary:
-    held.list_quarantine()
-    if keys:
+def _publish(held: Out, recipe: Recipe, summary: Summary) -> Summary:
+    held.confirm()
+    write_quarantine(held)
+    if summary.counts[DONE]:
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
-        written = write(held.path, keys, recipe, info)
+        written = write(held.path, held.done_keys(), recipe, info)
         summary.questions, summary.families = written["questions"], written["families"]
         summary.dropped, summary.doubts = written["dropped"], written["doubts"]
+        held.events("publish", shards=str(held.path / "shards"), questions=summary.questions,
+                    families=summary.families)
+    held.events("report", planned=summary.planned, **{s: n for s, n in sorted(summary.counts.items()) if n},
+                questions=summary.questions, worked=summary.worked, seconds=round(summary.seconds, 3),
+                clips_per_s=round(summary.clips_per_s, 4), workers=summary.num_workers,
+                busy_s=round(summary.busy_s, 3), stages={k: round(v, 3) for k, v in sorted(summary.stages.items())},
+                exit_code=summary.exit_code)
     return summary
-
-
-def _states(entries: dict[str, dict[str, Any]], staged: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
-    """How each key ended. A staged scene is done whatever the ledger says, and what is not staged is not done."""
-    there = set(staged)
-    states = {}
-    for key in keys:
-        state = entries[key]["state"] if key in entries else "missing"
-        states[key] = "done" if key in there else "missing" if state == "done" else state
-    return states
-
-
-def _failures(entries: dict[str, dict[str, Any]], states: dict[str, str]) -> list[dict[str, Any]]:
-    return [entries[k] for k, state in states.items() if state in ("quarantined", "filtered")]
-
-
-class _Budget:
-    """Stops the run before the staged bytes outgrow what the recipe allows."""
-
-    def __init__(self, out: Path, limit: int) -> None:
-        self.limit = limit
-        self.used = sum(f.stat().st_size for f in (out / "scenes").rglob("*") if f.is_file())
-
-    def add(self, outcome: Outcome) -> None:
-        self.used += outcome.meta.get("bytes", 0)
-        if self.used > self.limit:
-            raise Fatal(f"staged scenes take {self.used >> 20} MiB, more than engine.max_staged_bytes allows "
-                        f"({self.limit >> 20} MiB); raise it, and run the same command again to go on")
