@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from curate.storage.redact import redact
+
 FAILURE, BAD_REQUEST, QUARANTINED, STOPPED = 1, 2, 3, 130
 
 # Import name to what brings it; anything else of the extra `run` comes with the same line.
@@ -18,11 +20,12 @@ def explain(error: BaseException, command: str = "") -> tuple[str, int]:
         return f"stopped{goes_on}", STOPPED
     if isinstance(error, ImportError):
         return f"error: {missing(error)}", FAILURE
-    text = str(error).strip()
+    text = redact(error).strip()
     if type(error).__name__ in _bad_requests():
         return "\n".join(f"error: {line}" for line in text.splitlines()), BAD_REQUEST
     line = " ".join(text.split())
-    if type(error).__name__ in ("Fatal", "AuditFailed", "ShardError", "DemoFailed"):
+    if type(error).__name__ in ("Fatal", "AuditFailed", "ShardError", "DemoFailed", "StorageError", "Missing",
+                                "Conflict", "Held"):
         return f"error: {line}", FAILURE
     return f"error: {type(error).__name__}: {line} (--debug shows where)", FAILURE
 
@@ -41,4 +44,4 @@ def missing(error: ImportError) -> str:
 
 def _bad_requests() -> tuple[str, ...]:
     # By name: importing the classes here would load what the failing command did not need.
-    return ("RecipeError", "BadInput", "OutError")
+    return ("RecipeError", "BadInput", "OutError", "UrlError")

@@ -7,9 +7,10 @@ from importlib import import_module
 import click
 
 from curate.cli.errors import explain
+from curate.storage.redact import redact
 
 # Name to file; the order of `curate --help`.
-COMMANDS = ("demo", "run", "ask", "plan", "validate", "verify", "preview", "score", "doctor", "schema")
+COMMANDS = ("demo", "run", "ask", "plan", "validate", "verify", "publish", "preview", "score", "doctor", "schema")
 
 
 class Commands(click.Group):
@@ -42,7 +43,7 @@ class Commands(click.Group):
             if ctx.meta.get("debug"):
                 import traceback
 
-                traceback.print_exception(error)
+                click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
             text, code = explain(error, ctx.invoked_subcommand or "")
             click.echo(text, err=True)
             ctx.exit(code)

@@ -26,12 +26,33 @@ def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.meta["debug"] = True  # shared with the parent context
 
 
+class Folder(click.Path):
+    """A folder of a run: on a file system, never an address."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from curate.storage.urls import refuse_url
+
+        refuse_url(value, "OUT", "scenes and journal are renamed, locked and appended to, which no object store can. "
+                   "Give a folder, and publish its shards: `curate run ... --out FOLDER --publish s3://BUCKET/PREFIX`, "
+                   "or `curate publish FOLDER s3://BUCKET/PREFIX`")
+        return super().convert(value, param, ctx)
+
+
 def recipe_argument(function: Callable) -> Callable:
     return click.argument("recipe", metavar="RECIPE", type=click.Path(path_type=Path))(function)
 
 
 def out_argument(function: Callable) -> Callable:
-    return click.argument("out", metavar="OUT", type=click.Path(path_type=Path))(function)
+    return click.argument("out", metavar="OUT", type=Folder())(function)
+
+
+def publish_option(function: Callable) -> Callable:
+    return click.option("--publish", "publish_to", metavar="URL",
+                        help="Put the new shards there too: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER "
+                             "(`curate publish --help`). Default: as the recipe says.")(function)
 
 
 def set_option(function: Callable) -> Callable:
@@ -57,6 +78,19 @@ def load(path: Path, overrides: tuple[str, ...] = (), *, estimators: bool = True
         except (ValueError, BadInput) as error:
             raise RecipeError(f"{path}: perception: {error}") from None
     return recipe
+
+
+def with_publish(recipe: Recipe, url: str | None) -> Recipe:
+    """The recipe with the address from the command line.
+
+    Raises:
+        UrlError.
+    """
+    if url is None:
+        return recipe
+    from curate.storage.urls import check_url
+
+    return recipe.model_copy(update={"shards": recipe.shards.model_copy(update={"publish": check_url(url)})})
 
 
 def with_workers(recipe: Recipe, workers: int | None, inline: bool, address: str | None = None) -> Recipe:
