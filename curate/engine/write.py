@@ -1,27 +1,38 @@
-"""The second pass: staged scenes to published shards. No estimator, no video decoding."""
+"""The second pass: staged scenes to published shards. No estimator, no video decoding.
+
+Each clip is asked once and spooled (`asking`); then the selection and the audit look at what they need of all
+candidates, which lies on disk (`questions.tally`); then the clips that were spooled are packed. What is held in memory
+at once is a clip for each process, and the keys.
+"""
 
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
+
+from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_processes
 from curate.engine.ledger import RUN
+from curate.engine.progress import Progress
 from curate.engine.stage import FOLDER
-from curate.questions import ask
-from curate.questions.audit import audit
-from curate.questions.balance import row, select
-from curate.questions.doubts import doubts
-from curate.questions.question import Question
+from curate.questions.audit import report
+from curate.questions.balance import answer_limits
+from curate.questions.tally import ITEM, Tally
 from curate.recipe import Recipe
 from curate.recipe.model import fingerprint
 from curate.scene import Scene
 from curate.shards.publish import publish
-from curate.shards.sample import Sample, make_sample
-from curate.shards.writer import split_of
+from curate.shards.sample import Sample
+
+SCRATCH = ".asking.partial"  # in OUT, where there is room for shards; gone when the pass ends
+MAX_DOUBTS = 2000  # clips whose doubts are listed one by one
+
+Limits = Mapping[tuple[str, str], int]
 
 
 class AuditFailed(RuntimeError):
@@ -32,72 +43,115 @@ class AuditFailed(RuntimeError):
         self.report = report
 
 
-def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, Any]) -> dict[str, Any]:
+def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, Any], *, processes: int | None = None,
+          quiet: bool = True) -> dict[str, Any]:
     """Asks every staged scene, selects over all of them, audits, marks, packs and publishes OUT/shards.
 
     Args:
         out: the run's folder.
         keys: staged clips to write.
         run_info: facts for the manifest; must not depend on workers or time.
+        processes: how many ask at once; default: by the recipe's engine. The shards are the same for any number.
+        quiet: no progress on stderr.
 
     Returns:
-        {"manifest", "questions", "families", "dropped", "doubts", "audit"}.
+        {"manifest", "questions", "families", "dropped", "doubts", "audit"}; "doubts" of the first clips that have any.
 
     Raises:
-        AuditFailed: on an option leak. An older shard set stays.
+        AuditFailed: on an option leak. OutError: where a staged clip is torn. An older shard set stays.
     """
     keys = sorted(keys)
     run = json.loads((out / RUN).read_text())
-    perceived = fingerprint(run["perception"])
     # Of the run, not of a recipe that only asks again: that one may name other media.
     licence = run["recipe"]["source"].get("licence", "")
-    dropped: Counter = Counter()
-    doubtful: list[dict[str, str]] = []
-    with tempfile.TemporaryDirectory(prefix="curate-ask-") as folder:
-        spool = Path(folder) / "candidates.jsonl"
-        rows = []
-        with spool.open("w") as f:
-            for key in keys:
-                scene = Scene.load(out / FOLDER / key / "scene.npz")
-                questions, left = ask(scene, recipe.questions)
-                doubtful += [{"key": key, "uri": str(scene.clip.get("uri", key)), "doubt": d} for d in doubts(scene)]
-                dropped.update((d.family, d.reason) for d in left)
-                rows += [row(q) for q in questions]
-                f.write(json.dumps([q.to_json() for q in questions]) + "\n")
-        selection = select(rows, recipe.questions)
-        dropped.update(selection.left_out)
-
-        def kept() -> Iterator[list[dict[str, Any]]]:
-            with spool.open() as lines:
-                for line in lines:
-                    yield [q for q in json.loads(line) if q["id"] in selection.ids]
-
-        report = audit(q for questions in kept() for q in questions)
-        families = Counter(q["family"] for questions in kept() for q in questions)
-        if report["option_leak"] == "fail":
-            leaks = [f"{f['family']} ({t['name']}: {t['right']:.0%} right, chance {t['chance']:.0%})"
-                     for f in report["families"] for t in f["guessers"] if t.get("leak")]
-            raise AuditFailed(f"the options give answers away: {'; '.join(leaks)}; nothing was published", report)
-        manifest = publish(
-            out, (_sample(out / FOLDER / key, questions, licence, recipe) for key, questions in zip(keys, kept())),
-            run_info={**run_info, "name": recipe.name, "option_leak": report["option_leak"]},
-            fingerprints={"perception": perceived, "writing": recipe.writing_fingerprint()},
-            max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes)
+    scratch = out / SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)  # of a pass that was killed
+    scratch.mkdir()
+    try:
+        with (scratch / "clips.bin").open("w+b") as spool, Tally(scratch) as tally:
+            asked = ask_all(out, keys, recipe, licence, processes or num_processes(recipe, len(keys)), scratch)
+            dropped, doubtful = _spool(asked, spool, tally, len(keys), quiet)
+            limits = _limits(tally, recipe, dropped)
+            tally.keep(limits)
+            audited = report(tally)
+            if audited["option_leak"] == "fail":
+                leaks = [f"{f['family']} ({t['guesser']}: {t['right']:.0%} right, chance {t['chance']:.0%})"
+                         for f in audited["families"] for t in f["guessers"] if t.get("leak")]
+                raise AuditFailed(f"the options give answers away: {'; '.join(leaks)}; nothing was published", audited)
+            families: Counter = Counter()
+            manifest = publish(
+                out, _samples(out, spool, limits, families, len(keys), quiet),
+                run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"]},
+                fingerprints={"perception": fingerprint(run["perception"]), "writing": recipe.writing_fingerprint()},
+                max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     result = {"manifest": manifest, "questions": sum(families.values()), "families": dict(sorted(families.items())),
               "dropped": [{"family": f, "reason": r, "count": n} for (f, r), n in sorted(dropped.items())],
-              "doubts": doubtful, "audit": report}
+              "doubts": doubtful, "audit": audited}
     temp = out / ".questions.json.partial"
     temp.write_text(json.dumps({k: v for k, v in result.items() if k != "manifest"}, indent=1))
     temp.rename(out / "questions.json")
     return result
 
 
-def _sample(folder: Path, questions: list[dict[str, Any]], licence: str, recipe: Recipe) -> Sample:
-    from curate.marks import read_jpeg, scene_marks
+def _spool(clips: Iterator[Asked], spool: BinaryIO, tally: Tally, num_clips: int,
+           quiet: bool) -> tuple[Counter, list[dict[str, str]]]:
+    """Takes every clip as it is asked. Returns what was left out, and the first doubts."""
+    dropped: Counter = Counter()
+    doubtful: list[dict[str, str]] = []
+    progress = Progress(num_clips, quiet=quiet, what="ask")
+    try:
+        for clip in clips:
+            head = clip.head
+            dropped.update({(family, reason): count for family, reason, count in head.pop("left_out")})
+            if found := head.pop("doubts"):
+                doubtful += [{"key": head["key"], "uri": head["uri"], "doubt": d} for d in found
+                             if len(doubtful) < MAX_DOUBTS]
+            tally.add(np.frombuffer(clip.items, ITEM), head.pop("names"))
+            clip.write(spool, with_items=False)
+            progress.settled("done")
+            progress.tick()
+    finally:
+        progress.close()
+    return dropped, doubtful
 
-    scene = Scene.load(folder / "scene.npz")
-    media = {path.name: path.read_bytes() for path in sorted(folder.glob("v*.mp4"))}
-    asked = {region for q in questions for region in q["regions"]}
-    media["mark.jpg"] = scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, asked)
-    return make_sample(scene, media, [Question(**q) for q in questions], licence=licence,
-                       split=split_of(scene.clip["recording"], recipe.shards.val_share))
+
+def _limits(tally: Tally, recipe: Recipe, dropped: Counter) -> Limits:
+    """The largest rank kept of every answer that is over its share."""
+    def ranks(caps: Mapping[tuple[str, str, str], int]) -> dict[tuple[str, str, str], int]:
+        found = tally.kth_ranks({(family, answer): cap for (family, _, answer), cap in caps.items()})
+        return {name: found[name[0], name[2]] for name in caps}
+
+    counts = {(family, "choice", answer): count for (family, answer), count in tally.answers.items()}
+    found = answer_limits(counts, recipe.questions, ranks, dropped)
+    return {(family, answer): limit for (family, _, answer), limit in found.items()}
+
+
+def _samples(out: Path, spool: BinaryIO, limits: Limits, families: Counter, num_clips: int,
+             quiet: bool) -> Iterator[Sample]:
+    """The clips as they are packed; counts the families."""
+    spool.seek(0)
+    progress = Progress(num_clips, quiet=quiet, what="pack")
+    try:
+        while (clip := Asked.read(spool)) is not None:
+            yield _sample(out / FOLDER / clip.head["key"], clip, limits, families)
+            progress.settled("done")
+            progress.tick()
+    finally:
+        progress.close()
+
+
+def _sample(folder: Path, clip: Asked, limits: Limits, families: Counter) -> Sample:
+    wanted, regions, candidates = [], set(), set()
+    for family, form, answer, rank, marked in clip.head["asked"]:
+        limit = limits.get((family, answer)) if form == "choice" else None
+        wanted.append(limit is None or rank <= limit)
+        candidates.update(marked)
+        if wanted[-1]:
+            families[family] += 1
+            regions.update(marked)
+    data, media = clip.json(wanted), media_of(folder)
+    media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, Scene.load(folder / "scene.npz"),
+                                                                          regions)
+    return Sample(clip.head["key"], media, json.loads(data), data)

@@ -28,9 +28,11 @@ def _sync(path: Path) -> None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
     _sync(path)
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"bytes": size, "sha256": digest}
 
 
 def _settle(out: Path) -> None:

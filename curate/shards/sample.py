@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample of a shard. `parts`: part name ("v0.mp4", "mark.jpg") to its bytes, without the json."""
+    """One sample of a shard. `parts`: part name ("v0.mp4", "mark.jpg") to its bytes, without the json.
+
+    `data`: the json in the bytes that are written, where they are known already (`encoded`).
+    """
 
     key: str
     parts: dict[str, bytes]
     json: dict[str, Any]
+    data: bytes | None = None
 
     @property
     def split(self) -> str:
@@ -115,8 +119,7 @@ def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str,
                 sha256: str = "", split: str = "train", generation: int = 0) -> dict[str, Any]:
     """The json record of one clip, of schema `curate.shards.schema.SAMPLE`.
 
-    Raises:
-        ShardError: where the scene or a question does not fit the schema.
+    It is not checked against the schema yet: `schema.validate`.
     """
     params = scene.clip.get("params", {})
     licence, sha256 = licence or str(params.get("licence", "")), sha256 or str(params.get("sha256", ""))
@@ -137,7 +140,6 @@ def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str,
         "regions": [_region_json(region) for region in scene.regions],
         "qa": [schema.encode_question(plain(question.to_json())) for question in questions],
         "origin_json": schema.dump_free(plain(scene.origin)), "stats_json": schema.dump_free(plain(scene.stats))}
-    schema.validate(record)
     return record
 
 
@@ -156,14 +158,23 @@ def make_sample(scene: Scene, media: dict[str, bytes], questions: Iterable[Quest
     Raises:
         ShardError: where a part's name or any field does not fit the schema.
     """
-    for name, data in media.items():
-        if not schema.PART.fullmatch(name) or name == "json":
-            raise ShardError(f"{scene.key}: part {name!r} is not one of v0.mp4.., mark.jpg")
-        if not data:
-            raise ShardError(f"{scene.key}.{name}: zero bytes")
+    check_media(scene.key, media)
     record = sample_json(scene, questions, media=media, licence=licence, sha256=sha256, split=split,
                          generation=generation)
+    schema.validate(record)
     return Sample(scene.key, dict(media), record)
+
+
+def check_media(key: str, media: dict[str, bytes]) -> None:
+    """
+    Raises:
+        ShardError: on a part of an unknown name, or an empty one.
+    """
+    for name, data in media.items():
+        if not schema.PART.fullmatch(name) or name == "json":
+            raise ShardError(f"{key}: part {name!r} is not one of v0.mp4.., mark.jpg")
+        if not data:
+            raise ShardError(f"{key}.{name}: zero bytes")
 
 
 def by_question(samples: Iterable[Sample]) -> Iterator[Sample]:

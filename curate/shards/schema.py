@@ -249,6 +249,11 @@ def _canonical(value: Any, spec: Any) -> Any:
     return float(value) if spec in (FLOAT, NULLABLE) and value is not None else value
 
 
+def canonical(record: dict[str, Any], spec: dict[str, Any] = SAMPLE) -> dict[str, Any]:
+    """A valid record with its fields in the schema's order, ints written as floats where the type is float."""
+    return _canonical(record, spec)
+
+
 def to_bytes(sample: dict[str, Any]) -> bytes:
     """Validated, canonical UTF-8 json: the same sample gives the same bytes.
 

@@ -95,7 +95,7 @@ class ShardWriter:
         parts = (*sorted(sample.parts), "json")
         self._check(sample, parts)
         payload = [(f"{sample.key}.{name}", sample.parts[name]) for name in parts[:-1]]
-        payload.append((f"{sample.key}.json", schema.to_bytes(sample.json)))
+        payload.append((f"{sample.key}.json", sample.data or schema.to_bytes(sample.json)))
         size = sum(tar.BLOCK + len(data) + len(tar.padding(len(data))) for _, data in payload)
         if self._file and (self._samples >= self.max_samples or self._size + size > self.max_bytes):
             self._finish()

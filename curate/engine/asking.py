@@ -1,0 +1,218 @@
+"""One staged clip from its scene to what the write pass keeps of it: candidates asked, encoded and marked, once.
+
+Clips are asked in this process or in several, and come back in the order of their keys. The processes are fresh
+interpreters that send bytes over a pipe: nothing is pickled, and the caller's `__main__` is not imported again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from queue import Queue
+from typing import Any, BinaryIO
+
+from curate.engine.ledger import OutError
+from curate.engine.stage import FOLDER
+from curate.recipe import Recipe
+from curate.scene import Scene, SceneError
+
+CLIPS_A_PROCESS = 64  # fewer are not worth the start of a process
+AHEAD = 4  # clips that a process may be ahead of the writer
+# One thread a library: results do not depend on the number of cores.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+FRAME = struct.Struct("<IIII")
+BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+        "from curate.engine.asking import main; main(*sys.argv[2:])")
+
+
+@dataclass
+class Asked:
+    """What is kept of a clip.
+
+    Args:
+        head: json: key, uri, split, doubts, left_out [[family, reason, count]], names, cuts and size of the text, and
+            of each candidate in `asked` its [family, form, answer, rank, regions].
+        items: `tally.ITEM` records of its choices. text: its json (`shards.encoded`), compressed. marks: JPEG.
+    """
+
+    head: dict[str, Any]
+    items: bytes
+    text: bytes
+    marks: bytes
+
+    def write(self, file: BinaryIO, with_items: bool = True) -> None:
+        parts = (json.dumps(self.head).encode(), self.items if with_items else b"", self.text, self.marks)
+        file.write(FRAME.pack(*map(len, parts)))
+        for part in parts:
+            file.write(part)
+
+    @staticmethod
+    def read(file: BinaryIO) -> Asked | None:
+        """The next one, or None at the end."""
+        sizes = file.read(FRAME.size)
+        if not sizes:
+            return None
+        parts = [file.read(size) for size in FRAME.unpack(sizes)]
+        return Asked(json.loads(parts[0]), *parts[1:])
+
+    def json(self, wanted: list[bool]) -> bytes:
+        import pyarrow
+
+        from curate.shards.encoded import Encoded
+
+        data = pyarrow.decompress(self.text, self.head["size"], codec="zstd", asbytes=True)
+        return Encoded(data, tuple(self.head["cuts"])).keep(wanted)
+
+
+def media_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("v*.mp4"))}
+
+
+def marks_of(folder: Path, scene: Scene, regions: set[int]) -> bytes:
+    from curate.marks import read_jpeg, scene_marks
+
+    return scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, regions)
+
+
+def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
+    """Asks one staged scene; thins by what concerns the clip alone.
+
+    Raises:
+        OutError: where the folder is torn; says how to make it anew.
+    """
+    import pyarrow
+
+    from curate.questions import ask
+    from curate.questions.balance import row, thin
+    from curate.questions.doubts import doubts
+    from curate.questions.guessers import choice
+    from curate.questions.tally import items_of
+    from curate.shards.encoded import encode
+    from curate.shards.sample import check_media, sample_json
+    from curate.shards.writer import split_of
+
+    try:
+        scene = Scene.load(folder / "scene.npz")
+        media = media_of(folder)
+        questions, refused = ask(scene, recipe.questions)
+        left_out = Counter((d.family, d.reason) for d in refused)
+        by_id = {q.id: q for q in questions}
+        kept = {r.id: (rank, r) for rank, r in thin(map(row, questions), recipe.questions, left_out)}
+        chosen = [q for q in questions if q.id in kept]
+        split = split_of(scene.clip["recording"], recipe.shards.val_share)
+        check_media(scene.key, media)
+        encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
+        marks = marks_of(folder, scene, {region for q in chosen for region in q.regions})
+    except (SceneError, FileNotFoundError) as error:
+        raise OutError(f"{folder}: torn ({error}); `curate verify` lists all such clips, and without the folder "
+                       f"`curate run` makes the clip again") from error
+    choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
+    items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
+    assert len(by_id) == len(questions), "thin refuses an id that comes twice"
+    head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)), "split": split, "doubts": doubts(scene),
+            "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
+            "cuts": encoded.cuts, "size": len(encoded.data),
+            "asked": [[r.family, r.form, r.answer, rank, list(q.regions)]
+                      for q in chosen for rank, r in [kept[q.id]]]}
+    return Asked(head, items.tobytes(), pyarrow.compress(encoded.data, codec="zstd", asbytes=True), marks)
+
+
+def num_processes(recipe: Recipe, num_clips: int) -> int:
+    """How many ask at once: one in this process where the engine is inline or clips are few."""
+    if recipe.engine.kind == "inline":
+        return 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = cpus if recipe.engine.workers == "auto" else min(recipe.engine.workers, cpus)
+    return max(1, min(asked, num_clips // CLIPS_A_PROCESS))
+
+
+def ask_all(out: Path, keys: list[str], recipe: Recipe, licence: str, processes: int,
+            scratch: Path) -> Iterator[Asked]:
+    """Every clip in the order of `keys`.
+
+    Args:
+        scratch: an existing folder for what the processes are told.
+
+    Raises:
+        OutError: where a clip is torn, or a process ends early.
+    """
+    if processes == 1:
+        yield from (ask_clip(out / FOLDER / key, recipe, licence) for key in keys)
+        return
+    (scratch / "keys.txt").write_text("".join(f"{key}\n" for key in keys))
+    (scratch / "recipe.json").write_text(json.dumps({"recipe": recipe.model_dump(mode="json"), "licence": licence}))
+    workers: list[_Worker] = []
+    try:
+        for place in range(processes):
+            workers.append(_Worker(out, scratch, place, processes))
+        for index in range(len(keys)):
+            yield workers[index % processes].next()
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+class _Worker:
+    """A process that asks every n-th clip, and the thread that reads what it sends."""
+
+    def __init__(self, out: Path, scratch: Path, place: int, step: int) -> None:
+        ours, theirs = os.pipe()
+        command = [sys.executable, "-c", BOOT, json.dumps(sys.path), str(out), str(scratch), str(place), str(step),
+                   str(theirs)]
+        self._process = subprocess.Popen(command, pass_fds=(theirs,), stdin=subprocess.DEVNULL,
+                                         env={**os.environ, **ENVIRONMENT})
+        os.close(theirs)
+        self._file = os.fdopen(ours, "rb")
+        self._ready: Queue[Asked | None] = Queue(AHEAD)
+        self._closed = False
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self) -> None:
+        asked: Asked | None = None
+        with suppress(Exception):  # a process that ends within a frame; the main thread says so
+            while not self._closed and (asked := Asked.read(self._file)) is not None:
+                self._ready.put(asked)
+        self._ready.put(None)
+
+    def next(self) -> Asked:
+        asked = self._ready.get()
+        if asked is None:
+            raise OutError(f"a process that asks questions ended with exit code {self._process.wait()}; "
+                           f"run the same command again")
+        if "error" in asked.head:
+            raise OutError(asked.head["error"])
+        return asked
+
+    def close(self) -> None:
+        self._closed = True
+        self._process.kill()
+        self._process.wait()
+        while not self._ready.empty():  # lets the thread end
+            self._ready.get_nowait()
+
+
+def main(out: str, scratch: str, place: str, step: str, pipe: str) -> None:
+    """A process of `ask_all`: asks clips place, place + step, .. of scratch/keys.txt."""
+    order = json.loads((Path(scratch) / "recipe.json").read_text())
+    recipe = Recipe.model_validate(order["recipe"])
+    with os.fdopen(int(pipe), "wb") as file, (Path(scratch) / "keys.txt").open() as keys:
+        for line in islice(keys, int(place), None, int(step)):
+            try:
+                asked = ask_clip(Path(out) / FOLDER / line.strip(), recipe, order["licence"])
+            except OutError as error:
+                asked = Asked({"error": str(error)}, b"", b"", b"")
+            try:
+                asked.write(file)
+                file.flush()
+            except BrokenPipeError:  # the writer has gone: nobody waits for more
+                os._exit(1)
