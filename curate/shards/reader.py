@@ -201,9 +201,14 @@ class Reader:
                 continue
             json_member = members.pop("json")
             record = load_json(shard.read(json_member), f"{path}: {key}.json")
-            if record["key"] != key:
-                raise ShardError(f"{path}: {key}.json says key {record['key']!r}; the shard is altered")
-            yield schema.decode(record), Media(shard, members, self._cache)
+            if record.get("key") != key:
+                raise ShardError(f"{path}: {key}.json says key {record.get('key')!r}; the shard is altered")
+            try:
+                sample = schema.decode(record)
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
+                raise ShardError(f"{path}: {key}.json is not of the schema ({type(error).__name__}: {error}); "
+                                 "the shard is altered") from None
+            yield sample, Media(shard, members, self._cache)
         if info["samples"] not in (None, count):
             raise ShardError(f"{path}: {count} samples, the manifest says {info['samples']}; fetch the shard again")
 
@@ -215,7 +220,7 @@ def load_json(data: bytes, where: str) -> dict[str, Any]:
     """
     try:
         record = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ShardError(f"{where}: not json ({error}); the shard is altered") from None
     version = record.get("version") if isinstance(record, dict) else None
     if version != schema.VERSION:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from curate.sources.base import Source
     from curate.sources.config import ClipConfig
+
+# A small file may say that it holds a billion pixels. OpenCV reads this once, when it is first imported, and every
+# module that imports it needs a recipe, which imports this one.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(8192**2))
 
 SOURCES: dict[str, str] = {
     "stereo_pair": "curate.sources.stereo_pair:StereoPair",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,6 +84,23 @@ class Source(Protocol):
         ...
 
     def open(self, clip: ClipSpec) -> Frames: ...
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """
+    Raises:
+        BadInput: where `path` leads out of `root`, by "..", or by a link on the way.
+    """
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        raise BadInput(f"{path}: leads out of {root} (to {real}); name a source.root that holds both, or copy the file")
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Why a file cannot be planned, in one line: what a source says, or what the system says of reading it."""
+    if isinstance(error, OSError):
+        return f"{error.filename or path}: cannot be read: {error.strerror or error}"
+    return str(error)
 
 
 def file_digest(path: Path) -> str:

@@ -20,6 +20,9 @@ from curate.sources.base import BadInput
 from curate.sources.config import BASELINE_RELATIVE_SIGMA, StereoCalibration
 
 MAX_FILE_BYTES = 1 << 20
+BASELINES_M = (1e-6, 1e6)  # from a microscope's to an aeroplane's; another number is in another unit, or none
+SHOWN = 60  # characters of a value that is wrong
+FOCALS_PX = (1e-2, 1e7)
 PAIRS = ((2, 3), (0, 1))  # KITTI: colour, grey
 
 
@@ -84,6 +87,8 @@ def from_config(model: StereoCalibration) -> StereoCameras:
     if model.rotation_right_left is not None:
         given = np.asarray(model.rotation_right_left)
         rotation = exp_so3(given) if given.size == 3 else given.reshape(3, 3)
+        if np.linalg.det(rotation) < 0:
+            raise BadInput("calibration: rotation_right_left mirrors (its determinant is negative), expected a turn")
     try:
         pose = Pose("right", "left", rotation, np.asarray(translation, float))
     except ValueError as error:
@@ -161,12 +166,20 @@ def load(path: Path, cameras: tuple[int, int] | None = None, is_grey: bool | Non
 def check(cameras: StereoCameras, where: str) -> StereoCameras:
     """
     Raises:
-        BadInput: where the right camera is not to the right of the left one.
+        BadInput: where the right camera is not to the right of the left one, or a length is of no camera.
     """
+    for name, k in (("left", cameras.K_left), ("right", cameras.K_right)):
+        for what, focal in (("fx", k[0, 0]), ("fy", k[1, 1])):
+            if not FOCALS_PX[0] <= focal <= FOCALS_PX[1]:
+                raise BadInput(f"{where}: {what} of the {name} camera is {focal:g} px, expected {FOCALS_PX[0]:g} to "
+                               f"{FOCALS_PX[1]:g}")
     centre = cameras.T_right_left.inverse().translation  # of the right camera, in left camera axes
     if not centre[0] > 0:
         raise BadInput(f"{where}: the right camera is at x = {centre[0]:g} m of the left one, expected a positive "
                        "number (the baseline); are left and right swapped?")
+    if not BASELINES_M[0] <= centre[0] <= BASELINES_M[1]:
+        raise BadInput(f"{where}: the baseline is {centre[0]:g} m, expected {BASELINES_M[0]:g} to {BASELINES_M[1]:g}; "
+                       "is it in metres?")
     if abs(centre[1]) + abs(centre[2]) > 0.5 * centre[0]:
         raise BadInput(f"{where}: the right camera is at {np.round(centre, 4).tolist()} m of the left one, expected "
                        "beside it (x right, y down, z forward)")
@@ -183,6 +196,8 @@ def _from_json(text: str, path: Path, cameras, is_grey) -> StereoCameras:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadInput(f"{path}:{error.lineno}: not json: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
+        raise BadInput(f"{path}: not a calibration: {error}") from None
     if not isinstance(data, dict):
         raise BadInput(f"{path}: found a {type(data).__name__}, expected an object with fx, baseline_m ...")
     matrices = {int(name[1]): data[name] for name in data if re.fullmatch("P[0-3]", name)}
@@ -198,8 +213,12 @@ def _from_json(text: str, path: Path, cameras, is_grey) -> StereoCameras:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"]) or "calibration"
-        found = "" if first["type"] == "missing" or not first["loc"] else f", found {first['input']!r}"
+        text = repr(first["input"])
+        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+        found = "" if first["type"] == "missing" or not first["loc"] else f", found {shown}"
         raise BadInput(f"{path}: {place}: {first['msg']}{found}") from error
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
 
 
 def _from_pair(matrices: dict[int, np.ndarray], size, path: Path, cameras, is_grey) -> StereoCameras:

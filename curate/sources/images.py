@@ -56,7 +56,12 @@ def load_image(path: Path) -> np.ndarray:
         raise BadInput(f"{path}: empty (0 bytes), expected an image")
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+    except cv2.error as error:
+        if "MAX_IMAGE" in str(error):  # refused by what its header says, before there was room for it
+            raise BadInput(f"{path}: an image of more than {MAX_SIDE**2 / 1e6:.0f} million pixels, expected at most "
+                           f"{MAX_SIDE} a side") from None
+        if error.code == -4:  # not the image's fault: the machine is short of memory
+            raise MemoryError(f"{path}: no memory to decode it") from error
         image = None
     if image is None:
         raise BadInput(f"{path}: not readable as an image ({data.size} bytes); damaged, or not one of "

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from curate.sources import calibration as calibrations
-from curate.sources.base import BadInput, ClipSpec, clip_key, file_digest
+from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
 from curate.sources.calibration import StereoCameras
 from curate.sources.config import ClipConfig, SideBySideConfig, TopBottomConfig
 from curate.sources.cut import some_good, spans, too_short
@@ -83,17 +83,19 @@ class Packed:
     def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
         for path in self._videos():
             uri = path.relative_to(self.root).as_posix()
-            digests = [file_digest(path)] if path.is_file() else []
+            digests: list[str] = []
             try:
                 calibration = self._calibration_path(path)
-                if calibration is not None and calibration.is_file():
-                    digests.append(file_digest(calibration))
+                for file in (path, calibration):
+                    if file is not None and file.is_file():
+                        check_inside(file, self.root)
+                        digests.append(file_digest(file))
                 with open_video(path) as video:
                     layout = self._layout(video)
                     rectify(layout.cameras(self._cameras(path), str(path)), str(path))
                     total = video.num_frames
-            except BadInput as error:
-                yield self._spec(path, uri, 0, 0, digests), str(error)
+            except (BadInput, OSError) as error:
+                yield self._spec(path, uri, 0, 0, digests), reason_of(error, path)
                 continue
             if reason := too_short(total, self.clip):
                 yield self._spec(path, uri, 0, total, digests), f"{path}: {reason}"
@@ -107,6 +109,7 @@ class Packed:
             BadInput: where the video is no longer what was planned.
         """
         path = self.root / clip.uri
+        check_inside(path, self.root)
         video = open_video(path, self.config.decoder)
         try:
             stop = clip.start + clip.num_frames

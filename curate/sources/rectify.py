@@ -19,6 +19,7 @@ from curate.sources.calibration import StereoCameras
 
 ROW_TOLERANCE_PX = 0.05  # a tenth of what stereo matching resolves
 NEAREST_DISPARITY = 0.25  # of the width
+MIN_SIDE = 32  # pixels; blocks, windows and borders of every estimator fit
 MAX_ZOOM = 2.0  # of the focal length, to keep pixels without content out of the picture
 
 
@@ -50,6 +51,8 @@ def rectify(cameras: StereoCameras, where: str) -> Rectification:
         BadInput: where no rectified picture of a sensible size exists.
     """
     width, height = cameras.size
+    if min(width, height) < MIN_SIDE:
+        raise BadInput(f"{where}: pictures of {width}x{height} for an eye, expected at least {MIN_SIDE} pixels a side")
     error = row_error(cameras)
     if error <= ROW_TOLERANCE_PX:
         left, right = (Intrinsics(*(float(k[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))), width, height)

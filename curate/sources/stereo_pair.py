@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.sources import calibration as calibrations
-from curate.sources.base import BadInput, ClipSpec, clip_key, file_digest
+from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
 from curate.sources.calibration import StereoCameras
 from curate.sources.config import ClipConfig, StereoPairConfig
 from curate.sources.cut import some_good, spans, too_short
@@ -57,10 +57,10 @@ class StereoPair:
                 recording = self._open(folder)
                 recording.close()
                 rectify(recording.cameras, str(folder))
-            except BadInput as error:
-                yield self._spec(uri, 0, 0, []), str(error)
+                digests, total = self._digests(folder, recording), len(recording.time_s)
+            except (BadInput, OSError) as error:
+                yield self._spec(uri, 0, 0, []), reason_of(error, folder)
                 continue
-            digests, total = self._digests(folder, recording), len(recording.time_s)
             if reason := too_short(total, self.clip):
                 yield self._spec(uri, 0, total, digests), f"{folder}: {reason}"
                 continue
@@ -109,6 +109,9 @@ class StereoPair:
             left.close()
             raise
         try:
+            for media in (left, right):
+                for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
+                    check_inside(path, self.root)
             _check_alike(left, right, folder)
             time_s = self._times(folder, left, right)
             cameras = self._cameras(folder, left.is_grey).at(left.width, left.height, str(folder))
@@ -130,6 +133,7 @@ class StereoPair:
         if found is None:
             raise BadInput(f"{places[0]}: no such calibration file; write one, or give calibration: "
                            "{fx: ..., baseline_m: ...} in the recipe")
+        check_inside(found, self.root)
         return found
 
     def _times(self, folder: Path, left: Media, right: Media) -> np.ndarray:
@@ -151,6 +155,7 @@ class StereoPair:
     def _times_of(self, folder: Path, media: Media, file: str | None) -> np.ndarray | None:
         """[T] nanoseconds, or None where nothing says."""
         if file is not None:
+            check_inside(folder / file, self.root)
             times = read_times(folder / file)
             if len(times) != media.num_frames:
                 raise BadInput(f"{folder / file}: {len(times)} times, expected {media.num_frames} (one a frame)")

@@ -11,6 +11,8 @@ import numpy as np
 from curate.sources.base import BadInput
 
 NANOSECOND_DIGITS = 16  # an integer this long is nanoseconds since 1970, not seconds
+MIN_STEP_NS = 20_000  # 50,000 frames a second; containers' clocks tell no less apart
+LATEST_NS = 2**62  # 146 years: what differences of 64-bit integers still hold
 
 
 def read_times(path: Path) -> np.ndarray:
@@ -32,12 +34,14 @@ def read_times(path: Path) -> np.ndarray:
         word = re.split(r"[,\s]+", line.strip())[0]
         try:
             value = Decimal(word)
-            if not value.is_finite() or abs(value) > Decimal(10) ** 19:
+            is_nanoseconds = word.lstrip("+-").isdigit() and len(word.lstrip("+-")) >= NANOSECOND_DIGITS
+            value = value if is_nanoseconds or not value.is_finite() else value * 10**9
+            if not value.is_finite() or abs(value) > LATEST_NS:
                 raise InvalidOperation
         except InvalidOperation:
-            raise BadInput(f"{path}:{number}: found {word!r}, expected seconds or nanoseconds") from None
-        is_nanoseconds = word.lstrip("+-").isdigit() and len(word.lstrip("+-")) >= NANOSECOND_DIGITS
-        times.append(int(value if is_nanoseconds else (value * 10**9).to_integral_value()))
+            shown = word if len(word) <= 40 else f"{word[:40]}..."
+            raise BadInput(f"{path}:{number}: found {shown!r}, expected seconds or nanoseconds") from None
+        times.append(int(value.to_integral_value()))
     times = np.asarray(times, np.int64)
     check_increasing(times, str(path))
     return times
@@ -46,9 +50,13 @@ def read_times(path: Path) -> np.ndarray:
 def check_increasing(times_ns: np.ndarray, where: str) -> None:
     """
     Raises:
-        BadInput: where a time is not later than the one before.
+        BadInput: where a time is not later than the one before, or by less than any camera needs.
     """
     steps = np.diff(times_ns)
+    if len(steps) and 0 < steps.min() < MIN_STEP_NS:
+        i = int(np.argmin(steps))
+        raise BadInput(f"{where}: times {i} and {i + 1} are {steps[i]} ns apart, expected at least {MIN_STEP_NS} ns; "
+                       "are they in seconds (or whole nanoseconds)?")
     if len(steps) and steps.min() <= 0:
         i = int(np.argmax(steps <= 0))
         raise BadInput(f"{where}: time {i + 1} ({times_ns[i + 1] * 1e-9:.6f} s) is not after time {i} "

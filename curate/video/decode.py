@@ -24,6 +24,7 @@ from curate.sources.base import BadInput
 
 Decoder = Literal["av", "decord"]
 MAX_SIDE = 8192  # pixels
+MIN_STEP_S = 2e-5  # between frames
 MAX_FRAMES = 10_000_000
 # What a user's camera, phone or editor writes. Playlists (hls, concat, dash) would open other files.
 FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,wav,mp3,flac,aac,"
@@ -205,6 +206,8 @@ def _open(path: Path):
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         container.close()
         raise BadInput(f"{path}: frames of {width}x{height}, expected 1 to {MAX_SIDE} pixels a side")
+    # What the container says is not what the codec makes room for: frames may grow in the middle of a stream.
+    stream.codec_context.options = {"max_pixels": str(MAX_SIDE**2)}
     return container, stream
 
 
@@ -288,6 +291,9 @@ def _build_index(path: Path) -> Index:
         repeated = int(np.argmin(np.diff(pts)))
         raise BadInput(f"{path}: frames {repeated} and {repeated + 1} have the same presentation time "
                        f"({pts[repeated] * time_base:.6f} s), expected increasing times")
+    shortest = float(np.diff(pts).min()) * time_base if len(pts) > 1 else 1.0
+    if shortest < MIN_STEP_S:
+        raise BadInput(f"{path}: frames {shortest:.3g} s apart, expected at least {MIN_STEP_S:g} s; a broken clock?")
     interval = float(np.median(np.diff(pts))) * time_base if len(pts) > 1 else 0.0
     if promised_s is not None and pts[-1] * time_base + 2.5 * interval < promised_s:
         raise BadInput(f"{path}: truncated: its last frame is at {pts[-1] * time_base:.3f} s, expected frames up to "
