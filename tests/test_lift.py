@@ -6,7 +6,7 @@ import pytest
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3, log_so3
-from curate.lift.region import chi2_3_tail
+from curate.lift.region import chi2_3_tail, in_two
 from curate.lift.rigid import fit_rigid, project
 from curate.perception.config import PerceptionConfig
 from curate.perception.pipeline import perceive
@@ -129,6 +129,21 @@ def test_a_disparity_that_is_unknown_is_not_used():
     fit = fit_rigid(RIG, shape, shape.mean(0), uvd, np.full((40, 3), 0.1), 40, np.eye(3), 0.5, 0.05,
                     [(np.eye(3), shape.mean(0))])
     np.testing.assert_allclose(fit.point, shape.mean(0) + [0.2, 0, -0.5], atol=1e-4)
+
+
+def test_points_at_two_depths_are_no_one_region():
+    rng = np.random.default_rng(0)
+    rig = StereoRig(Intrinsics(300, 300, 160, 96, 320, 192), 0.2)
+
+    def at(disparity):
+        depth = 60 / disparity
+        return np.column_stack([rng.normal(0, 1, (len(depth), 2)), depth])
+
+    near, far = rng.normal(12.6, 0.15, 500), rng.normal(15.4, 0.15, 400)
+    assert in_two(at(np.concatenate([near, far])), rig)
+    assert not in_two(at(near), rig)
+    assert not in_two(at(rng.uniform(12, 16, 900)), rig)  # a slanted face
+    assert not in_two(at(np.concatenate([near, far[:20]])), rig)  # stray pixels
 
 
 def test_chi_square_tail():

@@ -11,7 +11,7 @@ from curate.perception.regions.grid import fill_holes
 from curate.perception.regions.motion_clusters import MotionClusters
 from curate.perception.regions.planes import dominant_planes, in_front
 from curate.perception.regions.rigidity import disagreeing, main_part
-from curate.perception.regions.segment import gap
+from curate.perception.regions.segment import flat, gap
 from tests.analytic_scene import AnalyticFrames, Exact, ExactTracks, Plate, clip
 
 
@@ -220,3 +220,14 @@ def test_two_bodies_that_a_smeared_step_joins_are_cut_and_a_slanted_face_is_not(
     assert gap(np.sort(rng.uniform(6, 8.8, 800)), 1.0) is None
     assert gap(np.sort(rng.normal(7, 0.6, 800)), 1.0) is None
     assert gap(np.sort(np.concatenate([rng.normal(6, 0.1, 500), rng.normal(6.5, 0.1, 300)])), 1.0) is None
+
+
+def test_a_smear_between_two_bodies_is_not_flat_and_a_slope_is():
+    two = np.full((30, 60), 6.0)
+    two[:, 28:] = np.minimum(6 + 0.7 * np.arange(32), 8.8)  # half of a matcher's window
+    inside = np.ones(two.shape, bool)
+    inside[:, :3] = False
+    steady = flat(two, inside, 1.0)
+    assert not steady[:, 28:32].any() and steady[:, 4:26].all() and steady[:, 34:].all()
+    slope = 6 + 0.05 * np.arange(60) * np.ones((30, 1))
+    assert flat(slope, inside, 1.0)[inside].all()

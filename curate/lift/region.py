@@ -14,13 +14,16 @@ from curate.lift.gather import Gathered
 from curate.lift.noise import DisparityNoise
 from curate.lift.path import Path, follow
 from curate.lift.track_error import TrackError
+from curate.perception.regions.segment import GROUP_SHARE, gap
 from curate.scene import Region
+
+STEP_PX, STEP_RELATIVE = 1.0, 0.03  # of disparity, between two surfaces
 
 
 def build_region(number: int, record: Gathered, rig: StereoRig, poses: Pose, step_cov: np.ndarray,
                  pose_cov: np.ndarray, config: LiftConfig, noise: DisparityNoise) -> Region | None:
-    """The scene's record of a region; None where it is seen too briefly or cannot be followed."""
-    if record.birth is None:
+    """The scene's record of a region; None where it is seen too briefly, cannot be followed or is two bodies."""
+    if record.birth is None or in_two(record.birth.points, rig):
         return None
     num_frames = len(poses)
     path = follow(record, rig, poses, config, noise)
@@ -48,6 +51,14 @@ def build_region(number: int, record: Gathered, rig: StereoRig, poses: Pose, ste
         mask_first=record.birth.mask, motion_p=still_p_value(path, poses, step_cov, pose_cov),
         rotation_cam=path.rotation, rotation_cov=path.rotation_cov, rigidity=path.rigidity,
         rigid=path.rigidity >= config.min_rigidity)
+
+
+def in_two(points: np.ndarray, rig: StereoRig) -> bool:
+    """Whether surface points [N, 3] lie at two depths with next to none between: bodies that were taken for one, which
+    have no common distance."""
+    disparity = np.sort(rig.left.fx * rig.baseline_m / points[:, 2])
+    at = gap(disparity, max(STEP_PX, STEP_RELATIVE * float(np.median(disparity))))
+    return at is not None and GROUP_SHARE <= float(np.mean(disparity > at)) <= 1 - GROUP_SHARE
 
 
 def extent(points: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.data import calibration
 
-VERSION = "2"
+VERSION = "3"
 
 
 @dataclass(frozen=True)

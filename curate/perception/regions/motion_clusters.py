@@ -31,7 +31,7 @@ class MotionClusters:
     """Stable labels of still and moving objects; gives `regions` [n, H, W] int16, 0 = scenery."""
 
     name = "motion-clusters"
-    version = "4"
+    version = "5"
     needs = ("disparity", "flow", "camera", "motion")
     gives = ("regions",)
     window = 2

@@ -90,10 +90,10 @@ def split_by_depth(labels: np.ndarray, grid: Grid, min_cells: float, config: Mot
         inside = labels == piece
         cut = bounds(inside)
         inside = inside[cut] & grid.valid[cut]
-        far = np.sort(grid.disparity[cut][inside])
-        if not len(far):
+        if not inside.any():
             continue
-        at = gap(far, np.maximum(config.step_px, config.step_relative * float(far[len(far) // 2])))
+        step = max(config.step_px, config.step_relative * float(np.median(grid.disparity[cut][inside])))
+        at = gap(np.sort(grid.disparity[cut][inside & flat(grid.disparity[cut], inside, step)]), step)
         if at is None:
             continue
         near = inside & (grid.disparity[cut] > at)
@@ -105,6 +105,14 @@ def split_by_depth(labels: np.ndarray, grid: Grid, min_cells: float, config: Mot
             count += 1
         queue.append(piece)
     return labels
+
+
+def flat(disparity: np.ndarray, inside: np.ndarray, step: float) -> np.ndarray:
+    """[h, w] cells that differ from none of their eight neighbours inside by half a step: no smear between bodies."""
+    far = np.float32(1e6)  # disparities are pixels
+    largest = cv2.dilate(np.where(inside, disparity, -far).astype(np.float32), np.ones((3, 3), np.uint8))
+    least = cv2.erode(np.where(inside, disparity, far).astype(np.float32), np.ones((3, 3), np.uint8))
+    return largest - least < step / 2
 
 
 def gap(ascending: np.ndarray, step: float) -> float | None:
