@@ -292,7 +292,7 @@ def test_weights_that_cannot_be_read_stop_the_run_and_quarantine_nothing(tmp_pat
 
 
 @pytest.mark.ray
-def test_on_a_cluster_there_are_as_many_workers_as_it_has_cpus_for():
+def test_on_a_cluster_there_are_as_many_workers_as_it_has_cpus_for(tmp_path):
     import ray
 
     from curate.engine.ray_pool import RayPool
@@ -300,7 +300,7 @@ def test_on_a_cluster_there_are_as_many_workers_as_it_has_cpus_for():
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
     try:
         recipe = recipe_from_dict(SMALL, ["engine.address=auto", "engine.cpus_per_worker=1.5"])
-        pool = RayPool(recipe, "unused", None, num_clips=10)
+        pool = RayPool(recipe, str(tmp_path), None, num_clips=10)
         assert pool.num_workers == 2
         pool.close()
         assert ray.is_initialized()  # a Ray that was there before is left as it was
