@@ -13,7 +13,9 @@ from curate.shards import manifest, schema
 from curate.shards.errors import ShardError
 from curate.shards.sample import Sample, by_question
 from curate.shards.sidecars import QuestionTable, text_sidecars
+from curate.shards.swap import exchange
 from curate.shards.writer import MAX_BYTES, MAX_SAMPLES, ShardWriter
+from curate.storage.redact import redact_json
 
 FOLDER = "shards"
 _NEXT, _LAST = ".shards.partial", ".shards.replaced"
@@ -51,6 +53,7 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
     if layout not in ("clip", "question"):
         raise ValueError(f"layout {layout!r}; expected 'clip' or 'question'")
     schema.dump_free(run_info)  # refuses numpy types before any work
+    run_info = redact_json(run_info)
     writers: dict[str, ShardWriter] = {}
     parts: list[str] | None = None
     table = QuestionTable(root / "samples.parquet")
@@ -96,8 +99,9 @@ def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[st
     """Writes OUT/shards from samples and puts it in the place of an older set.
 
     The set is built in a temporary folder beside it, so that a reader never sees half of one; an older set stays
-    readable until the new one is complete. Bytes depend only on the samples and on `run_info`: keep times,
-    machines and worker counts out of it where the same bytes are promised.
+    readable until the new one is complete, and the two change places in one step where the file system can. Bytes
+    depend only on the samples and on `run_info`: keep times, machines and worker counts out of it where the same
+    bytes are promised.
 
     Args:
         out_dir: OUT; it must exist.
@@ -128,9 +132,11 @@ def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[st
         shutil.rmtree(root, ignore_errors=True)
         raise
     final = out / FOLDER
-    if final.exists():
-        final.rename(out / _LAST)
-    root.rename(final)
+    if not (final.exists() and exchange(root, final)):
+        if final.exists():
+            final.rename(out / _LAST)
+        root.rename(final)
     _sync(out)
-    shutil.rmtree(out / _LAST, ignore_errors=True)
+    for name in (_NEXT, _LAST):  # wherever the older set is now
+        shutil.rmtree(out / name, ignore_errors=True)
     return content

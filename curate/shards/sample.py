@@ -10,6 +10,7 @@ import numpy as np
 
 from curate.shards import schema
 from curate.shards.errors import ShardError
+from curate.storage.redact import redact
 
 if TYPE_CHECKING:
     from curate.questions.question import Question
@@ -122,13 +123,13 @@ def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str,
     It is not checked against the schema yet: `schema.validate`.
     """
     params = scene.clip.get("params", {})
-    licence, sha256 = licence or str(params.get("licence", "")), sha256 or str(params.get("sha256", ""))
+    licence, sha256 = redact(licence or params.get("licence", "")), sha256 or str(params.get("sha256", ""))
     time_s = np.asarray(scene.time_s, float)
     times = (time_s - time_s[0]).tolist()
     record = {
         "version": schema.VERSION, "key": scene.key, "clip_key": scene.key, "generation": int(generation),
-        "recording": str(scene.clip["recording"]),
-        "source": {"uri": str(scene.clip["uri"]), "kind": str(scene.clip["kind"]), "licence": licence,
+        "recording": redact(scene.clip["recording"]),
+        "source": {"uri": redact(scene.clip["uri"]), "kind": str(scene.clip["kind"]), "licence": licence,
                    "sha256": sha256, "split": split, "start_frame": int(scene.clip["start"])},
         "num_frames": len(times), "time_s": times, "duration_s": times[-1],
         "sampling": {"times_s": times, "frame_indices": list(range(len(times))), "base": 0},
