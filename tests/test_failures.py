@@ -296,3 +296,124 @@ def test_clips_are_taken_one_by_one_as_workers_become_free():
 
 
 # --- signals ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_path, name, code):
+    """Sent to all that a terminal would send it to: driver and whatever shares its process group."""
+    import signal
+    import subprocess
+    import sys
+
+    import yaml
+
+    from curate.engine.run import run
+
+    raw = {**RECIPE, "source": {**RECIPE["source"], "num_scenes": 4}, "clip": {"num_frames": 8, "max_clips": 4}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw))
+    out = tmp_path / "out"
+    driver = subprocess.Popen([sys.executable, "-m", "curate", "run", str(tmp_path / "recipe.yaml"), "--out", str(out),
+                               "--no-preview"], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 120
+    while not list(out.glob("scenes/[!.]*/scene.npz")) and driver.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.Signals[name])
+    said = driver.communicate(timeout=120)[1]
+    assert driver.returncode == code, said
+    assert "clips under way get 10 s" in said and said.rstrip().endswith("the same command goes on where it stopped")
+    assert not list(out.glob("scenes/.*")) and not (out / "shards").exists()
+    before = {p: p.read_bytes() for p in out.glob("scenes/*/scene.npz")}
+    assert 1 <= len(before) < 4
+    if name == "SIGTERM":
+        summary = run(recipe_from_dict(raw), out)
+        assert summary.exit_code == 0 and summary.counts["done"] == 4
+        assert all(p.read_bytes() == data for p, data in before.items())
+
+
+def test_a_clip_that_does_not_end_in_time_is_given_up_on_a_signal(tmp_path, monkeypatch):
+    """The first signal gives clips under way some seconds, the second none."""
+    import signal
+    import threading
+
+    from curate.engine import loop
+    from curate.engine.signals import Stopped, StopRequest
+
+    for times, grace_s in ((1, 0.3), (2, 1e9)):
+        monkeypatch.setattr(loop, "GRACE_S", grace_s)
+        settled: list[Outcome] = []
+        pool = ChildPool(recipe_from_dict(RECIPE), str(tmp_path / str(times)), WORKER)
+        (tmp_path / str(times)).mkdir()
+        timers = [threading.Timer(1.5 + i, os.kill, [os.getpid(), signal.SIGTERM]) for i in range(times)]
+        for timer in timers:
+            timer.start()
+        with StopRequest() as stop, pytest.raises(Stopped) as stopped:
+            work(clips("done", "hang", "done"), pool, lambda c, o, settled=settled: settled.append(o), stop=stop)
+        pool.close()
+        assert stopped.value.signum == signal.SIGTERM and [o.state for o in settled] == ["done"]
+        assert not list((tmp_path / str(times) / "scenes").glob(".*"))
+    assert signal.getsignal(signal.SIGTERM) != stop._note
+
+
+def test_work_in_this_very_process_is_interrupted_at_once():
+    import signal
+    import threading
+
+    from curate.engine.signals import Stopped, StopRequest
+
+    class Slow:
+        name, num_workers, in_process = "slow", 1, True
+
+        def submit(self, clip: ClipSpec, deadline_s: float) -> None:
+            pass
+
+        def wait(self, timeout_s: float) -> list[Outcome]:
+            time.sleep(60)
+
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+    begin = time.monotonic()
+    with StopRequest() as stop, pytest.raises(Stopped):
+        work(clips("x"), Slow(), lambda c, o: None, stop=stop)
+    assert time.monotonic() - begin < 30
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+def test_a_clip_whose_window_is_larger_than_allowed_is_bad_input_before_it_is_decoded(tmp_path, monkeypatch):
+    from curate.engine.plan import make_plan
+    from curate.engine.stage import ClipWorker
+    from curate.sources.rendered import RenderedFrames
+
+    monkeypatch.setattr(RenderedFrames, "read", lambda *a: pytest.fail("nothing may be decoded"))
+    raw = {**RECIPE, "source": {**RECIPE["source"], "width": 4096, "height": 2160}}
+    recipe = recipe_from_dict({**raw, "engine": {"kind": "inline", "max_window_bytes": 100 << 20}})
+    outcome = ClipWorker(recipe, str(tmp_path)).perceive(make_plan(recipe).clips[0])
+    assert outcome.kind == "bad_input" and "2 views of 4096x2160 take 405 MiB decoded" in outcome.reason
+
+
+def test_a_small_file_that_says_it_holds_a_huge_image_costs_no_memory(tmp_path):
+    import struct
+    import subprocess
+    import sys
+    import zlib
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    side = 30_000
+    (tmp_path / "bomb.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b""))
+    script = """
+import resource, sys
+from pathlib import Path
+from curate.sources.base import BadInput
+from curate.sources.images import load_image
+try:
+    load_image(Path(sys.argv[1]))
+except BadInput as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "bomb.png")], capture_output=True, text=True)
+    said, peak_kib = done.stdout.strip().splitlines()
+    assert "more than 67 million pixels, expected at most 8192 a side" in said
+    assert int(peak_kib) < 1 << 20  # 7 GB decoded

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from curate.storage.redact import redact
 
-FAILURE, BAD_REQUEST, QUARANTINED, STOPPED = 1, 2, 3, 130
+FAILURE, BAD_REQUEST, QUARANTINED = 1, 2, 3
+BY_SIGNAL = 128  # and its number: 130 after Ctrl-C, 143 after SIGTERM
 
 # Import name to what brings it; anything else of the extra `run` comes with the same line.
 _EXTRA = {"cv2", "open3d", "av", "decord", "ray", "scipy"}
@@ -16,8 +18,9 @@ _LEARNED = {"torch", "safetensors", "onnxruntime"}
 def explain(error: BaseException, command: str = "") -> tuple[str, int]:
     """One line for stderr (several where a recipe has several faults), and the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        goes_on = "; nothing staged is lost: the same command goes on where it stopped" if command == "run" else ""
-        return f"stopped{goes_on}", STOPPED
+        going = command in ("run", "retry")
+        goes_on = "; nothing staged is lost: the same command goes on where it stopped" if going else ""
+        return f"stopped{goes_on}", BY_SIGNAL + getattr(error, "signum", signal.SIGINT)
     if isinstance(error, ImportError):
         return f"error: {missing(error)}", FAILURE
     text = redact(error).strip()

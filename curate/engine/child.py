@@ -27,10 +27,8 @@ from curate.sources.base import ClipSpec
 if TYPE_CHECKING:
     from curate.recipe import Recipe
 
-# One thread a library, as on Ray's workers: results do not depend on the number of cores. Images of more pixels than
-# a source takes are refused by OpenCV before it makes room for them.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-               "OPENCV_IO_MAX_IMAGE_PIXELS": str(8192 * 8192)}
+# One thread a library, as on Ray's workers: results do not depend on the number of cores.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
         "from curate.engine.child import main; main(int(sys.argv[2]), int(sys.argv[3]))")
 WORKER = "curate.engine.stage:ClipWorker"

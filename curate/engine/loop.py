@@ -133,20 +133,20 @@ class _Loop:
         return None
 
     def _wait(self) -> list[Outcome]:
-        if not self.running:  # everything waits for its time, or for a worker
-            until = self.later[0][0] - time.monotonic() if self.later else POLL_S
-            time.sleep(min(max(until, 0.0), POLL_S))
-            return []
         timeout_s = POLL_S
         if self.later:
             timeout_s = min(max(self.later[0][0] - time.monotonic(), 0.01), POLL_S)
+        begin, idle = time.monotonic(), not self.running
         if self.stop and self.pool.in_process:
             self.stop.deferred = False  # the clip is worked on inside this call
-            try:
-                return self.pool.wait(timeout_s)
-            finally:
+        try:
+            outcomes = self.pool.wait(timeout_s)
+        finally:
+            if self.stop:
                 self.stop.deferred = True
-        return self.pool.wait(timeout_s)
+        if idle and not outcomes:  # everything waits for its time, or for a worker: the pool may not have waited
+            time.sleep(max(0.0, begin + timeout_s - time.monotonic()))
+        return outcomes
 
     def _came(self, outcome: Outcome) -> None:
         item = self.running.pop(outcome.key)

@@ -45,7 +45,8 @@ class Pool(Protocol):
         """
 
     def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes that have come by now; waits at most `timeout_s` for the first."""
+        """Outcomes that have come by now; waits at most `timeout_s` for the first. Also called while nothing is under
+        way, for the pool's own upkeep."""
 
     def close(self) -> None:
         """Ends the workers at once, whatever they do. A clip that was under way leaves nothing torn. May be called

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.engine.outcome import Outcome, failure
 from curate.recipe import Recipe
-from curate.sources.base import ClipSpec
+from curate.sources.base import BadInput, ClipSpec, Frames
 
 if TYPE_CHECKING:
     from curate.perception.estimator import Estimator, Window
@@ -55,6 +55,11 @@ class ClipWorker:
         if self._source is None:
             self._source = make_source(self.recipe.source, self.recipe.clip)
         frames = self._source.open(clip)
+        try:
+            self._check_size(clip, frames)
+        except BadInput:
+            frames.close()
+            raise
         timings: dict[str, float] = {}
         media = MediaTap(frames, self.recipe)
         try:
@@ -72,6 +77,18 @@ class ClipWorker:
             "regions": len(scene.regions), "frames": scene.num_frames, "bytes": sum(map(len, files.values())),
             "seconds": round(time.perf_counter() - begin, 3),
             "stages": {name: round(seconds, 3) for name, seconds in timings.items()}})
+
+
+    def _check_size(self, clip: ClipSpec, frames: Frames) -> None:
+        """Before anything is decoded: what one window of decoded frames takes is within the recipe's bound."""
+        limit = self.recipe.engine.max_window_bytes
+        window = min(frames.num_frames, max([self.recipe.perception.window, *(e.window for e in self._estimators)]))
+        size = window * sum(3 * view.camera.width * view.camera.height for view in frames.views)
+        if size > limit:
+            camera = frames.views[0].camera
+            raise BadInput(f"{clip.uri}: {window} frames of {len(frames.views)} views of {camera.width}x"
+                           f"{camera.height} take {size >> 20} MiB decoded; engine.max_window_bytes allows "
+                           f"{limit >> 20} MiB; lower perception.window, or raise it")
 
 
 def put(out: Path, key: str, files: dict[str, bytes]) -> None:

@@ -76,7 +76,7 @@ class EngineConfig(Strict):
                                "away. 0: never.")
     max_staged_bytes: int = Field(200 << 30, ge=1 << 20, description="The run stops cleanly before staging more.")
     max_window_bytes: int = Field(
-        4 << 30, ge=1 << 20, description="Decoded frames of all views that one worker may hold (perception.window of "
+        2 << 30, ge=1 << 20, description="Decoded frames of all views that one worker may hold (perception.window of "
                                          "them); a clip with larger frames is bad input.")
 
     @field_validator("address")
