@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from curate.measure.draws import SceneDraws
 from curate.measure.kinds import KINDS
-from curate.measure.magnitude import state
-from curate.measure.quantity import Quantity
+from curate.measure.magnitude import Sample, Stated, state, summarise
+from curate.measure.quantity import LEVELS, Quantity
 from curate.scene import Region, Scene
 
 HALF_SPAN_FRAMES = 12  # a clip or region at least this long also gets a span to its middle
@@ -21,7 +22,8 @@ Span = tuple[int, int]
 
 
 def measure(scene: Scene, spans: Sequence[Span] | None = None, kinds: Sequence[str] | None = None,
-            draws: SceneDraws | None = None) -> list[Quantity]:
+            draws: SceneDraws | None = None,
+            wanted: Callable[[tuple[int, ...], Span], bool] | None = None) -> list[Quantity]:
     """Every quantity of a scene.
 
     Args:
@@ -30,6 +32,8 @@ def measure(scene: Scene, spans: Sequence[Span] | None = None, kinds: Sequence[s
             and its first half for the camera. Regions not seen at both ends of a span are left out.
         kinds: names of `KINDS`; default all. Metric kinds are left out where the scene's scale is "relative".
         draws: joint draws to reuse; default: made from the scene's key.
+        wanted: (subjects, span) -> whether anybody looks at it. What nobody does is not worked out: it is in the list,
+            and all its numbers are nan. Default: all are.
 
     Returns:
         quantities in a fixed order: by kind, subjects, span.
@@ -46,22 +50,38 @@ def measure(scene: Scene, spans: Sequence[Span] | None = None, kinds: Sequence[s
     if scene.num_frames < 2:
         return []
     draws = draws or SceneDraws(scene)
-    found = []
-    for name in kinds or KINDS:
-        if scene.scale == "relative" and KINDS[name].metric:
-            continue
-        found += [quantity(draws, name, subjects, span) for subjects, span in _subjects(scene, name, spans)]
-    return found
+    places = [(name, subjects, span) for name in kinds or KINDS
+              if not (scene.scale == "relative" and KINDS[name].metric)
+              for subjects, span in _subjects(scene, name, spans)]
+    samples = [KINDS[name].sample(draws, subjects, span) if wanted is None or wanted(subjects, span) else None
+               for name, subjects, span in places]
+    stated = iter(summarise([sample for sample in samples if sample is not None], draws.scale))
+    return [_unknown(*place) if sample is None else _quantity(draws, *place, sample, next(stated))
+            for place, sample in zip(places, samples)]
 
 
 def quantity(draws: SceneDraws, kind: str, subjects: tuple[int, ...], span: Span) -> Quantity:
     """One quantity of a scene's draws. Directions have a unit vector as value, and quantiles of its error in rad."""
+    sample = KINDS[kind].sample(draws, subjects, span)
+    return _quantity(draws, kind, subjects, span, sample, summarise([sample], draws.scale)[0])
+
+
+def _axes(kind: str, subjects: tuple[int, ...], span: Span) -> dict[str, str]:
     spec = KINDS[kind]
-    sample = spec.sample(draws, subjects, span)
-    frame = f"camera@{span[0]}" if spec.frame == "camera" else spec.frame
-    reference = "surface@t0" if subjects else "camera-centre"
-    out = state(sample, draws.scale, draws.scale_sigma, kind=kind, subjects=subjects, span=span, unit=spec.unit,
-                frame=frame, reference=reference)
+    return {"unit": spec.unit, "frame": f"camera@{span[0]}" if spec.frame == "camera" else spec.frame,
+            "reference": "surface@t0" if subjects else "camera-centre"}
+
+
+def _unknown(kind: str, subjects: tuple[int, ...], span: Span) -> Quantity:
+    return Quantity(kind, subjects, span, math.nan, quantiles=(math.nan,) * len(LEVELS), error={},
+                    **_axes(kind, subjects, span))
+
+
+def _quantity(draws: SceneDraws, kind: str, subjects: tuple[int, ...], span: Span, sample: Sample,
+              stated: Stated) -> Quantity:
+    spec = KINDS[kind]
+    out = state(sample, stated, draws.scale_sigma, kind=kind, subjects=subjects, span=span,
+                **_axes(kind, subjects, span))
     if not spec.vector:
         return out
     vector = np.array(sample.extra[spec.vector])

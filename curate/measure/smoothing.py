@@ -18,8 +18,9 @@ which share an error (the camera's pose) also share it in their draws.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,12 @@ def velocity_given_positions(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return solved[:, :num], vector * np.sqrt(np.clip(value, 0, None))
 
 
+@lru_cache(maxsize=16)
+def _velocity_maps(phase: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """`velocity_given_positions`, once for all paths over the same frames; not to be written to."""
+    return velocity_given_positions(np.frombuffer(phase))
+
+
 def lengths(vectors: np.ndarray) -> np.ndarray:
     """[..., 3] to [...]."""
     return np.sqrt(np.einsum("...a,...a->...", vectors, vectors))
@@ -84,7 +91,7 @@ class PathPosterior:
     Args:
         time_s: [T].
         mean: [T, 3] m.
-        points: [S, T, 3] m, draws. velocity: [S, T, 3] m/s, of the same draws.
+        points: [S, T, 3] m, draws. draw_velocity: gives [S, T, 3] m/s of the same draws.
         parts: source of error -> [P, T, 3] m, deviations of the path that this source alone brings.
         mean_velocity: [T, 3] m/s.
         to_velocity: [T, T] 1/s, values at the frames to mean derivatives.
@@ -95,10 +102,15 @@ class PathPosterior:
     mean: np.ndarray
     mean_velocity: np.ndarray
     points: np.ndarray
-    velocity: np.ndarray
+    draw_velocity: Callable[[], np.ndarray] = field(repr=False)
     parts: dict[str, np.ndarray]
     to_velocity: np.ndarray  # [T, T] 1/s
     memo: dict[tuple, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def velocity(self) -> np.ndarray:
+        """[S, T, 3] m/s. Made when first asked for: of the camera nobody does."""
+        return self.draw_velocity()
 
     @cached_property
     def chords(self) -> np.ndarray:
@@ -184,6 +196,7 @@ class PathSmoother:
             errors: source -> [S/2, 3T] draws of the errors from their covariances (their sum has `noise`, less the
                 unseen frames' noise, which is added here to "own").
             num_parts: draws kept for the split of the error.
+            rng: of this path alone; what it draws last is drawn when the velocity is first asked for.
         """
         num, half = len(self.time_s), len(next(iter(errors.values())))
         which, grid, weight = self.amplitudes()
@@ -199,11 +212,12 @@ class PathSmoother:
         base = np.broadcast_to(self.data.reshape(-1), (half, 3 * num)).copy()
         deviation = -total
         parts = {name: -error[:num_parts] for name, error in errors.items()}
-        jitter = rng.standard_normal((half, 3 * num))
+        rows_of = []
         for index, shape in enumerate(self.shapes):
             rows = np.flatnonzero(which[picks] == index)
             if not len(rows):
                 continue
+            rows_of.append((index, rows))
             gain = grid[picks[rows], None] * shape.energy
             shrink = 1 / (1 + gain)
             base[rows] -= (shrink * shape.coefficient) @ shape.to_data.T  # posterior mean given the amplitude
@@ -213,11 +227,9 @@ class PathSmoother:
             for name, part in parts.items():
                 modes = (errors[name][few] @ shape.contrast) * shrink[:len(few)]
                 part[few] += (modes + wander[:len(few)] if name == "own" else modes) @ shape.to_data.T
-            spread = (jitter[rows].reshape(-1, 3) @ self.spreads[index]).reshape(len(rows), -1)
-            jitter[rows] = spread * np.sqrt(grid[picks[rows]])[:, None]
         mean = base.mean(0)
         parts["own"] += base[:num_parts] - mean
-        to_velocity, root = velocity_given_positions(self.phase)
+        to_velocity, root = _velocity_maps(self.phase.tobytes())
         to_velocity, root = to_velocity / self.duration, root / self.duration
 
         def both(base: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -226,10 +238,16 @@ class PathSmoother:
             np.subtract(base, deviation, out=out[1])
             return out.reshape(2 * half, num, 3)
 
-        # one product for all axes: many small ones take longer
-        derivative, spread = (np.kron(matrix, np.eye(3)).T for matrix in (to_velocity, root))
+        def velocity() -> np.ndarray:
+            jitter = rng.standard_normal((half, 3 * num))  # the last that is drawn from `rng`
+            for index, rows in rows_of:
+                spread = (jitter[rows].reshape(-1, 3) @ self.spreads[index]).reshape(len(rows), -1)
+                jitter[rows] = spread * np.sqrt(grid[picks[rows]])[:, None]
+            # one product for all axes: many small ones take longer
+            derivative, spread = (np.kron(matrix, np.eye(3)).T for matrix in (to_velocity, root))
+            return both(base @ derivative, deviation @ derivative + jitter @ spread)
+
         mean = mean.reshape(num, 3)
         return PathPosterior(
-            self.time_s, mean, to_velocity @ mean, both(base, deviation),
-            both(base @ derivative, deviation @ derivative + jitter @ spread),
+            self.time_s, mean, to_velocity @ mean, both(base, deviation), velocity,
             {name: part.reshape(-1, num, 3) for name, part in parts.items()}, to_velocity)

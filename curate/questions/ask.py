@@ -43,7 +43,7 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
     is_complete = quantities is None  # what is not among them could not be measured
     if quantities is None:
         from curate.measure import measure
-        quantities = measure(scene)
+        quantities = measure(scene, wanted=lambda subjects, span: gates.subject_refusal(scene, subjects, span) is None)
     quantities = [_settled(q) for q in quantities]
     index = {(q.kind, tuple(q.subjects), tuple(q.span)): q for q in quantities}
     by_kind: dict[str, list[Quantity]] = {}

@@ -74,20 +74,27 @@ def refusal(scene: Scene, family: Family, quantity: Quantity, max_p_zero: float)
     """Why nothing may be asked of a quantity, or None."""
     if _not_metric(scene, family):
         return NOT_METRIC
-    regions = {region.id: region for region in scene.regions}
-    for subject in quantity.subjects:
-        if subject not in regions:
-            return NOT_KNOWN
-        if not regions[subject].seen[MARK_FRAME]:
-            return NOT_VISIBLE
-        if not regions[subject].rigid and quantity.span[1] > regions[subject].first:
-            return NOT_RIGID  # the reference point goes with none of its parts
+    if reason := subject_refusal(scene, quantity.subjects, quantity.span):
+        return reason
     if not np.isfinite(quantity.value).all() or not np.isfinite(quantity.quantiles).all():
         return NOT_FINITE
     if family.moves and not moves(quantity, max_p_zero):
         return STILL
     if family.dimension and np.ndim(quantity.value) == 0 and not family.signed and not quantity.value > 0:
         return STILL
+    return None
+
+
+def subject_refusal(scene: Scene, subjects: Sequence[int], span: tuple[int, int]) -> str | None:
+    """Why nothing may be asked of these regions over this span, whatever is measured of them, or None."""
+    for subject in subjects:
+        region = next((region for region in scene.regions if region.id == subject), None)
+        if region is None:
+            return NOT_KNOWN
+        if not region.seen[MARK_FRAME]:
+            return NOT_VISIBLE
+        if not region.rigid and span[1] > region.first:
+            return NOT_RIGID  # the reference point goes with none of its parts
     return None
 
 
