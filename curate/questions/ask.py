@@ -51,6 +51,7 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
         by_kind.setdefault(quantity.kind, []).append(quantity)
     times = phrases.Times(scene, config.dialect)
     questions, dropped = [], []
+    records: dict[int, dict] = {}  # of quantities, each written out once
     known = families()
     for name, forms in config.chosen().items():
         family = known[name]
@@ -59,7 +60,7 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
                 dropped += gates.unmeasured(scene, family, by_kind.get(family.kind, []), form)
         for quantity in by_kind.get(family.kind, []):
             for form in (f for f in forms if f in family.forms):
-                made = _Asker(scene, config, index, times, family, quantity, form).ask()
+                made = _Asker(scene, config, index, times, family, quantity, form, records).ask()
                 if isinstance(made, Question):
                     questions.append(made)
                 else:
@@ -79,9 +80,9 @@ class _Asker:
     """One quantity in one form."""
 
     def __init__(self, scene: Scene, config: QuestionsConfig, index: dict, times: phrases.Times, family: Family,
-                 quantity: Quantity, form: str) -> None:
+                 quantity: Quantity, form: str, records: dict[int, dict]) -> None:
         self.scene, self.config, self.family, self.quantity, self.form = scene, config, family, quantity, form
-        self.times, self.index = times, index
+        self.times, self.index, self.records = times, index, records
         self.section = family.section(form)
         subjects = "".join(f"r{i}" for i in quantity.subjects) or "camera"
         first, last = quantity.span
@@ -154,11 +155,17 @@ class _Asker:
             reference=quantity.reference, start_s=self.times.seconds[first], end_s=self.times.seconds[last],
             start_frame=first, end_frame=last, regions=list(quantity.subjects), mark_frame=MARK_FRAME,
             reasoning=list(self._steps(item, texts, letter, low, high)) if config.reasoning else [],
-            quantities=[quantity.to_json()], template=paraphrase.id, dialect=config.dialect, scale=self.scene.scale,
+            quantities=[self._record()], template=paraphrase.id, dialect=config.dialect, scale=self.scene.scale,
             extra={"option_values": list(options.values) if options else [],
                    "num_digits": item.num_digits if unit else 0,
                    "recording": str(self.scene.clip.get("recording", self.scene.key)),
                    "clip": self.scene.key})
+
+    def _record(self) -> dict:
+        """The quantity's record, which all questions about it share."""
+        if id(self.quantity) not in self.records:
+            self.records[id(self.quantity)] = self.quantity.to_json()
+        return self.records[id(self.quantity)]
 
     def _steps(self, item: Item, texts: list[str], letter: str, low: float, high: float) -> Iterator[str]:
         yield from self.family.steps(item)

@@ -43,10 +43,10 @@ def encode(record: dict[str, Any]) -> Encoded:
     Raises:
         ShardError: where it is not of the schema.
     """
-    schema.validate(record)
-    around = _dump(schema.canonical({**record, "qa": []})).split(_NO_QUESTIONS.encode())
+    schema.validate(record, free=False)
+    around = _dump(schema.canonical_sample({**record, "qa": []})).split(_NO_QUESTIONS.encode())
     assert len(around) == 2, "a field called qa beside the sample's own"
-    questions = [_dump(schema.canonical(qa, schema.QUESTION)) for qa in record["qa"]]
+    questions = [_dump(schema.canonical_question(qa)) for qa in record["qa"]]
     head = around[0] + _NO_QUESTIONS[:-1].encode()
     cuts, at = [len(head)], len(head) - 1
     for question in questions:

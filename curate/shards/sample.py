@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,13 +35,43 @@ class Sample:
         return self.json["source"]["split"]
 
 
+_PLAIN = frozenset({float, int, str, bool, type(None)})
+
+
 def plain(value: Any) -> Any:
     """numpy scalars and arrays to Python's own types, tuples to lists."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: item if type(item) in _PLAIN else plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [item if type(item) in _PLAIN else plain(item) for item in value]
+    return value
+
+
+def _questions_json(questions: Iterable[Question]) -> list[dict[str, Any]]:
+    """The questions' records; a quantity that several rest on is written out once."""
+    written: dict[int, str] = {}
+    keep, out = [], []
+
+    def free(value: Any) -> str:
+        if id(value) not in written:
+            keep.append(value)  # so that no other gets its id
+            written[id(value)] = schema.dump_free(plain(value))
+        return written[id(value)]
+
+    for question in questions:
+        record = {name: plain(value) for name, value in vars(question).items() if name not in schema.QUESTION_FREE}
+        for name, spec in schema.QUESTION.items():
+            if spec == schema.NULLABLE and isinstance(value := record.get(name), float) and math.isnan(value):
+                record[name] = None
+        quantities = ",".join(map(free, question.quantities))
+        out.append(record | {"quantities_json": f"[{quantities}]",
+                             "extra_json": schema.dump_free(plain(question.extra))})
+    return out
 
 
 def _nullable(values: np.ndarray) -> list[float | None]:
@@ -139,7 +170,7 @@ def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str,
         "camera": {"T_world_cam": scene.T_world_cam.matrix()[:, :3].tolist(),
                    "valid": [bool(v) for v in scene.camera_valid]},
         "regions": [_region_json(region) for region in scene.regions],
-        "qa": [schema.encode_question(plain(question.to_json())) for question in questions],
+        "qa": _questions_json(questions),
         "origin_json": schema.dump_free(plain(scene.origin)), "stats_json": schema.dump_free(plain(scene.stats))}
     return record
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from curate.shards.errors import ShardError
@@ -70,6 +71,27 @@ def _python_type(spec: Any) -> type | None:
     return _PYTHON.get(spec) if isinstance(spec, str) else None
 
 
+def _fits(spec: Any) -> Callable[[Any], bool]:
+    """A function that says whether a value has no `_type_problems`, without saying which."""
+    if isinstance(spec, dict):
+        fields = [(name, _fits(inner)) for name, inner in spec.items()]
+        return lambda value: (type(value) is dict and len(value) == len(fields)
+                              and all(name in value and fits(value[name]) for name, fits in fields))
+    if isinstance(spec, list):
+        if kind := _python_type(spec[0]):
+            return lambda value: type(value) is list and all(type(item) is kind for item in value)
+        inner = _fits(spec[0])
+        return lambda value: type(value) is list and all(map(inner, value))
+    if spec in (FLOAT, NULLABLE):
+        def number(value: Any) -> bool:
+            if type(value) in (float, int):
+                return math.isfinite(value)
+            return value is None and spec == NULLABLE
+        return number
+    kind = _PYTHON[spec]
+    return lambda value: type(value) is kind
+
+
 def _type_problems(value: Any, spec: Any, where: str) -> list[str]:
     if isinstance(spec, dict):
         if type(value) is not dict:
@@ -101,6 +123,9 @@ def _type_problems(value: Any, spec: Any, where: str) -> list[str]:
     return []
 
 
+_SAMPLE_FITS = _fits(SAMPLE)
+
+
 def _free_problems(text: str, kind: type, where: str) -> list[str]:
     try:
         value = load_free(text)
@@ -109,9 +134,11 @@ def _free_problems(text: str, kind: type, where: str) -> list[str]:
     return [] if type(value) is kind else [f"{where}: expected a JSON {kind.__name__}, got {type(value).__name__}"]
 
 
-def _question_problems(qa: dict[str, Any], sample: dict[str, Any], where: str) -> list[str]:
-    out = _free_problems(qa["quantities_json"], list, f"{where}.quantities_json")
-    out += _free_problems(qa["extra_json"], dict, f"{where}.extra_json")
+def _question_problems(qa: dict[str, Any], sample: dict[str, Any], where: str, free: bool) -> list[str]:
+    out = []
+    if free:
+        out += _free_problems(qa["quantities_json"], list, f"{where}.quantities_json")
+        out += _free_problems(qa["extra_json"], dict, f"{where}.extra_json")
     if not qa["answer"]:
         out.append(f"{where}.answer: empty; every answer is text")
     if qa["form"] == "choice":
@@ -154,9 +181,14 @@ def _is_matrix(rows: list[list[float]]) -> bool:
     return len(rows) == 3 and all(len(row) == 4 for row in rows)
 
 
-def problems(sample: Any) -> list[str]:
-    """Everything wrong with one sample's json, as "field: found, expected"; empty where it is valid."""
-    if out := _type_problems(sample, SAMPLE, ""):
+def problems(sample: Any, free: bool = True) -> list[str]:
+    """Everything wrong with one sample's json, as "field: found, expected"; empty where it is valid.
+
+    Args:
+        free: free-form records are read too; not needed where `dump_free` has just made them.
+    """
+    out: list[str] = []
+    if not _SAMPLE_FITS(sample) and (out := _type_problems(sample, SAMPLE, "")):
         return out
     if sample["version"] != VERSION:
         return [f"version: {sample['version']}; this reads version {VERSION}"]
@@ -185,19 +217,22 @@ def problems(sample: Any) -> list[str]:
     for what, values in (("regions: id", [r["id"] for r in sample["regions"]]),
                          ("qa: id", [q["id"] for q in sample["qa"]])):
         out += [f"{what} {v!r} occurs twice" for v in sorted({v for v in values if values.count(v) > 1})]
-    for name in TOP_FREE:
+    for name in TOP_FREE if free else ():
         out += _free_problems(sample[f"{name}_json"], dict, f"{name}_json")
     for i, qa in enumerate(sample["qa"]):
-        out += _question_problems(qa, sample, f"qa[{i}]")
+        out += _question_problems(qa, sample, f"qa[{i}]", free)
     return out
 
 
-def validate(sample: Any) -> None:
+def validate(sample: Any, free: bool = True) -> None:
     """
+    Args:
+        free: as for `problems`.
+
     Raises:
         ShardError: names the sample and the first faults, field by field.
     """
-    if found := problems(sample):
+    if found := problems(sample, free):
         key = sample.get("key") if isinstance(sample, dict) else None
         more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
         raise ShardError(f"sample {key!r}: " + "; ".join(found[:5]) + more)
@@ -238,20 +273,21 @@ def _float_hook(obj: dict[str, Any]) -> Any:
     return float(obj["$float"]) if set(obj) == {"$float"} and obj["$float"] in ("nan", "inf", "-inf") else obj
 
 
-def _canonical(value: Any, spec: Any) -> Any:
-    """Fields in the schema's order, ints written as floats where the type is float."""
+def _canonical(spec: Any) -> Callable[[Any], Any] | None:
+    """A function that puts fields in the schema's order and writes ints as floats where the type is float; None where
+    a value stays as it is."""
     if isinstance(spec, dict):
-        return {name: _canonical(value[name], inner) for name, inner in spec.items()}
+        fields = [(name, _canonical(inner)) for name, inner in spec.items()]
+        return lambda value: {name: value[name] if form is None else form(value[name]) for name, form in fields}
     if isinstance(spec, list):
-        if _python_type(spec[0]):
-            return value
-        return list(map(float, value)) if spec[0] == FLOAT else [_canonical(item, spec[0]) for item in value]
-    return float(value) if spec in (FLOAT, NULLABLE) and value is not None else value
+        inner = _canonical(spec[0])
+        return None if inner is None else lambda value: list(map(inner, value))
+    if spec == FLOAT:
+        return float
+    return (lambda value: None if value is None else float(value)) if spec == NULLABLE else None
 
 
-def canonical(record: dict[str, Any], spec: dict[str, Any] = SAMPLE) -> dict[str, Any]:
-    """A valid record with its fields in the schema's order, ints written as floats where the type is float."""
-    return _canonical(record, spec)
+canonical_sample, canonical_question = _canonical(SAMPLE), _canonical(QUESTION)
 
 
 def to_bytes(sample: dict[str, Any]) -> bytes:
@@ -261,7 +297,7 @@ def to_bytes(sample: dict[str, Any]) -> bytes:
         ShardError: where the sample is not of the schema.
     """
     validate(sample)
-    return json.dumps(_canonical(sample, SAMPLE), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(canonical_sample(sample), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _nulls_to_nan(value: Any, spec: Any) -> Any:

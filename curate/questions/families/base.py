@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from curate.measure.quantity import Quantity
@@ -130,13 +130,12 @@ class Family:
         Raises:
             TemplateError: where its templates leave the subset or do not state what they must.
         """
-        return _wording(self.name, self.templates or TEMPLATES / f"{self.name}.yaml", tuple(
-            (s, tuple(sorted(self.required(s)))) for s in self.sections))[section]
+        return self._wordings[section]
 
-
-@cache
-def _wording(name: str, path: Path, required: tuple) -> dict[str, tuple[Paraphrase, ...]]:
-    return load(path, name, dict(required))
+    @cached_property
+    def _wordings(self) -> dict[str, tuple[Paraphrase, ...]]:
+        return load(self.templates or TEMPLATES / f"{self.name}.yaml", self.name,
+                    {section: tuple(sorted(self.required(section))) for section in self.sections})
 
 
 def ratio(other: float, value: float) -> tuple[float, ...]:
