@@ -46,7 +46,7 @@ def to_bytes(manifest: dict[str, Any]) -> bytes:
     return _dump(manifest)
 
 
-def digest_at(root: Path) -> str:
+def digest_at(root: Path | RemotePath) -> str:
     """The digest that the manifest states, from its first bytes (keys are sorted); "" where there is none."""
     try:
         with (root / NAME).open("rb") as file:

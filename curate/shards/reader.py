@@ -181,7 +181,7 @@ class Reader:
                     yield base | {"key": qa["id"], "qa": qa}
 
     def _check_same_set(self) -> None:
-        if self.digest and not isinstance(self.root, RemotePath) and manifest.digest_at(self.root) != self.digest:
+        if self.digest and manifest.digest_at(self.root) != self.digest:
             raise ShardError(f"{self.root}: another set was published there since this one was opened; open it again")
 
     def _samples(self, info: dict[str, Any], offset: int, stride: int) -> Iterator[tuple[dict[str, Any], Media]]:
@@ -191,7 +191,8 @@ class Reader:
         except ShardError:
             self._check_same_set()
             raise
-        self._check_same_set()  # after opening: sets are replaced whole, so the open shard is of this one too
+        if not isinstance(self.root, RemotePath):  # there a set never changes its place
+            self._check_same_set()  # after opening: sets are replaced whole, so the open shard is of this one too
         if info["bytes"] not in (None, shard.size):
             raise ShardError(f"{path}: {shard.size} bytes, the manifest says {info['bytes']}; fetch the shard again")
         groups = group(tar.walk(shard.file, shard.size, str(path), self.max_part_bytes), self.parts, str(path))
