@@ -6,6 +6,7 @@ Deterministic: the same input gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def _cv2() -> Any:
 
 def _jpeg(image: np.ndarray, quality: int) -> bytes:
     cv2 = _cv2()
-    ok, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
     return data.tobytes()
@@ -46,7 +47,7 @@ def read_jpeg(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise ValueError(f"{len(data)} bytes that are not a JPEG picture")
-    return np.ascontiguousarray(image[..., ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _anchor(mask: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
@@ -57,14 +58,22 @@ def _anchor(mask: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> 
         inside, area = ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0) * (y1 - y0)
     else:
         cv2 = _cv2()
-        ys, xs = np.nonzero(mask)
-        (x0, x1), (y0, y1), area = (xs.min(), xs.max()), (ys.min(), ys.max()), len(xs)
-        depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-        inside = tuple(float(v) for v in np.unravel_index(np.argmax(depth), depth.shape)[::-1])
+        x0, y0, x1, y1 = _around(mask)
+        own = mask[y0:y1 + 1, x0:x1 + 1]
+        area = int(own.sum())
+        depth = cv2.distanceTransform(np.pad(own, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        row, column = np.unravel_index(np.argmax(depth), depth.shape)
+        inside = float(x0 + column), float(y0 + row)
     if area > 5 * size[0] * size[1]:
         return inside
     gap = 0.75 * size[1]
     return float(x0 + x1) / 2, float(y0) - gap if y0 > 1.5 * size[1] else float(y1) + gap
+
+
+def _around(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """First and last column and row (x0, y0, x1, y1) of a mask that is not empty."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
 
 
 def _place(size: tuple[int, int], anchor: tuple[float, float], image: tuple[int, int],
@@ -78,6 +87,12 @@ def _place(size: tuple[int, int], anchor: tuple[float, float], image: tuple[int,
         if all(x + width <= a or a + w <= x or y + height <= b or b + h <= y for a, b, w, h in taken):
             break
     return x, y
+
+
+@cache
+def _tints(colour: tuple[int, int, int]) -> np.ndarray:
+    """[256, 3] what a little of a colour makes of each level of red, green and blue."""
+    return (0.82 * np.arange(256)[:, None] + 0.18 * np.array(colour)).round().astype(np.uint8)
 
 
 def draw_marks(frame: np.ndarray, regions: Iterable[dict[str, Any]]) -> np.ndarray:
@@ -108,8 +123,11 @@ def draw_marks(frame: np.ndarray, regions: Iterable[dict[str, Any]]) -> np.ndarr
             raise ValueError(f"region {region['id']}: mask of {mask.shape}, the frame is {shape}")
         if mask is not None and mask.any():
             mask = np.asarray(mask, bool)
-            out[mask] = (0.82 * out[mask] + 0.18 * np.array(colour)).round().astype(np.uint8)
-            lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            x0, y0, x1, y1 = _around(mask)
+            own, part = mask[y0:y1 + 1, x0:x1 + 1], out[y0:y1 + 1, x0:x1 + 1]
+            part[own] = _tints(colour)[part[own], np.arange(3)]
+            lines, _ = cv2.findContours(np.pad(own, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
+                                        offset=(x0 - 1, y0 - 1))
             for line_colour, thickness in (((0, 0, 0), 4 * unit), (colour, 2 * unit)):
                 cv2.drawContours(out, lines, -1, line_colour, thickness, cv2.LINE_AA)
         elif np.isfinite(box).all():
