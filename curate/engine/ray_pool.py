@@ -241,14 +241,14 @@ class RayPool:
                                              ref=actor.start.remote(self._token)))
 
     def _await_start(self) -> None:
-        """Until work can begin: one worker is ready, and on a cluster the others are, or are late."""
+        """Until work can begin: one worker is ready, and the others are, or are late."""
         first = None
         while True:
             self._pump(1.0)
             if self.num_workers:
                 first = first or time.monotonic()
                 late = time.monotonic() - first > OTHERS_S
-                if self._cluster.local or late or all(worker.ready for worker in self._workers):
+                if late or all(worker.ready for worker in self._workers):
                     break
         self._started = True
 
