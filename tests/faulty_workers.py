@@ -79,6 +79,9 @@ class FaultyWorker:
     def flaky(self, clip: ClipSpec) -> None:
         raise OSError(errno.ETIMEDOUT, "the server does not answer")
 
+    def large(self, clip: ClipSpec) -> None:
+        put(self.out, clip.key, {"v0.mp4": b"x" * 8192, "scene.npz": b"x" * (24 << 10)})
+
     def full(self, clip: ClipSpec) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -94,3 +97,8 @@ class NeverReady(FaultyWorker):
 class DiesAtStart(FaultyWorker):
     def ready(self) -> None:
         os.abort()
+
+
+class AlwaysHangs(FaultyWorker):
+    def _act(self, clip: ClipSpec) -> str:
+        return "hang"

@@ -141,6 +141,44 @@ def test_a_child_gives_the_same_scene_as_this_process(tmp_path):
     assert [o.state for o in made] == ["done", "done"] and files[0] == files[1] and "scene.npz" in files[0]
 
 
+def test_a_run_whose_clip_hangs_ends_and_the_quarantine_says_why(tmp_path, monkeypatch):
+    import json
+
+    from curate.engine.run import run
+
+    monkeypatch.setattr("curate.engine.run.inline_pool",
+                        lambda recipe, out: ChildPool(recipe, out, "tests.faulty_workers:AlwaysHangs"))
+    raw = {**RECIPE, "clip": {"num_frames": 8, "max_clips": 1}, "engine": {"kind": "inline", "timeout_s": 1}}
+    summary = run(recipe_from_dict(raw), tmp_path)
+    assert summary.exit_code == 3 and summary.counts["quarantined"] == 1
+    entry = json.loads((tmp_path / "quarantine.jsonl").read_text())
+    assert (entry["kind"], entry["tries"]) == ("timeout", 2) and "no result after 1 s" in entry["reason"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs more rights than this user has")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_room_makes_it_go_on(small_disk):
+    """The real system's refusal, in a real child, with a real scene half written."""
+    worker = "tests.faulty_workers:FaultyWorker"
+    (small_disk / "ballast").write_bytes(b"x" * (40 << 10))
+    with pytest.raises(Fatal, match=r"No space left on device; mend it, and run the same command again to go on"):
+        settle(small_disk, "done", "large", "done", worker=worker)
+    assert [p.name for p in (small_disk / "scenes").iterdir()] == [clips("done")[0].key]
+    (small_disk / "ballast").unlink()
+    assert settle(small_disk, "done", "large", "done", worker=worker)["large"].state == "done"
+
+
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
 def raised(error: Exception, cause: Exception) -> Exception:

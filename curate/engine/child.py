@@ -127,6 +127,10 @@ class Child:
         self._process.wait()
         self._socket.close()
 
+    def __del__(self) -> None:
+        with suppress(Exception):  # one that was forgotten, by a notebook or on the way of an error
+            self.kill()
+
     def _signal(self, signum: int) -> None:
         if self._process.poll() is None:
             with suppress(ProcessLookupError):

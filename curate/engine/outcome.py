@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 Kind = Literal["bad_input", "transient", "fatal", "timeout", "lost", "error"]
 
-# A full or read-only disk, or too many open files, will meet every clip: stop and say so.
-FATAL_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+# A full or read-only disk, a limit of file sizes, or too many open files, will meet every clip: stop and say so.
+FATAL_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 # What a network file system or a machine short of memory says of a file that is whole. EIO is not among them:
 # FFmpeg says it of truncated media.
 PASSING_ERRNO = (errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTDOWN,

@@ -48,7 +48,8 @@ class ShardsConfig(Strict):
 class EngineConfig(Strict):
     """Where the work is done. None of this is in a fingerprint: it cannot change a result."""
 
-    kind: Literal["auto", "inline", "ray"] = Field("auto", description="auto: ray for two or more workers.")
+    kind: Literal["auto", "inline", "ray"] = Field("auto", description="inline: one worker on this machine, "
+                                                           "without Ray. auto: ray for two or more workers.")
     workers: int | Literal["auto"] = Field("auto", description="Worker processes; auto: one for each CPU.")
     address: str | None = Field(None, description="Ray cluster to join: auto (the one of this node), host:6379, "
                                                   "ray://host:10001; none: a Ray of its own on this machine.")
