@@ -38,12 +38,20 @@ def show(summary: Summary, preview: Path | None) -> None:
         console.print(families_table(summary))
     for line in doubt_lines(summary):
         console.print(f"warning: {line}", markup=False, soft_wrap=True, style="yellow")
+    if summary.generation and (summary.new or summary.lost):
+        console.print(plan_line(summary), markup=False, soft_wrap=True, style="yellow" if summary.lost else None)
     if summary.workers:
         console.print(f"workers: {summary.workers}", soft_wrap=True)
+    for line in work_lines(summary):
+        console.print(line, markup=False, soft_wrap=True)
     list_failures(summary)
     shards = summary.out / "shards"
     if (shards / "manifest.json").is_file():
         console.print(f"shards:  {shards}", markup=False, soft_wrap=True)
+    if summary.published:
+        console.print(summary.published, markup=False, soft_wrap=True)
+    if summary.unpublished:
+        console.print(f"not published: {summary.unpublished}", markup=False, soft_wrap=True, style="yellow")
     if preview:
         console.print(f"preview: {preview}", markup=False, soft_wrap=True)
     if not summary.questions:
@@ -51,8 +59,39 @@ def show(summary: Summary, preview: Path | None) -> None:
     out = shlex.quote(str(summary.out))
     steps = [f"curate verify {out}", f"curate ask {out} --recipe RECIPE"]
     if summary.counts["quarantined"]:
-        steps.append("the same command with --retry, once the causes are mended")
+        from curate.engine.ledger import state_of
+
+        kinds = sorted({state_of(entry) for entry in summary.failures if entry["state"] == "quarantined"})
+        steps.append(f"the same command with --retry, once the causes are mended (or curate retry {out} "
+                     f"{' '.join(f'--kind {kind}' for kind in kinds)})")
     console.print("next:    " + "\n         ".join(steps), markup=False, soft_wrap=True)
+
+
+def plan_line(summary: Summary) -> str:
+    """What the source has gained and lost since the plan before."""
+    text = f"plan:    generation {summary.generation}: {summary.new} new clips, {summary.lost} lost"
+    if not summary.lost:
+        return text
+    named = ", ".join(summary.lost_uris[:3]) + (", ..." if summary.lost > 3 else "")
+    return (f"{text} ({named}): the source no longer has them, so they are not in the shards; their scenes stay until "
+            f"`curate compact`")
+
+
+def work_lines(summary: Summary) -> list[str]:
+    """What this run's work took: clips a second, how busy the workers were, seconds by stage, and the rate that
+    workers which never wait would reach (the speed of light of this number of workers)."""
+    if not summary.worked or not summary.seconds:
+        return []
+    lines = [f"work:    {summary.worked} clips in {summary.seconds:.1f} s, {summary.clips_per_s:.2f} clips/s"]
+    if summary.busy_s and summary.num_workers:
+        busy = summary.busy_s / (summary.seconds * summary.num_workers)
+        light = summary.worked * summary.num_workers / summary.busy_s
+        lines[0] += f"; workers {min(busy, 1.0):.0%} busy, {light:.2f} clips/s if they never waited"
+    if summary.stages:
+        total = sum(summary.stages.values())
+        parts = sorted(summary.stages.items(), key=lambda item: -item[1])
+        lines.append("stages:  " + ", ".join(f"{name} {s:.1f} s ({s / total:.0%})" for name, s in parts))
+    return lines
 
 
 def families_table(summary: Summary):
@@ -92,5 +131,6 @@ def list_failures(summary: Summary) -> None:
     for entry in summary.failures[:MAX_FAILURES]:
         span = f" frames {entry['start']}..{entry['start'] + entry['num_frames'] - 1}" if entry["num_frames"] else ""
         click.echo(f"{entry['state']}: {entry['uri']}{span}: {' '.join(entry['reason'].split())}", err=True)
-    if len(summary.failures) > MAX_FAILURES:
-        click.echo(f"and {len(summary.failures) - MAX_FAILURES} more in {summary.out / 'ledger.jsonl'}", err=True)
+    more = summary.counts["quarantined"] + summary.counts["filtered"] - MAX_FAILURES
+    if more > 0:
+        click.echo(f"and {more} more in {summary.out / 'ledger.jsonl'}", err=True)

@@ -7,13 +7,16 @@ import threading
 import time
 from typing import Any, TextIO
 
+from curate.storage.redact import redact_json
+
 
 class Events:
     """Writes {"time", "event", ...} lines; without a stream it does nothing. Safe between threads.
 
     Events: "lease" (what: taken, taken over, lost, released), "plan" (planned, to_do, new, lost, generation),
-    "settled" (key, uri, state, kind, reason, tries, seconds), "failure" (the same, of one try), "publish" (shards,
-    questions), "report" (counts, clips_per_s, ...).
+    "start" (workers), "failure" (key, kind, reason: of one try, which may be followed by another), "settled" (key, uri,
+    state, kind, reason, tries, seconds), "publish" (shards, questions), "report" (counts, clips_per_s, ...). Secrets
+    in addresses are blacked out.
 
     Args:
         stream: text; a line is flushed at once. None: nothing is written.
@@ -27,7 +30,7 @@ class Events:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
-        line = json.dumps({"time": stamp, "event": event, **facts})
+        line = json.dumps({"time": stamp, "event": event, **redact_json(facts)})
         with self._lock:
             self._stream.write(line + "\n")
             self._stream.flush()

@@ -25,6 +25,7 @@ from curate.engine.stage import FOLDER
 from curate.recipe import Recipe
 from curate.recipe.model import differences
 from curate.sources.base import ClipSpec
+from curate.storage.redact import redact, redact_json
 
 RUN, PLAN, LEDGER, QUARANTINE = "run.json", generation.NAME, "ledger.jsonl", "quarantine.jsonl"
 AGAIN = "again"  # the state of a clip that is put back
@@ -233,11 +234,12 @@ class Out:
             OutError: where another process has taken over; nothing is written then.
         """
         state = "quarantined" if outcome.state == "failed" else outcome.state
+        meta = outcome.meta if state == DONE else redact_json(outcome.meta)  # a library's error may name an address
         entry = {"key": clip.key, "uri": clip.uri, "start": clip.start, "num_frames": clip.num_frames, "state": state,
-                 "kind": outcome.kind, "reason": outcome.reason, "recording": clip.recording,
-                 "tries": outcome.tries, "at": round(time.time(), 3), **outcome.meta}
+                 "kind": outcome.kind, "reason": redact(outcome.reason) if outcome.reason else "",
+                 "recording": clip.recording, "tries": outcome.tries, "at": round(time.time(), 3), **meta}
         self._append(entry)
-        self.bytes_staged += outcome.meta.get("bytes", 0)
+        self.bytes_staged += meta.get("bytes", 0)
         if self.index is not None and (at := self.index.find(clip.key)) >= 0:
             self.index.set(at, state_of(entry))
             if state == DONE:

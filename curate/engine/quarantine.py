@@ -20,12 +20,12 @@ class LastLines:
 
     Args:
         held: with its plan loaded.
-        states: as `ClipIndex.select`.
+        places: rising.
     """
 
-    def __init__(self, held: Out, states: list[str]) -> None:
+    def __init__(self, held: Out, places: np.ndarray) -> None:
         self._ledger: Path = held.path / LEDGER
-        self._places = held.index.select(states)
+        self._places = places
         self._begins = np.full(len(self._places), -1, np.int64)
         self._tries = np.zeros(len(self._places), np.int32)
         chunk: list[tuple[int, dict[str, Any]]] = []
@@ -46,6 +46,11 @@ class LastLines:
         for begin, tries in zip(self._begins.tolist(), self._tries.tolist()):
             if begin >= 0:
                 yield read_line(self._ledger, begin), tries
+
+    def of(self, at: int) -> dict[str, Any] | None:
+        """The last line of a place that is among them."""
+        begin = int(self._begins[np.searchsorted(self._places, at)])
+        return read_line(self._ledger, begin) if begin >= 0 else None
 
     def first(self, count: int) -> list[dict[str, Any]]:
         """The lines that came first in the ledger."""
@@ -71,13 +76,13 @@ def failed_states(held: Out) -> list[str]:
 
 def write_quarantine(held: Out) -> None:
     """quarantine.jsonl anew: one line a clip that is quarantined now, in the order of keys."""
-    lines = LastLines(held, failed_states(held))
+    lines = LastLines(held, held.index.select(failed_states(held)))
     held.write_file(QUARANTINE, (_line(entry, tries) for entry, tries in lines))
 
 
 def first_failures(held: Out, count: int) -> list[dict[str, Any]]:
     """The first ledger lines of clips that are quarantined or filtered now."""
-    return LastLines(held, [FILTERED, *failed_states(held)]).first(count)
+    return LastLines(held, held.index.select([FILTERED, *failed_states(held)])).first(count)
 
 
 def _line(entry: dict[str, Any], tries: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from curate.engine.events import Events
+from curate.engine.export import export
 from curate.engine.index import DONE, FILTERED
 from curate.engine.ledger import Out, OutError
 from curate.engine.limits import guards
@@ -39,6 +40,7 @@ class Summary:
             and their first uris.
         worked: clips that this run settled, in `seconds` of wall time with `num_workers`; `busy_s`: seconds that
             workers spent on clips, `stages` parted by stage.
+        published: where the shards were put besides OUT; unpublished: why they were not, though it was asked for.
     """
 
     out: Path
@@ -59,10 +61,14 @@ class Summary:
     num_workers: int = 0
     busy_s: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    published: str = ""
+    unpublished: str = ""
 
     @property
     def exit_code(self) -> int:
-        """0 all done or filtered, 3 some quarantined, 1 where the sums do not equal the plan."""
+        """0 all done or filtered, 3 some quarantined, 1 where the sums do not equal the plan or a store failed."""
+        if self.unpublished:
+            return 1
         accounted = self.counts["done"] + self.counts["filtered"] + self.counts["quarantined"]
         return 1 if accounted != self.planned else 3 if self.counts["quarantined"] else 0
 
@@ -104,10 +110,11 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool | Iterable[str] = False,
         log: takes one JSON line an event (`Events`).
 
     Raises:
-        BadInput, OutError: before any work. Fatal, AuditFailed: what was staged stays.
+        BadInput, OutError: before any work. Fatal, AuditFailed: what was staged stays. Stopped (a KeyboardInterrupt):
+            after Ctrl-C or SIGTERM, nothing torn.
     """
     events = Events(log)
-    with Out(out, events) as held:
+    with StopRequest() as stop, Out(out, events) as held:
         held.plan(recipe)
         if retry:
             held.put_back([FILTERED, *failed_states(held)] if retry is True else list(retry))
@@ -116,7 +123,7 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool | Iterable[str] = False,
         last = held.info.generations[-1]
         events("plan", planned=len(held.index), to_do=to_do, generation=last.number, why=last.why, new=last.new,
                lost=last.lost)
-        made = _Work(held, recipe, to_do, quiet)
+        made = _Work(held, recipe, to_do, quiet, stop)
         made.run()
         summary = _summary(held)
         made.tell(summary)
@@ -164,11 +171,28 @@ def write_again(out: str | Path, recipe: Recipe) -> Summary:
         return _publish(held, recipe, summary)
 
 
+class _Telling:
+    """A pool that tells of every failure that comes back, also of those that are tried again."""
+
+    def __init__(self, pool: Pool, events: Events) -> None:
+        self._pool, self._events = pool, events
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        outcomes = self._pool.wait(timeout_s)
+        for outcome in outcomes:
+            if outcome.state == "failed":
+                self._events("failure", key=outcome.key, kind=outcome.kind, reason=outcome.reason)
+        return outcomes
+
+
 class _Work:
     """The first pass of one run, and what it took."""
 
-    def __init__(self, held: Out, recipe: Recipe, to_do: int, quiet: bool) -> None:
-        self._held, self._recipe, self._to_do, self._quiet = held, recipe, to_do, quiet
+    def __init__(self, held: Out, recipe: Recipe, to_do: int, quiet: bool, stop: StopRequest) -> None:
+        self._held, self._recipe, self._to_do, self._quiet, self._stop = held, recipe, to_do, quiet, stop
         self._name, self._num_workers, self._seconds = "none needed", 0, 0.0
         self._worked, self._busy_s = 0, 0.0
         self._stages: Counter = Counter()
@@ -179,16 +203,16 @@ class _Work:
             for clip in clips:
                 raise AssertionError(f"{clip.key} needs work and was not counted")
             return
-        pool = make_pool(self._recipe, self._held.path, self._to_do)
+        pool = make_pool(self._recipe, self._held.path, self._to_do, self._quiet)
         self._num_workers, self._name = pool.num_workers, f"{pool.num_workers} {pool.name}"
         self._held.events("start", workers=pool.num_workers, pool=pool.name, to_do=self._to_do)
         planned = len(self._held.index)
         self._progress = Progress(planned, planned - self._to_do, self._quiet, pool.num_workers)
         begin = time.monotonic()
         try:
-            with StopRequest() as stop:  # after the pool: joining a cluster takes SIGTERM for itself
-                work(clips, pool, self._settled, tick=self._tick, stop=stop,
-                     **guards(self._recipe.engine, self._held.bytes_staged))
+            self._stop.install()  # joining a cluster took SIGTERM
+            work(clips, _Telling(pool, self._held.events), self._settled, tick=self._tick, stop=self._stop,
+                 **guards(self._recipe.engine, self._held.bytes_staged))
         finally:
             self._seconds = time.monotonic() - begin
             pool.close()
@@ -222,6 +246,11 @@ def _summary(held: Out) -> Summary:
                    generation=last.number, new=last.new if last.number else 0, lost=last.lost, lost_uris=last.named)
 
 
+def publish_done(held: Out, recipe: Recipe) -> Summary:
+    """Writes the shards of everything that is done now. Raises AuditFailed; the old shards stay then."""
+    return _publish(held, recipe, _summary(held))
+
+
 def _publish(held: Out, recipe: Recipe, summary: Summary) -> Summary:
     held.confirm()
     write_quarantine(held)
@@ -232,6 +261,7 @@ def _publish(held: Out, recipe: Recipe, summary: Summary) -> Summary:
         summary.dropped, summary.doubts = written["dropped"], written["doubts"]
         held.events("publish", shards=str(held.path / "shards"), questions=summary.questions,
                     families=summary.families)
+        summary.published, summary.unpublished = export(held.path, recipe)
     held.events("report", planned=summary.planned, **{s: n for s, n in sorted(summary.counts.items()) if n},
                 questions=summary.questions, worked=summary.worked, seconds=round(summary.seconds, 3),
                 clips_per_s=round(summary.clips_per_s, 4), workers=summary.num_workers,
