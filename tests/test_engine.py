@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter, deque
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -86,6 +87,17 @@ def test_a_clip_whose_worker_vanished_twice_works_alone():
     pool = ScriptedPool(scripts, 3)
     work(clips, pool, lambda c, outcome: None)
     assert pool.beside[clips[1].key][-1] == 0
+
+
+def test_a_clip_is_not_to_blame_for_nodes_that_go_but_for_ever_more_of_them():
+    class Leaving(ScriptedPool):
+        def wait(self, timeout_s):
+            return [replace(o, meta={"cause": "node"}) if o.kind == "lost" else o for o in super().wait(timeout_s)]
+
+    pool, settled = Leaving({clip(0).key: ["lost"] * 8 + ["done"], clip(1).key: ["lost"]}), {}
+    work([clip(0), clip(1)], pool, lambda c, outcome: settled.update({c.key: outcome}))
+    assert settled[clip(0).key].state == "done" and settled[clip(1).key].kind == "lost"
+    assert settled[clip(1).key].tries == 10
 
 
 def test_a_missing_package_stops_the_run():

@@ -19,6 +19,7 @@ from curate.sources.base import ClipSpec
 
 LOSSES_BESIDE = 2  # a worker may vanish through its neighbours' fault
 LOSSES_ALONE = 3  # a clip that worked alone and lost its worker this often is the cause
+LOSSES_WITH_NODE = 10  # nodes go by themselves; one clip in flight on so many of them may be what brings them down
 MAX_CRASHES = 2  # SIGSEGV and its like are the process's own doing: no neighbour sends them
 MAX_BACKOFF_S = 60.0
 POLL_S = 0.5
@@ -186,6 +187,9 @@ class _Loop:
 
 def again(item: _Item, outcome: Outcome, max_retries: int) -> bool:
     """Whether to try once more; counts the failure, and sends the likely culprit to work alone."""
+    if outcome.kind == "lost" and outcome.meta.get("cause") == "node":
+        item.failures["node"] += 1
+        return item.failures["node"] < LOSSES_WITH_NODE
     item.failures[outcome.kind] += 1
     times = item.failures[outcome.kind]
     if outcome.kind == "transient":

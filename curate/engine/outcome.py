@@ -32,7 +32,8 @@ class Outcome:
             it. timeout: over its deadline. lost: the worker vanished. error: a bug.
         reason: one line for a person.
         meta: small: counts, bytes and seconds, never pixels. "seconds" is the worker's time for the clip; "bytes" what
-            it staged; "signal" the name of the signal that ended a worker, where known; "traceback" of a failure.
+            it staged; "signal" the name of the signal that ended a worker, where known; "cause" "node" where the worker
+            went with its node, "memory" where Ray ended it for want of memory; "traceback" of a failure.
         tries: how often the clip was tried; filled in by the loop.
     """
 
