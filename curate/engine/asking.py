@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, BinaryIO
 
-from curate.engine.ledger import OutError
+from curate.engine.outcome import Fatal
 from curate.engine.stage import FOLDER
 from curate.recipe import Recipe
 from curate.scene import Scene, SceneError
@@ -88,7 +88,7 @@ def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
     """Asks one staged scene; thins by what concerns the clip alone.
 
     Raises:
-        OutError: where the folder is torn; says how to make it anew.
+        Fatal: where the folder is torn; says how to make it anew.
     """
     import pyarrow
 
@@ -114,7 +114,7 @@ def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
         encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
         marks = marks_of(folder, scene, {region for q in chosen for region in q.regions})
     except (SceneError, FileNotFoundError) as error:
-        raise OutError(f"{folder}: torn ({error}); `curate verify` lists all such clips, and without the folder "
+        raise Fatal(f"{folder}: torn ({error}); `curate verify` lists all such clips, and without the folder "
                        f"`curate run` makes the clip again") from error
     choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
     items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
@@ -144,7 +144,7 @@ def ask_all(out: Path, keys: list[str], recipe: Recipe, licence: str, processes:
         scratch: an existing folder for what the processes are told.
 
     Raises:
-        OutError: where a clip is torn, or a process ends early.
+        Fatal: where a clip is torn, or a process ends early.
     """
     if processes == 1:
         yield from (ask_clip(out / FOLDER / key, recipe, licence) for key in keys)
@@ -187,10 +187,10 @@ class _Worker:
     def next(self) -> Asked:
         asked = self._ready.get()
         if asked is None:
-            raise OutError(f"a process that asks questions ended with exit code {self._process.wait()}; "
+            raise Fatal(f"a process that asks questions ended with exit code {self._process.wait()}; "
                            f"run the same command again")
         if "error" in asked.head:
-            raise OutError(asked.head["error"])
+            raise Fatal(asked.head["error"])
         return asked
 
     def close(self) -> None:
@@ -209,7 +209,7 @@ def main(out: str, scratch: str, place: str, step: str, pipe: str) -> None:
         for line in islice(keys, int(place), None, int(step)):
             try:
                 asked = ask_clip(Path(out) / FOLDER / line.strip(), recipe, order["licence"])
-            except OutError as error:
+            except Fatal as error:
                 asked = Asked({"error": str(error)}, b"", b"", b"")
             try:
                 asked.write(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from curate.perception.estimator import Estimator, Window
 
 FOLDER = "scenes"
+DIGEST = "digest"
 MIN_VALID_DEPTH = 0.02  # a clip with less than this share of pixels measured says nothing about space
 
 
@@ -91,6 +93,11 @@ class ClipWorker:
                            f"{limit >> 20} MiB; lower perception.window, or raise it")
 
 
+def digest_of(files: dict[str, bytes]) -> bytes:
+    """The file `digest` of a staged clip: what `sha256sum` prints of the others, by name."""
+    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+
+
 def put(out: Path, key: str, files: dict[str, bytes]) -> None:
     """Writes the folder of a clip beside its place, syncs it and renames it there. An existing one stays.
 
@@ -102,7 +109,7 @@ def put(out: Path, key: str, files: dict[str, bytes]) -> None:
     shutil.rmtree(temp, ignore_errors=True)
     try:
         temp.mkdir(parents=True)
-        for name, data in files.items():
+        for name, data in {**files, DIGEST: digest_of(files)}.items():
             with (temp / name).open("wb") as f:
                 f.write(data)
                 f.flush()

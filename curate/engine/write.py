@@ -58,7 +58,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
         {"manifest", "questions", "families", "dropped", "doubts", "audit"}; "doubts" of the first clips that have any.
 
     Raises:
-        AuditFailed: on an option leak. OutError: where a staged clip is torn. An older shard set stays.
+        AuditFailed: on an option leak. Fatal: where a staged clip is torn. An older shard set stays.
     """
     keys = sorted(keys)
     run = json.loads((out / RUN).read_text())

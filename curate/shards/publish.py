@@ -12,7 +12,7 @@ from typing import Any
 from curate.shards import manifest, schema
 from curate.shards.errors import ShardError
 from curate.shards.sample import Sample, by_question
-from curate.shards.sidecars import QuestionTable, text_sidecars
+from curate.shards.sidecars import CHECKSUMS, QuestionTable, text_sidecars
 from curate.shards.swap import exchange
 from curate.shards.writer import MAX_BYTES, MAX_SAMPLES, ShardWriter
 from curate.storage.redact import redact_json
@@ -56,7 +56,7 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
     run_info = redact_json(run_info)
     writers: dict[str, ShardWriter] = {}
     parts: list[str] | None = None
-    table = QuestionTable(root / "samples.parquet")
+    table, checksums = QuestionTable(root / "samples.parquet"), (root / CHECKSUMS).open("w")
     try:
         for sample in by_question(samples) if layout == "question" else samples:
             writer = writers.get(sample.split)
@@ -65,6 +65,7 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
                                                              on_sample=table.add)
                 writer.parts = tuple(parts) if parts else None
             writer.add(sample)
+            checksums.write(writer.checksum)
             parts = list(writer.parts)
         for writer in writers.values():
             writer.close()
@@ -73,10 +74,11 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
             writer.abort()
         raise
     finally:
+        checksums.close()
         table.close()
     shards = [shard for split in sorted(writers) for shard in writers[split].shards]
     splits = {split: manifest.totals(s.to_json() for s in writers[split].shards) for split in sorted(writers)}
-    names = ["samples.parquet"]
+    names = ["samples.parquet", CHECKSUMS]
     for name, text in text_sidecars(parts or ["json"], shards, splits, layout):
         path = root / name
         path.parent.mkdir(exist_ok=True)

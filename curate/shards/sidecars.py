@@ -12,6 +12,7 @@ import yaml
 from curate.shards import schema
 from curate.shards.writer import ShardInfo
 
+CHECKSUMS = "checksums.txt"  # a line a sample, by which a broken shard tells which clips are to be made again
 # the columns of samples.parquet: where a question is, then what a mixture or a study selects by
 WHERE = {"split": schema.STRING, "shard": schema.STRING, "key": schema.STRING, "clip_key": schema.STRING,
          "index": schema.INT, "recording": schema.STRING, "uri": schema.STRING, "duration_s": schema.FLOAT}

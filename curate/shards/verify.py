@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import itertools
 import math
+import re
+import tempfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from curate.shards import manifest, schema, tar
 from curate.shards.errors import ShardError
 from curate.shards.reader import find_root, group, load_json
-from curate.shards.sidecars import COLUMNS, question_rows
+from curate.shards.sidecars import CHECKSUMS, COLUMNS, question_rows
 
-REFETCH = "fetch the file again, or run `curate ask` on the staged scenes"
-REPUBLISH = "run `curate ask` on the staged scenes to publish the set again"
+REFETCH = "fetch the file again, or run `curate ask OUT --recipe RECIPE` to write the set anew from the staged scenes"
+REPUBLISH = "run `curate ask OUT --recipe RECIPE` to write the set anew from the staged scenes"
+NAMED = 3  # clips in a line; all of them are in `Problem.clips`
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault. `key`: the sample it is in, "" where it is the whole file's."""
+    """One fault. `key`: the sample it is in, "" where it is the whole file's; `clips`: then those that it concerns."""
 
     file: str
     key: str
     what: str
     fix: str
+    clips: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.file}{f' [{self.key}]' if self.key else ''}: {self.what}. To mend it: {self.fix}."
+        more = f", and {len(self.clips) - NAMED} more" if len(self.clips) > NAMED else ""
+        where = self.key or ", ".join(self.clips[:NAMED]) + more
+        return f"{self.file}{f' [{where}]' if where else ''}: {self.what}. To mend it: {self.fix}."
+
+
+def clips_of(problems: Iterable[Problem]) -> list[str]:
+    """Keys of every clip that a fault concerns, sorted."""
+    keys = {key for p in problems for key in (p.key, *p.clips) if key}
+    return sorted({re.sub(r"-q\d+$", "", key) for key in keys})
 
 
 class _Set:
@@ -39,12 +52,27 @@ class _Set:
         self.root, self.content = root, content
         self.problems: list[Problem] = []
         self.keys: dict[str, str] = {}
-        self.questions: dict[str, str] = {}
         self.recordings: dict[str, str] = {}
-        self.row_digests: dict[str, str] = {}  # question id to the digest of its expected parquet row
+        self.sums: dict[str, list[tuple[str, int, str]]] = {}  # shard to (key, bytes, crc32) of its samples
+        self.questions: dict[str, str] = {}  # ids of the clip at hand, and those that do not begin with a clip's key
+        self.clip = ""
+        self.rows: dict[str, TextIO] = {}  # split to lines (key, digest of its expected rows in the table)
 
-    def add(self, file: str, what: str, key: str = "", fix: str = REFETCH) -> None:
-        self.problems.append(Problem(file, key, what, fix))
+    def add(self, file: str, what: str, key: str = "", fix: str = REFETCH, clips: Iterable[str] = ()) -> None:
+        self.problems.append(Problem(file, key, what, fix, tuple(clips)))
+
+    def expect(self, split: str, key: str, digest: str) -> None:
+        if split not in self.rows:
+            self.rows[split] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
+        self.rows[split].write(f"{key} {digest}\n")
+
+    def close(self) -> None:
+        for file in self.rows.values():
+            file.close()
+
+
+def _rows_digest(rows: Iterable[dict[str, Any]]) -> str:
+    return hashlib.sha256("".join(map(_row_digest, rows)).encode()).hexdigest()
 
 
 def _row_digest(row: dict[str, Any]) -> str:
@@ -74,11 +102,16 @@ def _check_sample(state: _Set, shard: dict[str, Any], key: str, data: bytes) -> 
     other = state.recordings.setdefault(record["recording"], shard["split"])
     if other != shard["split"]:
         state.add(name, f"recording {record['recording']!r} is in {other!r} and in {shard['split']!r}", key, REPUBLISH)
-    for row in question_rows(shard["split"], name, record):
+    if record["clip_key"] != state.clip:  # ids that begin with their clip's key cannot be those of another
+        state.questions = {i: at for i, at in state.questions.items() if not i.startswith(f"{state.clip}-")}
+        state.clip = record["clip_key"]
+    rows = question_rows(shard["split"], name, record)
+    for row in rows:
         if row["id"] in state.questions:
             state.add(name, f"question {row['id']!r} is also in {state.questions[row['id']]}", key, REPUBLISH)
         state.questions[row["id"]] = name
-        state.row_digests[row["id"]] = _row_digest(row)
+    if rows:
+        state.expect(shard["split"], key, _rows_digest(rows))
     return len(record["qa"])
 
 
@@ -103,12 +136,43 @@ def _check_members(state: _Set, shard: dict[str, Any], file: Any, size: int) -> 
             state.add(name, f"{what}: found {found!r}, the manifest says {shard[what]!r}")
 
 
+def _samples_of(state: _Set, shard: dict[str, Any]) -> list[str]:
+    """Keys of a shard by the checksums, else the two that the manifest names."""
+    keys = [key for key, _, _ in state.sums.get(shard["name"], ())]
+    return keys or sorted({shard["first_key"], shard["last_key"]})
+
+
+def _altered(state: _Set, shard: dict[str, Any], file: BinaryIO) -> list[str]:
+    """Keys of the samples whose bytes are not where or what they were; all where nothing else tells."""
+    keys, at = [], 0
+    for key, size, crc in state.sums.get(shard["name"], ()):
+        file.seek(at)
+        if f"{zlib.crc32(file.read(size)):08x}" != crc:
+            keys.append(key)
+        at += size
+    if at:
+        return keys  # none: it is the end mark
+    return _samples_of(state, shard)
+
+
+def _load_sums(state: _Set) -> None:
+    try:
+        data = (state.root / CHECKSUMS).read_bytes()
+        if hashlib.sha256(data).hexdigest() != state.content["sidecars"][CHECKSUMS]["sha256"]:
+            return  # `_check_sidecars` says so
+    except (OSError, KeyError):
+        return
+    for line in data.decode().splitlines():
+        crc, size, shard, key = line.split(" ")
+        state.sums.setdefault(shard, []).append((key, int(size), crc))
+
+
 def _check_shard(state: _Set, shard: dict[str, Any]) -> None:
     path = state.root / shard["name"]
     try:
         file = path.open("rb")
     except OSError as error:
-        state.add(shard["name"], f"cannot be opened ({error.strerror})")
+        state.add(shard["name"], f"cannot be opened ({error.strerror})", clips=_samples_of(state, shard))
         return
     with file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -116,7 +180,8 @@ def _check_shard(state: _Set, shard: dict[str, Any]) -> None:
         if size != shard["bytes"]:
             state.add(shard["name"], f"{size} bytes, the manifest says {shard['bytes']}")
         if digest != shard["sha256"]:
-            state.add(shard["name"], f"sha256 is {digest[:12]}.., the manifest says {shard['sha256'][:12]}..")
+            state.add(shard["name"], f"sha256 is {digest[:12]}.., the manifest says {shard['sha256'][:12]}..",
+                      clips=_altered(state, shard, file))
         _check_members(state, shard, file, size)
 
 
@@ -127,31 +192,62 @@ def _check_sidecars(state: _Set) -> None:
             state.add(manifest.NAME, f"sidecar {name!r} lies outside the set", fix=REPUBLISH)
             continue
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
+                if size != record["bytes"] or digest != record["sha256"]:
+                    state.add(name, f"altered: {size} bytes, the manifest says {record['bytes']} with another sha256",
+                              fix=REPUBLISH)
+                elif name == "samples.parquet":
+                    file.seek(0)
+                    _check_table(state, file)
         except OSError as error:
             state.add(name, f"cannot be read ({error.strerror})", fix=REPUBLISH)
-            continue
-        if len(data) != record["bytes"] or hashlib.sha256(data).hexdigest() != record["sha256"]:
-            state.add(name, f"altered: {len(data)} bytes, the manifest says {record['bytes']} with another sha256",
-                      fix=REPUBLISH)
-        elif name == "samples.parquet":
-            _check_table(state, data)
 
 
-def _check_table(state: _Set, data: bytes) -> None:
+def _check_table(state: _Set, data: Any) -> None:
+    """Compares samples.parquet with the shards, both of which rise by key in each split: one clip at a time."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name, missing = "samples.parquet", dict(state.row_digests)
-    for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches():
-        for row in batch.to_pylist():
-            expected = missing.pop(row["id"], None)
-            if expected is None:
-                state.add(name, f"question {row['id']!r} is not in the shards, or twice in the table", fix=REPUBLISH)
-            elif expected != _row_digest(row):
-                state.add(name, f"the row of question {row['id']!r} differs from the shard's", row["key"], REPUBLISH)
-    if missing:
-        state.add(name, f"{len(missing)} questions of the shards are missing, such as {next(iter(missing))!r}",
-                  fix=REPUBLISH)
+    name = "samples.parquet"
+    expected = {split: _Expected(file) for split, file in state.rows.items()}
+    try:
+        table = pq.ParquetFile(data)
+        rows = (row for batch in table.iter_batches(1024) for row in batch.to_pylist())
+        for (split, key), own in itertools.groupby(rows, lambda row: (row["split"], row["key"])):
+            own = list(own)
+            stream = expected.get(split)
+            while stream and stream.key and stream.key < key:
+                state.add(name, "its questions are missing from the table", stream.key, REPUBLISH)
+                stream.advance()
+            if not stream or stream.key != key:
+                state.add(name, f"question {own[0]['id']!r} is not in the shards, or twice in the table", key,
+                          REPUBLISH)
+                continue
+            if stream.digest != _rows_digest(own):
+                state.add(name, f"the row of question {own[0]['id']!r}, or of another of this clip, differs from the "
+                                f"shard's", key, REPUBLISH)
+            stream.advance()
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        state.add(name, f"cannot be read ({type(error).__name__}: {error})", fix=REPUBLISH)
+        return
+    for stream in expected.values():
+        while stream.key:
+            state.add(name, "its questions are missing from the table", stream.key, REPUBLISH)
+            stream.advance()
+
+
+class _Expected:
+    """What the shards of a split say that the table holds, clip by clip; `key` is "" at the end."""
+
+    def __init__(self, file: TextIO) -> None:
+        file.seek(0)
+        self._file = file
+        self.advance()
+
+    def advance(self) -> None:
+        self.key, _, self.digest = self._file.readline().rstrip("\n").partition(" ")
 
 
 def _check_sums(state: _Set) -> None:
@@ -176,7 +272,8 @@ def verify(path: Path | str) -> list[Problem]:
 
     Compared with the manifest: sha256 and size of each file, counts, sums, which files there are. In the shards:
     every tar header, unique dot-free keys in order, the same parts in each sample, json of the schema in canonical
-    form, no recording in two splits, unique question ids. `samples.parquet` is compared row by row.
+    form, no recording in two splits, unique question ids. `samples.parquet` is compared clip by clip. Where a shard is
+    not what it was, `checksums.txt` tells which of its samples.
 
     Returns:
         All problems; empty where the set is whole.
@@ -187,11 +284,15 @@ def verify(path: Path | str) -> list[Problem]:
     except ShardError as error:
         return [Problem(str(path), "", str(error).removeprefix(f"{path}: "), REPUBLISH)]
     state = _Set(root, content)
-    _check_sums(state)
-    for shard in content["shards"]:
-        _check_shard(state, shard)
-    _check_sidecars(state)
-    return state.problems
+    try:
+        _check_sums(state)
+        _load_sums(state)
+        for shard in content["shards"]:
+            _check_shard(state, shard)
+        _check_sidecars(state)
+        return state.problems
+    finally:
+        state.close()
 
 
 def summary(problems: Iterable[Problem]) -> str:

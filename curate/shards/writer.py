@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ class ShardWriter:
         self.on_sample = on_sample
         self.shards: list[ShardInfo] = []
         self.parts: tuple[str, ...] | None = None
+        self.checksum = ""  # of the sample written last: crc32 of its bytes in the shard, their number, shard, key
         self._last_key = ""
         self._file = None
 
@@ -101,9 +103,12 @@ class ShardWriter:
             self._finish()
         if not self._file:
             self._start(sample.key)
+        crc = 0
         for name, data in payload:
             for piece in (tar.header(name, len(data)), data, tar.padding(len(data))):
                 self._write(piece)
+                crc = zlib.crc32(piece, crc)
+        self.checksum = f"{crc:08x} {size} {self._name} {sample.key}\n"
         self._samples += 1
         self._questions += len(sample.json["qa"])
         self._last_key = sample.key
