@@ -49,6 +49,10 @@ def newer(tmp_path_factory) -> Path:
     return out
 
 
+def num_files(out: Path) -> int:
+    return sum(p.is_file() for p in (out / "shards").rglob("*"))
+
+
 def content(path) -> list[tuple]:
     """Everything that a reader gets, in order."""
     return [(clip["key"], json.dumps(clip["json"]["qa"], default=str), dict(clip["media"]))
@@ -57,7 +61,7 @@ def content(path) -> list[tuple]:
 
 def test_what_is_read_from_the_store_is_what_is_read_from_the_folder(url, older):
     done = publish_set(older, url)
-    assert (done.uploaded, done.copied, done.kept) == (10, 0, 0)
+    assert (done.uploaded, done.copied, done.kept) == (num_files(older), 0, 0)
     assert content(url) == content(older)
     assert shards.verify(url) == []
     assert content(f"{url}/{done.folder}") == content(older)  # the set's own folder is a set like any other
@@ -73,13 +77,13 @@ def test_the_next_set_copies_what_both_have_and_prune_removes_the_rest(url, olde
     first = publish_set(older, url)
     reader = shards.read(url, flatten=False)
     second = publish_set(newer, url)
-    assert second.copied >= 1 and second.uploaded + second.copied == 10
+    assert second.copied >= 1 and second.uploaded + second.copied == num_files(newer)
     assert set(second.orphans) == set(open_store(url).list(first.folder))
     assert [clip["key"] for clip in reader] == [clip[0] for clip in content(older)]  # opened before: still its own set
     store = open_store(url)
     store.fs.call_s3("create_multipart_upload", Bucket=store.bucket, Key=store._key("sets/torn/train-000000.tar"))
     pruned = publish_set(newer, url, prune=True)
-    assert (pruned.kept, pruned.removed) == (10, 11)
+    assert (pruned.kept, pruned.removed) == (num_files(newer), num_files(older) + 1)
     assert store.abort_uploads() == 0
     assert content(url) == content(newer) and shards.verify(url) == []
     with pytest.raises(ShardError, match="another set was published there"):
@@ -95,7 +99,7 @@ def test_altered_and_missing_objects_are_found(url, older):
         content(url)
     assert "train-000001.tar" in {problem.file for problem in shards.verify(url)}
     again = publish_set(older, url)  # same size, but no checksum of ours beside it any more
-    assert (again.uploaded, again.kept) == (1, 9)
+    assert (again.uploaded, again.kept) == (1, num_files(older) - 1)
     assert shards.verify(url) == []
     store.remove([f"{done.folder}/train-000002.tar"])
     assert "train-000002.tar" in {problem.file for problem in shards.verify(url)}
@@ -169,7 +173,7 @@ def test_a_killed_upload_goes_on_by_checksum(url, older, endpoint):
     with pytest.raises(ShardError, match="nothing is published yet"):
         shards.read(url)
     done = publish_set(older, url)  # its lease is taken over: the holder is dead
-    assert (done.kept, done.uploaded) == (4, 6)  # step 1 was the lease, 2 to 5 uploads
+    assert (done.kept, done.uploaded) == (4, num_files(older) - 4)  # step 1 was the lease, 2 to 5 uploads
     assert content(url) == content(older)
 
 
@@ -199,7 +203,7 @@ def test_a_second_publisher_is_refused_and_a_silent_one_taken_over(url, older, n
     sleeper._thread = threading.Thread(target=sleeper._beat)
     with sleeper:
         time.sleep(0.2)
-        done = publish_set(newer, url, ttl_s=0.1)
+        done = publish_set(newer, url)
         with pytest.raises(Held, match="what it uploaded is not published"):
             sleeper.publish("sets/stale", "stale")
     assert peek(store).folder == done.folder and content(url) == content(newer)

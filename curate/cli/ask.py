@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.errors import FAILURE
-from curate.cli.options import Command, load, out_argument, set_option
+from curate.cli.options import Command, load, out_argument, publish_option, set_option, with_publish
 
 
 @click.command(cls=Command, short_help="New questions from the scenes already in OUT.")
@@ -15,11 +15,12 @@ from curate.cli.options import Command, load, out_argument, set_option
 @click.option("--recipe", required=True, metavar="RECIPE", type=click.Path(path_type=Path),
               help="Its `questions`, `shards` and `name` are used; what it says about perception is not.")
 @set_option
+@publish_option
 @click.option("--quiet", is_flag=True, help="No summary; errors only.")
 @click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
 @click.pass_context
-def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, ...], quiet: bool,
-            no_preview: bool) -> None:
+def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, ...], publish_to: str | None,
+            quiet: bool, no_preview: bool) -> None:
     """Ask again: new questions and shards from the scenes already in OUT.
 
     No video is decoded and nothing is perceived, so families, thresholds, wording and mixture cost seconds.
@@ -34,10 +35,14 @@ def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, .
     from curate.cli.summary import show
     from curate.engine.run import write_again
 
-    summary = write_again(out, load(recipe, overrides, estimators=False))
+    summary = write_again(out, with_publish(load(recipe, overrides, estimators=False), publish_to))
     preview = None if no_preview or not summary.counts["done"] else build_preview(out)
     if not quiet:
         show(summary, preview)
+    if summary.unpublished:
+        if quiet:
+            click.echo(f"error: not published: {summary.unpublished}", err=True)
+        ctx.exit(FAILURE)
     if summary.counts["missing"]:
         click.echo(f"error: {summary.counts['missing']} scenes are gone from {out}; `curate run` makes them again",
                    err=True)

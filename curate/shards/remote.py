@@ -22,6 +22,7 @@ from curate.storage.store import sha256_of
 
 SETS = "sets"
 DIGITS = 24
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def publish_set(path: Path | str, url: str, *, prune: bool = False, ttl_s: float
         path: a run's folder or a shard set on this file system.
         url: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, file:///FOLDER or a folder.
         prune: removes what is not of this set afterwards, unfinished uploads too. Readers of older sets fail then.
-        ttl_s: seconds without a sign after which another publisher may take this one's place.
+        ttl_s: seconds without a sign after which another publisher may take this one's place, an hour at most.
         on_file: called with ("uploaded" | "copied" | "kept", name) after each file.
 
     Raises:
@@ -111,8 +112,10 @@ def publish_set(path: Path | str, url: str, *, prune: bool = False, ttl_s: float
         orphans = {name: size for name, size in store.list(SETS).items() if name not in ours}
         removed = 0
         if prune:
-            held.check()
-            store.remove(orphans)
+            names = list(orphans)
+            for start in range(0, len(names), BATCH):
+                held.check()
+                store.remove(names[start:start + BATCH])
             removed, orphans = len(orphans) + store.abort_uploads(SETS), {}
     return Published(store.url, folder, **done, bytes_uploaded=sent, orphans=orphans, removed=removed)
 

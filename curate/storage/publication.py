@@ -21,6 +21,7 @@ from curate.storage.store import Conflict, Missing, StorageError, Store
 
 NAME = "published.json"
 FORMAT = "curate4d-publication"
+MAX_TTL_S = 3600.0
 TTL_S = 60.0  # a publisher not heard of for so long is taken for dead
 
 
@@ -97,8 +98,8 @@ class Publication:
 
     Args:
         store: where.
-        ttl_s: seconds without a sign after which another may take over. Clocks of two machines that differ by more
-            make one of the publishers stop, never a mixture.
+        ttl_s: seconds without a sign after which another may take over, an hour at most. Clocks of two machines that
+            differ by more make one of the publishers stop, never a mixture.
 
     Raises:
         Held: on entering, where another holds it. StorageError: where the store honours no conditions.
@@ -131,10 +132,13 @@ class Publication:
     def check(self) -> None:
         """
         Raises:
-            Held: where another has taken over. StorageError: where the store was not reached for `ttl_s`.
+            Held: where another has taken over, or may have. StorageError: where the store was not reached for `ttl_s`.
         """
         if self._lost is not None:
             raise self._lost
+        if time.monotonic() - self._heard_s > self.ttl_s:
+            raise Held(f"{self.store.url}: no sign could be given for {self.ttl_s:.0f} s (stopped, or asleep?), so "
+                       "another may publish there now; run the same command again")
 
     def publish(self, folder: str, digest: str) -> None:
         """Makes `folder` the published set, in one put that depends on the lease still being ours.
@@ -143,7 +147,8 @@ class Publication:
             Held, StorageError: then the older set is still the published one.
         """
         with self._lock:
-            self.check()
+            if self._lost is not None:
+                raise self._lost
             try:
                 self._put(State(folder, digest, self.state.lease))
             except Conflict:
@@ -158,7 +163,7 @@ class Publication:
             now, tag = State(), None
         lease = now.lease or {}
         silent_s = time.time() - _number(lease, "unix_s")
-        patience_s = max(self.ttl_s, _number(lease, "ttl_s"))
+        patience_s = min(_number(lease, "ttl_s") or TTL_S, MAX_TTL_S)  # as the holder has promised
         if lease and not _is_dead(lease) and silent_s < patience_s:
             raise Held(f"{self.store.url}: {lease.get('holder', 'another process')} is publishing there (last heard "
                        f"{max(0, silent_s):.0f} s ago); wait for it or stop it. It is taken over {patience_s:.0f} s "

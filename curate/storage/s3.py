@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import s3fs
 from fsspec.asyn import sync
 
-from curate.storage.store import Stat, Store
+from curate.storage.objects import SHA256, ObjectStore
+from curate.storage.store import Stat
 
 # What a server answers to a put whose condition does not hold: 412, or 409 where another put is under way.
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-_SHA256 = "sha256"  # the object's metadata that holds our checksum: an ETag is none where it came in parts
 
 
 def _code(error: BaseException) -> str:
@@ -20,20 +20,11 @@ def _code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-class S3Store(Store):
+class S3Store(ObjectStore):
     """`s3://bucket/prefix`. A tag is the object's ETag."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.bucket, _, self.prefix = url.removeprefix("s3://").partition("/")
-        # No caches of listings: another process writes here too, and what it wrote must be seen.
-        self.fs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
-
-    def _key(self, name: str) -> str:
-        return "/".join(part for part in (self.prefix, name) if part)
-
-    def _path(self, name: str) -> str:
-        return f"{self.bucket}/{self._key(name)}"
+        super().__init__(url, s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True))
 
     def _call(self, method: str, name: str, **arguments: Any) -> dict[str, Any]:
         return self.fs.call_s3(method, Bucket=self.bucket, Key=self._key(name), **arguments)
@@ -57,30 +48,10 @@ class S3Store(Store):
 
     def _stat(self, name: str) -> Stat:
         answer = self._call("head_object", name)
-        return Stat(int(answer["ContentLength"]), answer.get("Metadata", {}).get(_SHA256, ""))
+        return Stat(int(answer["ContentLength"]), answer.get("Metadata", {}).get(SHA256, ""))
 
     def _upload(self, path: Path, name: str, sha256: str) -> None:
-        self.fs.put_file(str(path), self._path(name), Metadata={_SHA256: sha256})
-
-    def _copy(self, name: str, new: str) -> None:
-        self.fs.cp_file(self._path(name), self._path(new))
-
-    def _download(self, name: str, file: BinaryIO) -> int:
-        with self.fs.open(self._path(name), "rb", block_size=8 << 20, cache_type="readahead") as source:
-            while piece := source.read(8 << 20):
-                file.write(piece)
-            size = source.size
-        if file.tell() != size:
-            raise OSError(f"{file.tell()} bytes arrived of {size}")
-        return size
-
-    def _list(self, prefix: str) -> dict[str, int]:
-        start = len(self._path("x")) - 1
-        found = self.fs.find(self._path(prefix), detail=True)
-        return {path[start:]: info["size"] for path, info in found.items() if info["type"] == "file"}
-
-    def _remove(self, names: list[str]) -> None:
-        self.fs.rm([self._path(name) for name in names])
+        self.fs.put_file(str(path), self._path(name), Metadata={SHA256: sha256})
 
     def abort_uploads(self, prefix: str = "") -> int:
         with self._told(prefix, "cleared of unfinished uploads"):
