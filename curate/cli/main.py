@@ -10,8 +10,8 @@ from curate.cli.errors import explain
 from curate.storage.redact import redact
 
 # Name to file; the order of `curate --help`.
-COMMANDS = ("demo", "run", "ask", "status", "retry", "compact", "plan", "validate", "verify", "publish", "preview",
-            "score", "doctor", "schema")
+COMMANDS = ("demo", "run", "ask", "status", "retry", "compact", "replay", "plan", "validate", "verify", "publish",
+            "preview", "score", "doctor", "schema")
 
 
 class Commands(click.Group):

@@ -102,25 +102,53 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
     """
     from curate.lift.builder import SceneBuilder
 
+    timings = {} if timings is None else timings
+    frames, rig, ready = prepare(clip, frames, config, timings, estimators)
+    builder = SceneBuilder(clip, frames, config.lift, rig)
+    for window in windows(clip, frames, config, timings, ready):
+        with _timed(timings, "taps"):
+            for tap in taps:
+                tap(window)
+        with _timed(timings, "lift"):
+            builder.add(window)
+    with _timed(timings, "lift"):
+        return builder.finish()
+
+
+def prepare(clip: ClipSpec, frames: Frames, config: PerceptionConfig, timings: dict[str, float],
+            estimators: Sequence[Estimator] | None = None) -> tuple[Frames, RigState | None, list[Estimator]]:
+    """Frames as they are perceived (the rig corrected), what is known of the rig, and the estimators in order.
+
+    Raises:
+        BadInput, ValueError: as `perceive`.
+    """
     if frames.num_frames < 2:
         raise BadInput(f"{clip.uri}: {frames.num_frames} frame in the clip; at least 2 are needed to see motion")
-    timings = {} if timings is None else timings
     if estimators is None:
         estimators = make_estimators(config)
         for estimator in estimators:
             estimator.setup()
-    given = given_fields(frames)
-    ready = order(estimators, list(given))
+    ready = order(estimators, list(given_fields(frames)))
     needy = next((e for e in ready if "disparity" in e.gives), None)
     if frames.rig is None and needy is not None:
         raise BadInput(f"{clip.uri}: one view only; {needy.name!r} needs a stereo pair, or a source that gives depth")
-    overlap = max([1, *(e.overlap for e in ready)])
-    window_frames = max([config.window, overlap + 1, *(e.window for e in ready)])
     rig = None
     if needy is not None and config.rig.kind == "residual-rotation":
         with _timed(timings, "rig"):
             frames, rig = _checked_rig(clip, frames, config.rig)
-    builder = SceneBuilder(clip, frames, config.lift, rig)
+    return frames, rig, ready
+
+
+def windows(clip: ClipSpec, frames: Frames, config: PerceptionConfig, timings: dict[str, float],
+            ready: Sequence[Estimator]) -> Iterator[Window]:
+    """The windows of a clip, one after another, with all fields; a window loses its fields when the next is asked for.
+
+    Args:
+        frames, ready: of `prepare`; estimators at the end of `ready` may be left out.
+    """
+    given = given_fields(frames)
+    overlap = max([1, *(e.overlap for e in ready)])
+    window_frames = max([config.window, overlap + 1, *(e.window for e in ready)])
     carry: dict = {}
     last: Window | None = None
     for start, stop in spans(frames.num_frames, window_frames, overlap):
@@ -132,15 +160,9 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
         for estimator in ready:
             with _timed(timings, estimator.name):
                 window.fields.update(estimator.run(window))
-        with _timed(timings, "taps"):
-            for tap in taps:
-                tap(window)
-        with _timed(timings, "lift"):
-            builder.add(window)
+        yield window
         window.fields.clear()
         last = window
-    with _timed(timings, "lift"):
-        return builder.finish()
 
 
 def given_fields(frames: Frames) -> dict[str, Callable[[int, int], Field]]:
