@@ -107,6 +107,16 @@ def test_altered_and_missing_objects_are_found(url, older):
         content(url)
 
 
+def test_a_cache_saves_fetching_again(url, older, tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    done = publish_set(older, url)
+    assert content(url) == content(older)
+    reader = shards.read(url, flatten=False)
+    open_store(url).remove(f"{done.folder}/train-00000{n}.tar" for n in range(3))
+    assert [clip["key"] for clip in reader] == [clip[0] for clip in content(older)]  # from the cache
+    assert shards.verify(url)  # which looks at the store itself
+
+
 # ---- kills ---------------------------------------------------------------------------------------------------------
 
 STEPS = ("put_if", "upload", "copy", "remove")

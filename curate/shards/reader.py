@@ -298,7 +298,9 @@ def read(path: Path | str | RemotePath, split: str = "train", *, flatten: bool =
     Args:
         path: a shard set, a run's output folder, or one `.tar` (then `split` is not looked at). Also an address,
             s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, of what `curate publish` put there, or of a copy of a set: shards
-            are fetched one at a time into unnamed temporary files and checked against the manifest.
+            are fetched one at a time into unnamed temporary files and checked against the manifest. With CURATE_CACHE
+            (a folder) and CURATE_CACHE_GIB (its size, default 100) set, they are kept there for the next epoch and for
+            the other processes of the machine.
         split: "train", "val", ...
         flatten: one item a question; False gives one a clip.
         shuffle_seed: None reads in order; the same seed gives the same order. Use seed + epoch.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from curate.storage.cache import Cache
 from curate.storage.store import Missing, StorageError, Store, open_store
 from curate.storage.urls import check_url, is_url
 
@@ -63,27 +64,24 @@ class RemotePath:
         """Fetches the object into an unnamed temporary file, so that it can be read by position at a disk's speed.
 
         Args:
-            sha256: of its bytes, checked as they arrive where it is given.
+            sha256: of its bytes, checked as they arrive where it is given. Then the file may come from the cache that
+                the environment names (`curate.storage.cache`), and is put there.
 
         Raises:
             OSError: where it is missing, arrives torn, or is not what `sha256` says.
         """
         assert mode == "rb", mode
         where = self if self.inside else RemotePath(self.parent.url, self.name)
-        file = tempfile.TemporaryFile(prefix="curate-fetch-")  # noqa: SIM115 (returned open)
-        try:
+
+        def fetch(file: BinaryIO) -> None:
             where.store.download(where.inside, file)
-            file.seek(0)
-            if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise StorageError(f"{self}: what arrived is not what the manifest says")
+
+        try:
+            if sha256 is not None and (cache := Cache.of_environment()):
+                return cache.open(sha256, fetch)
+            return _fetched(fetch, sha256)
         except Missing as error:
-            file.close()
             raise FileNotFoundError(2, "not there", str(self)) from error
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        return file
 
     def rglob(self, pattern: str) -> Iterator[RemotePath]:
         assert pattern == "*", pattern
@@ -92,6 +90,20 @@ class RemotePath:
     def relative_to(self, root: RemotePath) -> PurePosixPath:
         assert root.url == self.url, (root, self)
         return PurePosixPath(self.inside).relative_to(root.inside) if root.inside else PurePosixPath(self.inside)
+
+
+def _fetched(fetch: Callable[[BinaryIO], None], sha256: str | None) -> BinaryIO:
+    file = tempfile.TemporaryFile(prefix="curate-fetch-")  # noqa: SIM115 (returned open)
+    try:
+        fetch(file)
+        file.seek(0)
+        if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise StorageError("what arrived is not what the manifest says")
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
 
 
 class _Listed(RemotePath):

@@ -8,11 +8,12 @@ import re
 HIDDEN = "***"
 
 # Of an address: what stands before "@" (user, password), and all that follows "?" (signatures, tokens).
-_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"<>]*@")
-_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s?#'\"<>]*)([?#])[^\s'\"<>]+")
+# Bounded, as is all that repeats here: texts come from anywhere, and a long one must cost no more than its length.
+_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)[^\s/?#'\"<>]{0,1000}@")
+_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:/{1,2}[^\s?#'\"<>]{0,2000})([?#])[^\s'\"<>]+")
 # name=value, "name": "value", name: value
-_NAMES = (r"(?:aws_|gcs_|s3_|fsspec_\w*?)?(?:secret(?:_?access)?(?:_?key)?|session_?token|access_?token|refresh_?token|"
-          r"auth_?token|sas_?token|access_?key(?:_?id)?|account_?key|api_?key|private_?key|client_?secret|"
+_NAMES = (r"(?:aws_|gcs_|s3_|fsspec_\w{0,20}?)?(?:secret(?:_?access)?(?:_?key)?|session_?token|access_?token|"
+          r"refresh_?token|auth_?token|sas_?token|access_?key(?:_?id)?|account_?key|api_?key|private_?key|client_?secret|"
           r"endpoint_?key|password|passwd|x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential))")
 _NAMED = re.compile(rf"(?i)(?<![a-z0-9])({_NAMES}[\"']?\s*[=:]\s*)(\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',;&}})\]]+)")
 _HEADER = re.compile(r"(?i)(authorization[\"']?\s*[=:]\s*)[^\"'\n]*[\"']?[^\"'\n,}]+")
