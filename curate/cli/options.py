@@ -33,11 +33,9 @@ class Folder(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from curate.storage.urls import refuse_url
+        from curate.storage.urls import refuse_out
 
-        refuse_url(value, "OUT", "scenes and journal are renamed, locked and appended to, which no object store can. "
-                   "Give a folder, and publish its shards: `curate run ... --out FOLDER --publish s3://BUCKET/PREFIX`, "
-                   "or `curate publish FOLDER s3://BUCKET/PREFIX`")
+        refuse_out(value)
         return super().convert(value, param, ctx)
 
 

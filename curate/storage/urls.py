@@ -56,6 +56,16 @@ def check_url(text: object) -> str:
     return f"{scheme}://{'/'.join([bucket, *parts])}"
 
 
+def refuse_out(path: object) -> None:
+    """
+    Raises:
+        UrlError: where a run's folder is named by an address; says how to publish to there instead.
+    """
+    refuse_url(path, "OUT", "scenes and journal are renamed, locked and appended to, which no object store can. Give a "
+               "folder, and publish its shards: `curate run ... --out FOLDER --publish s3://BUCKET/PREFIX`, or `curate "
+               "publish FOLDER s3://BUCKET/PREFIX`")
+
+
 def refuse_url(path: object, what: str, instead: str) -> None:
     """
     Raises:
