@@ -19,7 +19,7 @@ from curate.engine import generation
 from curate.engine.errors import OutError
 from curate.engine.generation import Generation, PlanInfo
 from curate.engine.index import DONE, NONE
-from curate.engine.ledger import LEDGER, Out, staged_keys
+from curate.engine.ledger import LEDGER, Out, named, staged_keys
 from curate.engine.plan import read_clips
 from curate.engine.quarantine import LastLines, write_quarantine
 from curate.engine.stage import FOLDER
@@ -112,8 +112,8 @@ def _lines(held: Out) -> Iterator[str]:
         elif state == DONE:
             entry["tries"] = 1  # how many workers were lost on the way says nothing of the scene
         assert state != NONE
-        yield json.dumps({"key": clip.key, "uri": clip.uri, "start": clip.start, "num_frames": clip.num_frames,
-                          "state": state, **{name: entry[name] for name in KEPT if name in entry}}) + "\n"
+        kept = {name: entry[name] for name in KEPT if name in entry}
+        yield json.dumps({**named(clip), "state": state, **kept}) + "\n"
 
 
 def _shards(held: Out, recipe: Recipe) -> str:

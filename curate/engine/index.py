@@ -107,33 +107,31 @@ class ClipIndex:
         return not self._staged[at] and self.state(at) in (NONE, DONE)
 
     def num_to_do(self) -> int:
-        open_codes = [self._codes[name] for name in (NONE, DONE) if name in self._codes]
-        return int((np.isin(self._states, open_codes) & ~self._staged).sum())
+        return sum(len(places) for places in self._unstaged((NONE, DONE)))
 
     def counts(self) -> Counter:
         """How many clips are "done" (they have a scene, whatever was recorded), "filtered", each failure's kind, and
         "" (not settled, or said done and without a scene)."""
         counts: Counter = Counter({DONE: int(self._staged.sum())})
-        numbers = np.bincount(self._states[~self._staged], minlength=len(self._names))
-        for name, number in zip(self._names, numbers):
-            counts[NONE if name == DONE else name] += int(number)
+        for part in self._parts():
+            numbers = np.bincount(self._states[part][~self._staged[part]], minlength=len(self._names))
+            for name, number in zip(self._names, numbers.tolist()):
+                counts[NONE if name == DONE else name] += number
         return Counter({name: number for name, number in counts.items() if number})
 
     def select(self, states: Iterable[str]) -> np.ndarray:
         """Places without a scene whose state is one of these, rising."""
-        codes = [self._codes[s] for s in states if s in self._codes]
-        return np.flatnonzero(np.isin(self._states, codes) & ~self._staged)
+        return np.concatenate([np.empty(0, np.int64), *self._unstaged(states)])
 
-    def known(self, keys: Iterable[str]) -> Iterator[bool]:
-        """For each key, whether it is planned; in chunks, so that many cost little."""
-        chunk: list[str] = []
-        for key in keys:
-            chunk.append(key)
-            if len(chunk) == CHUNK:
-                yield from (self.find_all(chunk) >= 0).tolist()
-                chunk = []
-        if chunk:
-            yield from (self.find_all(chunk) >= 0).tolist()
+    def _unstaged(self, states: Iterable[str]) -> Iterator[np.ndarray]:
+        wanted = np.zeros(len(self._names), bool)
+        wanted[[self._codes[s] for s in states if s in self._codes]] = True
+        for part in self._parts():
+            yield np.flatnonzero(wanted[self._states[part]] & ~self._staged[part]) + part.start
+
+    def _parts(self) -> Iterator[slice]:
+        """numpy looks up and counts with eight bytes a value; a part at a time, so that this stays small."""
+        return (slice(start, start + CHUNK) for start in range(0, len(self._states), CHUNK))
 
     def _code(self, state: str) -> int:
         code = self._codes.get(state)

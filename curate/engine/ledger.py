@@ -26,6 +26,7 @@ from curate.recipe import Recipe
 from curate.recipe.model import differences
 from curate.sources.base import ClipSpec
 from curate.storage.redact import redact, redact_json
+from curate.storage.urls import refuse_out
 
 RUN, PLAN, LEDGER, QUARANTINE = "run.json", generation.NAME, "ledger.jsonl", "quarantine.jsonl"
 AGAIN = "again"  # the state of a clip that is put back
@@ -52,6 +53,7 @@ class Out:
     """
 
     def __init__(self, path: str | Path, events: Events | None = None) -> None:
+        refuse_out(path)
         self.path, self.events = Path(path), events or Events()
         self.index: ClipIndex | None = None
         self.info: PlanInfo | None = None
@@ -235,8 +237,8 @@ class Out:
         """
         state = "quarantined" if outcome.state == "failed" else outcome.state
         meta = outcome.meta if state == DONE else redact_json(outcome.meta)  # a library's error may name an address
-        entry = {"key": clip.key, "uri": clip.uri, "start": clip.start, "num_frames": clip.num_frames, "state": state,
-                 "kind": outcome.kind, "reason": redact(outcome.reason) if outcome.reason else "",
+        entry = {**named(clip), "state": state, "kind": outcome.kind,
+                 "reason": redact(outcome.reason) if outcome.reason else "",
                  "recording": clip.recording, "tries": outcome.tries, "at": round(time.time(), 3), **meta}
         self._append(entry)
         self.bytes_staged += meta.get("bytes", 0)
@@ -317,6 +319,12 @@ def load_ledger(out: Path, index: ClipIndex, each: Callable[[dict[str, Any]], No
     if keys:
         index.set_all(index.find_all(keys), states)
     return size
+
+
+def named(clip: ClipSpec) -> dict[str, Any]:
+    """What a line says of which clip it is; a secret in an address is blacked out."""
+    uri = redact(clip.uri) if ":" in clip.uri or "?" in clip.uri else clip.uri
+    return {"key": clip.key, "uri": uri, "start": clip.start, "num_frames": clip.num_frames}
 
 
 def state_of(entry: dict[str, Any]) -> str:
