@@ -50,9 +50,10 @@ class Cluster:
         logging.getLogger("ray").setLevel(logging.ERROR)
         if self.address is None:
             # "local" and not None: None would join whatever cluster RAY_ADDRESS or a file of Ray's names
-            self.ray.init(address="local", num_cpus=max(1, math.ceil(num_workers * need.cpus)),
-                          object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False,
-                          log_to_driver=False, configure_logging=False)
+            with _without_servers():
+                self.ray.init(address="local", num_cpus=max(1, math.ceil(num_workers * need.cpus)),
+                              object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, log_to_driver=False,
+                              configure_logging=False)
         elif self.address.startswith("ray://"):
             self.ray.init(address=self.address, log_to_driver=False)
         else:
@@ -123,6 +124,25 @@ def _quiet_loopback(ours: bool) -> Iterator[None]:
                 os.environ[name] = value
         if constants is not None:
             constants.ENABLE_RAY_CLUSTER = constants.env_bool(LOOPBACK, not constants.IS_WINDOWS_OR_OSX)
+
+
+@contextmanager
+def _without_servers() -> Iterator[None]:
+    """Without the dashboard's process, which Ray starts though it is told not to (it then serves nothing), and without
+    the autoscaler, which has nothing to scale: together a third of the time that Ray takes to start."""
+    kept = {}
+    try:
+        with suppress(ImportError):
+            from ray._private.node import Node as RayNode
+
+            for name in ("start_api_server", "start_monitor"):
+                if hasattr(RayNode, name):
+                    kept[name] = getattr(RayNode, name)
+                    setattr(RayNode, name, lambda self, **kwargs: None)
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(RayNode, name, method)
 
 
 def _name(node: dict) -> str:
