@@ -13,6 +13,7 @@ import pytest
 
 from curate.engine.errors import OutError
 from curate.engine.lease import FolderStore, Lease, holder, this_process
+from curate.engine.outcome import Fatal
 
 HOLD = ("import sys, time\nfrom pathlib import Path\nfrom curate.engine.lease import FolderStore, Lease\n"
         "lease = Lease(FolderStore(Path(sys.argv[1])), 'OUT')\nprint('held', flush=True)\ntime.sleep(600)\n")
@@ -129,9 +130,9 @@ def test_a_holder_that_slept_through_its_own_takeover_stops(tmp_path):
     sleeper = Lease(FolderStore(tmp_path), "OUT", heartbeat_s=1000)
     os.utime(entry(tmp_path), (time.time() - 1000,) * 2)
     taker = Lease(FolderStore(tmp_path), "OUT")
-    with pytest.raises(OutError, match=rf"taken over by process {os.getpid()}"):
+    with pytest.raises(Fatal, match=rf"taken over by process {os.getpid()}"):
         sleeper.confirm()
-    with pytest.raises(OutError, match="taken over"):
+    with pytest.raises(Fatal, match="taken over"):
         sleeper.check()
     sleeper.release()  # says nothing of the other's
     taker.confirm()
@@ -152,7 +153,7 @@ def test_a_storage_that_stumbles_is_borne_until_others_may_take_over(tmp_path):
     store.broken = True
     lease.confirm()
     time.sleep(0.6)
-    with pytest.raises(OutError, match=r"could not be renewed for 0\.5 s \(no answer\)"):
+    with pytest.raises(Fatal, match=r"could not be renewed for 0\.5 s \(no answer\)"):
         lease.check()
     lease.release()
 
@@ -173,4 +174,15 @@ def test_an_entry_torn_by_a_power_cut_is_a_stale_lease_of_nobody(tmp_path):
     with pytest.raises(OutError, match="an unknown host"):
         Lease(FolderStore(tmp_path), "OUT")
     os.utime(entry(tmp_path), (time.time() - 1000,) * 2)
+    Lease(FolderStore(tmp_path), "OUT").release()
+
+
+def test_a_full_disk_leaves_no_entry_that_keeps_others_out(tmp_path, monkeypatch):
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            Lease(FolderStore(tmp_path), "OUT")
     Lease(FolderStore(tmp_path), "OUT").release()

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,14 +192,29 @@ def test_two_runs_at_once_and_status_meanwhile_and_after_a_kill(here):
     assert seen["published"]["samples"] == 12 and seen["published"]["all_done"]
 
 
-def test_a_ledger_that_is_torn_anywhere_loses_no_scene(here):
+def test_a_ledger_that_is_torn_anywhere_loses_no_scene(here, tmp_path):
     run(here)
+    shutil.copytree(here.out, tmp_path / "whole")
     whole, shards = (here.out / "ledger.jsonl").read_bytes(), files_of(here.out, "shards")
     for cut in (0, 1, len(whole) // 2, len(whole) - 1):
         (here.out / "ledger.jsonl").write_bytes(whole[:cut])
         assert "none needed" in run(here).stdout
         states = {e["key"]: e["state"] for e in clips_of(here.out)}
         assert list(states.values()) == ["done"] * 4 and files_of(here.out, "shards") == shards
+    for out in (here.out, tmp_path / "whole"):
+        curate("compact", out)
+    assert ledger_files(here.out) == ledger_files(tmp_path / "whole")
+
+
+def test_the_preview_counts_the_clips_of_the_last_plan(here):
+    from curate.report.collect import summary
+
+    here.list([NAMES[0], "a.mp4 timeout", "lost.mp4 timeout"])
+    run(here, code=3)
+    here.list([NAMES[0], "a.mp4 timeout"])
+    run(here, code=3)
+    seen = summary(here.out)
+    assert (seen["planned"], seen["done"], seen["quarantined"], seen["num_failures"]) == (2, 1, 1, 1)
 
 
 def test_a_plan_that_is_torn_is_made_again(here):

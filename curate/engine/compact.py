@@ -19,7 +19,7 @@ from curate.engine import generation
 from curate.engine.errors import OutError
 from curate.engine.generation import Generation, PlanInfo
 from curate.engine.index import DONE, NONE
-from curate.engine.ledger import LEDGER, Out, named, staged_keys
+from curate.engine.ledger import LEDGER, Out, named, staged_bytes, staged_keys
 from curate.engine.plan import read_clips
 from curate.engine.quarantine import LastLines, write_quarantine
 from curate.engine.stage import FOLDER
@@ -108,7 +108,7 @@ def _lines(held: Out) -> Iterator[str]:
         state = DONE if held.index.staged(at) else entry["state"]
         if state == DONE and (entry.get("state") != DONE or "bytes" not in entry):  # staged, but never written down
             entry = {"kind": None, "reason": "", "recording": clip.recording, "tries": 1,
-                     "bytes": _size(held.path / FOLDER / clip.key)}
+                     "bytes": staged_bytes(held.path, clip.key)}
         elif state == DONE:
             entry["tries"] = 1  # how many workers were lost on the way says nothing of the scene
         assert state != NONE

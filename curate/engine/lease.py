@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curate.engine.errors import OutError
+from curate.engine.outcome import Fatal
 
 FOLDER = ".lease"
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
+LEFT_S = 3600.0  # age at which a temporary file is surely nobody's
 TRIES = 20  # entries that others made between a look and a try, before giving up
 
 
@@ -76,8 +78,15 @@ class FolderStore:
         try:
             os.write(fd, data)
             os.fsync(fd)
+        except OSError:  # a full disk: an entry without a holder would keep everyone out for a while
+            self.delete(name)
+            raise
         finally:
             os.close(fd)
+        for path in self.root.glob(".*"):  # of processes that were killed while they wrote
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > LEFT_S:
+                    path.unlink()
         return True
 
     def replace(self, name: str, data: bytes) -> None:
@@ -174,12 +183,12 @@ class Lease:
     def check(self) -> None:
         """
         Raises:
-            OutError: where another process took over, or nothing could be renewed for so long that one may have.
+            Fatal: where another process took over, or nothing could be renewed for so long that one may have.
         """
         if not self.lost and time.monotonic() - self._renewed > self._stale_s:
             self._renew()  # this process slept: look before anything is written
         if self.lost:
-            raise OutError(f"{self._where}: {self.lost}; this process stops, and what it staged stays")
+            raise Fatal(f"{self._where}: {self.lost}; this process stops, and what it staged stays")
 
     def confirm(self) -> None:
         """As `check`, with a look at the storage now: before something that cannot be taken back."""

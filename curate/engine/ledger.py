@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from curate.engine import generation
 from curate.engine.errors import OutError
 from curate.engine.events import Events
@@ -21,7 +23,7 @@ from curate.engine.lease import FOLDER as LEASE
 from curate.engine.lease import FolderStore, Lease
 from curate.engine.outcome import CRASHES, Outcome
 from curate.engine.plan import planned, read_clips, read_keys
-from curate.engine.stage import FOLDER
+from curate.engine.stage import DIGEST, FOLDER
 from curate.recipe import Recipe
 from curate.recipe.model import differences
 from curate.sources.base import ClipSpec
@@ -81,7 +83,7 @@ class Out:
                 self._unmake()
 
     def check(self) -> None:
-        """Raises OutError where another process has taken over."""
+        """Raises Fatal where another process has taken over."""
         self._lease.check()
 
     def confirm(self) -> None:
@@ -202,9 +204,10 @@ class Out:
             return 0
         self.info = generation.put_back(self.info, self.index, places)
         generation.save(self.path, self.info, self.write_file)
-        wanted = set(places.tolist())
+        wanted = np.zeros(len(self.index), bool)
+        wanted[places] = True
         for clip, _ in read_clips(self.path / self.info.clips):
-            if (at := self.index.find(clip.key)) in wanted:
+            if wanted[at := self.index.find(clip.key)]:
                 self._append({"key": clip.key, "state": AGAIN, "was": self.index.state(at)})
                 self.index.set(at, NONE)
         return len(places)
@@ -224,16 +227,15 @@ class Out:
             if self.index.needs_work(at):
                 yield clip
             elif self.index.staged(at) and self.index.state(at) != DONE:
-                folder = self.path / FOLDER / clip.key
-                size = sum(file.stat().st_size for file in folder.iterdir())
-                self.record(clip, Outcome(clip.key, "done", meta={"bytes": size}))
+                self.record(clip, Outcome(clip.key, "done", meta={"bytes": staged_bytes(self.path, clip.key)}))
 
     def record(self, clip: ClipSpec, outcome: Outcome) -> None:
         """Appends how a clip ended to the ledger (and, for a failure, to quarantine.jsonl). When it returns, no kill
         of this process can lose the line.
 
         Raises:
-            OutError: where another process has taken over; nothing is written then.
+            Fatal: where another process has taken over; nothing is written then.
+            OSError: where the disk does not take it.
         """
         state = "quarantined" if outcome.state == "failed" else outcome.state
         meta = outcome.meta if state == DONE else redact_json(outcome.meta)  # a library's error may name an address
@@ -290,6 +292,11 @@ def staged_keys(out: Path) -> Iterator[str]:
             yield from (entry.name for entry in entries if not entry.name.startswith("."))
     except FileNotFoundError:
         return
+
+
+def staged_bytes(out: Path, key: str) -> int:
+    """As a worker counts them: the product, without the digest that is written with it."""
+    return sum(file.stat().st_size for file in (out / FOLDER / key).iterdir() if file.name != DIGEST)
 
 
 def clips_of(out: Path) -> Iterator[dict[str, Any]]:

@@ -38,6 +38,7 @@ class Summary:
         failures: the first ledger lines of clips that are quarantined or filtered.
         generation: number of the plan's last generation. lost: clips of an earlier plan that the source no longer has,
             and their first uris.
+        again: clips that were put back to be tried once more.
         worked: clips that this run settled, in `seconds` of wall time with `num_workers`; `busy_s`: seconds that
             workers spent on clips, `stages` parted by stage.
         published: where the shards were put besides OUT; unpublished: why they were not, though it was asked for.
@@ -53,6 +54,7 @@ class Summary:
     doubts: list[dict[str, str]] = field(default_factory=list)
     workers: str = ""
     generation: int = 0
+    again: int = 0
     new: int = 0
     lost: int = 0
     lost_uris: list[str] = field(default_factory=list)
@@ -116,8 +118,9 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool | Iterable[str] = False,
     events = Events(log)
     with StopRequest() as stop, Out(out, events) as held:
         held.plan(recipe)
+        again = 0
         if retry:
-            held.put_back([FILTERED, *failed_states(held)] if retry is True else list(retry))
+            again = held.put_back([FILTERED, *failed_states(held)] if retry is True else list(retry))
         held.settle_bad()
         to_do = held.index.num_to_do()
         last = held.info.generations[-1]
@@ -127,7 +130,8 @@ def run(recipe: Recipe, out: str | Path, *, retry: bool | Iterable[str] = False,
         made.run()
         summary = _summary(held)
         made.tell(summary)
-        return _publish(held, recipe, summary)
+        summary.again = again
+        return _publish(held, recipe, summary, quiet)
 
 
 def retry(out: str | Path, kinds: Iterable[str], *, overrides: tuple[str, ...] = (), changes: Any = None,
@@ -251,12 +255,12 @@ def publish_done(held: Out, recipe: Recipe) -> Summary:
     return _publish(held, recipe, _summary(held))
 
 
-def _publish(held: Out, recipe: Recipe, summary: Summary) -> Summary:
+def _publish(held: Out, recipe: Recipe, summary: Summary, quiet: bool = True) -> Summary:
     held.confirm()
     write_quarantine(held)
     if summary.counts[DONE]:
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
-        written = write(held.path, held.done_keys(), recipe, info)
+        written = write(held.path, held.done_keys(), recipe, info, quiet=quiet)
         summary.questions, summary.families = written["questions"], written["families"]
         summary.dropped, summary.doubts = written["dropped"], written["doubts"]
         held.events("publish", shards=str(held.path / "shards"), questions=summary.questions,

@@ -70,8 +70,15 @@ def status(out: str | Path) -> Status:
         result.holder_is = "at work" if at_work else "released" if held.released else "gone" if held.gone else "silent"
     info = generation.load(out)
     if info is not None:
+        try:
+            _count(out, info, result, held if at_work else None)
+        except OutError:  # the plan may have been extended while we looked
+            again = generation.load(out)
+            if again == info:
+                raise
+            info = again
+            _count(out, info, result, held if at_work else None)
         result.planned, result.generations = info.num_clips, info.generations
-        _count(out, info, result, held if at_work else None)
         if not at_work:
             result.state = "stopped" if result.counts["missing"] else "finished"
     result.published = _published(out, result.counts.get(DONE, 0))

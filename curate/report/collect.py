@@ -16,14 +16,27 @@ from curate.shards.reader import find_root
 MAX_FAILURES = 50
 
 
+def planned(out: Path) -> set[str] | None:
+    """Keys of the last plan; None where the folder has none (a set of shards alone)."""
+    name = str(_json(out / "plan.json").get("clips", ""))
+    path = out / Path(name).name
+    if not name or not path.is_file():
+        return None
+    with path.open(encoding="utf-8") as lines:
+        return {json.loads(line)["key"] for line in lines}
+
+
 def ledger(out: Path) -> dict[str, dict[str, Any]]:
-    """The last entry of every key; lines that cannot be read are passed over (a crash may tear the last)."""
+    """The last entry of every key of the last plan; lines that cannot be read are passed over (a crash may tear the
+    last)."""
     entries = {}
+    keys = planned(out)
     path = out / "ledger.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             entry = json.loads(line)
-            entries[entry["key"]] = entry
+            if keys is None or entry["key"] in keys:
+                entries[entry["key"]] = entry
         except (ValueError, KeyError, TypeError):
             continue
     return entries
