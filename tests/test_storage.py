@@ -359,3 +359,19 @@ def test_without_the_driver_the_exact_line_is_said(monkeypatch):
     monkeypatch.delitem(sys.modules, "curate.storage.s3", raising=False)
     with pytest.raises(StorageError, match=r"pip install 'curate4d\[s3\]'"):
         shards.read("s3://bucket-without-driver/x")
+
+
+def test_a_run_in_an_object_store_is_refused_with_the_way_to_do_it(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from curate.cli.main import main
+    from curate.engine.ledger import Out
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UrlError, match=r"OUT must be a folder.*--publish s3://BUCKET/PREFIX"):
+        Out("s3://me:pw-of-mine@bucket/out")
+    for arguments in (["run", "r.yaml", "--out", "s3://me:pw-of-mine@bucket/out"], ["preview", "s3://bucket/out"],
+                      ["ask", "gs://bucket/out", "--recipe", "r.yaml"]):
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 2 and "curate publish FOLDER" in done.output and "pw-of-mine" not in done.output
+    assert list(tmp_path.iterdir()) == []

@@ -142,7 +142,7 @@ def publish_and_die(out: Path, url: str, step: int, after: bool, environment: di
 
     for name in STEPS:
         setattr(Store, name, counted(getattr(Store, name)))
-    publish_set(out, url, prune=True)
+    publish_set(out, url, prune=True, streams=1)
 
 
 def killed_at_every_step(url, older, newer, endpoint, after: bool) -> int:

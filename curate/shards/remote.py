@@ -9,6 +9,8 @@ A set's objects never change once they are there, so a reader that has found its
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,7 +71,7 @@ def files_of(content: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
 
 
 def publish_set(path: Path | str, url: str, *, prune: bool = False, ttl_s: float = TTL_S,
-                on_file: Callable[[str, str], None] | None = None) -> Published:
+                streams: int = 4, on_file: Callable[[str, str], None] | None = None) -> Published:
     """Uploads a published local set, then makes it the published one of `url`: readers see the old or the new one.
 
     What an interrupted upload left is taken over where size and checksum fit; files that the older set has already
@@ -80,6 +82,7 @@ def publish_set(path: Path | str, url: str, *, prune: bool = False, ttl_s: float
         url: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, file:///FOLDER or a folder.
         prune: removes what is not of this set afterwards, unfinished uploads too. Readers of older sets fail then.
         ttl_s: seconds without a sign after which another publisher may take this one's place, an hour at most.
+        streams: files under way at once.
         on_file: called with ("uploaded" | "copied" | "kept", name) after each file.
 
     Raises:
@@ -99,13 +102,17 @@ def publish_set(path: Path | str, url: str, *, prune: bool = False, ttl_s: float
         done = {"uploaded": 0, "copied": 0, "kept": 0}
         sent = 0
         files = [*files_of(content), (manifest.NAME, len(manifest.to_bytes(content)), sha256_of(root / manifest.NAME))]
-        for name, size, sha256 in files:
+
+        def bring(name: str, size: int, sha256: str) -> str:
             held.check()
-            how = _bring(store, root / name, f"{folder}/{name}", size, sha256, there, older.get((size, sha256)))
-            done[how] += 1
-            sent += size if how == "uploaded" else 0
-            if on_file:
-                on_file(how, name)
+            return _bring(store, root / name, f"{folder}/{name}", size, sha256, there, older.get((size, sha256)))
+
+        with closing(_side_by_side(bring, files, streams)) as brought:
+            for (name, size, _), how in brought:
+                done[how] += 1
+                sent += size if how == "uploaded" else 0
+                if on_file:
+                    on_file(how, name)
         _check_whole(store, folder, files)
         held.publish(folder, content["digest"])
         ours = {f"{folder}/{name}" for name, *_ in files}
@@ -118,6 +125,16 @@ def publish_set(path: Path | str, url: str, *, prune: bool = False, ttl_s: float
                 store.remove(names[start:start + BATCH])
             removed, orphans = len(orphans) + store.abort_uploads(SETS), {}
     return Published(store.url, folder, **done, bytes_uploaded=sent, orphans=orphans, removed=removed)
+
+
+def _side_by_side(work: Callable[..., str], items: list[tuple], streams: int) -> Iterator[tuple[tuple, str]]:
+    """(item, work(*item)) in the order of the items, some at once; the first failure stops those that wait."""
+    with ThreadPoolExecutor(streams, thread_name_prefix="publish") as pool:
+        try:
+            yield from zip(items, pool.map(lambda item: work(*item), items))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _bring(store: Store, path: Path, name: str, size: int, sha256: str, there: dict[str, int],

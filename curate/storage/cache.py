@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -47,8 +47,8 @@ class Cache:
             raise StorageError(f"{GIB} is {text!r}; expected the size of the cache in GiB, such as 100")
         return Cache(Path(folder), int(size * (1 << 30)))
 
-    def open(self, sha256: str, fetch: Callable[[BinaryIO], object]) -> BinaryIO:
-        """The open file of that content; where it is not there, `fetch` writes it to the file that it is given.
+    def open(self, sha256: str, fetch: Callable[[Path], object]) -> BinaryIO:
+        """The open file of that content; where it is not there, `fetch` writes it to the path that it is given.
 
         Raises:
             StorageError: where what arrives has another sha256; OSError: where the folder cannot be written.
@@ -62,18 +62,16 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path)
                 return path.open("rb")
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".partial-", delete=False) as temp:
-                try:
-                    fetch(temp)
-                    temp.flush()
-                    os.fsync(temp.fileno())
-                    with Path(temp.name).open("rb") as arrived:
-                        if hashlib.file_digest(arrived, "sha256").hexdigest() != sha256:
-                            raise StorageError("what arrived is not what the manifest says")
-                    Path(temp.name).rename(path)
-                except BaseException:
-                    Path(temp.name).unlink(missing_ok=True)
-                    raise
+            temp = self.folder / f".partial-{uuid.uuid4().hex}"
+            try:
+                fetch(temp)
+                with temp.open("rb+") as arrived:
+                    os.fsync(arrived.fileno())
+                    if hashlib.file_digest(arrived, "sha256").hexdigest() != sha256:
+                        raise StorageError("what arrived is not what the manifest says")
+                temp.rename(path)
+            finally:
+                temp.unlink(missing_ok=True)
             file = path.open("rb")
         self._make_room(path)
         return file

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from curate.storage.store import Stat, Store, sha256_of
 
@@ -53,10 +52,8 @@ class LocalStore(Store):
     def _copy(self, name: str, new: str) -> None:
         self._upload(self.root / name, new, "")
 
-    def _download(self, name: str, file: BinaryIO) -> int:
-        with (self.root / name).open("rb") as source:
-            shutil.copyfileobj(source, file, 1 << 20)
-        return file.tell()
+    def _download(self, name: str, path: Path) -> None:
+        shutil.copyfile(self.root / name, path)
 
     def _list(self, prefix: str) -> dict[str, int]:
         return {path.relative_to(self.root).as_posix(): path.stat().st_size

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from curate.storage.store import Store
+from curate.storage.store import Stat, Store
 
 SHA256 = "sha256"  # the object's metadata that holds our checksum: a store's own is none of the whole, or another kind
-_PIECE = 8 << 20
 
 
 class ObjectStore(Store):
@@ -28,14 +27,14 @@ class ObjectStore(Store):
     def _copy(self, name: str, new: str) -> None:
         self.fs.cp_file(self._path(name), self._path(new))
 
-    def _download(self, name: str, file: BinaryIO) -> int:
-        with self.fs.open(self._path(name), "rb", block_size=_PIECE, cache_type="readahead") as source:
-            while piece := source.read(_PIECE):
-                file.write(piece)
-            size = source.size
-        if file.tell() != size:
-            raise OSError(f"{file.tell()} bytes arrived of {size}")
-        return size
+    def _download(self, name: str, path: Path) -> None:
+        self.fs.get_file(self._path(name), str(path))
+        arrived, size = path.stat().st_size, self._stat(name).size
+        if arrived != size:
+            raise OSError(f"{arrived} bytes arrived of {size}")
+
+    def _stat(self, name: str) -> Stat:
+        raise NotImplementedError
 
     def _list(self, prefix: str) -> dict[str, int]:
         start = len(self._path("x")) - 1

@@ -73,8 +73,8 @@ class RemotePath:
         assert mode == "rb", mode
         where = self if self.inside else RemotePath(self.parent.url, self.name)
 
-        def fetch(file: BinaryIO) -> None:
-            where.store.download(where.inside, file)
+        def fetch(path: Path) -> None:
+            where.store.download(where.inside, path)
 
         try:
             if sha256 is not None and (cache := Cache.of_environment()):
@@ -92,16 +92,14 @@ class RemotePath:
         return PurePosixPath(self.inside).relative_to(root.inside) if root.inside else PurePosixPath(self.inside)
 
 
-def _fetched(fetch: Callable[[BinaryIO], None], sha256: str | None) -> BinaryIO:
-    file = tempfile.TemporaryFile(prefix="curate-fetch-")  # noqa: SIM115 (returned open)
-    try:
-        fetch(file)
-        file.seek(0)
-        if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise StorageError("what arrived is not what the manifest says")
-    except BaseException:
+def _fetched(fetch: Callable[[Path], None], sha256: str | None) -> BinaryIO:
+    with tempfile.TemporaryDirectory(prefix="curate-fetch-") as folder:  # gone at once; the open file stays
+        path = Path(folder) / "object"
+        fetch(path)
+        file = path.open("rb")
+    if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
         file.close()
-        raise
+        raise StorageError("what arrived is not what the manifest says")
     file.seek(0)
     return file
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from curate.storage.redact import redact
 from curate.storage.urls import SCHEMES, UrlError, check_url
@@ -99,14 +98,14 @@ class Store:
         with self._told(name, "copied"):
             self._copy(name, new)
 
-    def download(self, name: str, file: BinaryIO) -> int:
-        """An object's bytes to an open file; returns how many.
+    def download(self, name: str, path: Path) -> None:
+        """An object's bytes to a file, which is overwritten.
 
         Raises:
             Missing, StorageError: also where fewer bytes arrive than the object has.
         """
         with self._told(name, "fetched"):
-            return self._download(name, file)
+            self._download(name, path)
 
     def list(self, prefix: str = "") -> dict[str, int]:
         """Name to size of every object whose name starts with the folder `prefix`; {} where there is none."""
@@ -175,7 +174,7 @@ class Store:
     def _copy(self, name: str, new: str) -> None:
         raise NotImplementedError
 
-    def _download(self, name: str, file: BinaryIO) -> int:
+    def _download(self, name: str, path: Path) -> None:
         raise NotImplementedError
 
     def _list(self, prefix: str) -> dict[str, int]:
