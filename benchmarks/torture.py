@@ -36,6 +36,7 @@ from benchmarks.torture_faults import Fault, arm, count_operations, operations_o
 
 HANG_S = 240.0  # a run of a few seconds that takes longer hangs
 ROUND = 20  # driver kills in a round: half of them while clips are perceived, half while shards are published
+INLINE_SHARE = 0.4  # of the time, for inline kills; what is left over is the others'
 QUARANTINED = 3  # the exit code of the run that was left alone: three of its inputs are bad
 
 
@@ -188,7 +189,8 @@ def run(seed: int, inline_kills: int, ray_kills: int, workers: int, nodes: int, 
 
     if faults:
         parts.append(Part("driver, inline", "kills", inline_kills))
-        Inline(recipe, folder, reference).run(faults, parts[-1], deadline)
+        until = began + 60 * minutes * (INLINE_SHARE if any(moments.values()) else 1)
+        Inline(recipe, folder, reference).run(faults, parts[-1], until)
     if any(moments.values()):
         from benchmarks.torture_ray import run_ray
 
