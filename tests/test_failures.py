@@ -277,6 +277,11 @@ def test_a_node_that_takes_its_clips_with_it_is_no_streak():
     assert run_scripts([["lost", "done"]] * 40 + [["done"]] * 40, workers=40, rules=rules) == {"done": 80}
 
 
+def test_what_comes_through_at_its_second_try_ends_a_streak():
+    rules = FailureRules(engine(max_failure_streak=3))
+    assert run_scripts([["lost", "done"]] * 30, workers=1, rules=rules) == {"done": 30}
+
+
 def test_a_rate_of_failures_stops_the_run_after_a_minimum():
     scripts = [["done"], ["done"], ["error"]] * 100
     with pytest.raises(Fatal, match=r"\(3\d%; engine\.max_failure_rate is 20%\), in all \d+ errors"):
@@ -378,16 +383,20 @@ def test_a_clip_that_does_not_end_in_time_is_given_up_on_a_signal(tmp_path, monk
     for times, grace_s in ((1, 0.3), (2, 1e9)):
         monkeypatch.setattr(loop, "GRACE_S", grace_s)
         settled: list[Outcome] = []
-        pool = ChildPool(recipe_from_dict(RECIPE), str(tmp_path / str(times)), WORKER)
-        (tmp_path / str(times)).mkdir()
-        timers = [threading.Timer(1.5 + i, os.kill, [os.getpid(), signal.SIGTERM]) for i in range(times)]
-        for timer in timers:
-            timer.start()
+
+        def ended(clip: ClipSpec, outcome: Outcome, settled=settled, times=times) -> None:
+            settled.append(outcome)
+            for i in range(times):  # the next clip hangs by then
+                threading.Timer(0.7 + 0.3 * i, os.kill, [os.getpid(), signal.SIGTERM]).start()
+
+        out = tmp_path / str(times)
+        out.mkdir()
+        pool = ChildPool(recipe_from_dict(RECIPE), str(out), WORKER)
         with StopRequest() as stop, pytest.raises(Stopped) as stopped:
-            work(clips("done", "hang", "done"), pool, lambda c, o, settled=settled: settled.append(o), stop=stop)
+            work(clips("done", "hang", "done"), pool, ended, stop=stop)
         pool.close()
         assert stopped.value.signum == signal.SIGTERM and [o.state for o in settled] == ["done"]
-        assert not list((tmp_path / str(times) / "scenes").glob(".*"))
+        assert not list((out / "scenes").glob(".*"))
     assert signal.getsignal(signal.SIGTERM) != stop._note
 
 

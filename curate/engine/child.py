@@ -34,6 +34,7 @@ BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
 WORKER = "curate.engine.stage:ClipWorker"
 START_S = 600.0  # loading packages and estimators on a slow disk
 DUMP_S = 0.3  # for a hung process to write down where it is
+KILL_S = 10.0  # that a killed process is waited for
 PR_SET_PDEATHSIG = 1
 
 
@@ -106,7 +107,11 @@ class Child:
 
     def ended(self) -> Outcome:
         """The outcome of its clip, of a child that ended by itself."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(KILL_S)
+        except subprocess.TimeoutExpired:  # it closed the channel, and is still there
+            self.kill()
+            status = -signal.SIGKILL
         return vanished(self.clip.key if self.clip else "", status, self._where())
 
     def hung(self) -> Outcome:
@@ -124,7 +129,8 @@ class Child:
     def kill(self) -> None:
         """Ends it and what it started, at once. May be called again."""
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that waits for a broken device ends when that answers
+            self._process.wait(KILL_S)
         self._socket.close()
 
     def __del__(self) -> None:

@@ -31,34 +31,40 @@ class FailureRules:
         self._kinds: Counter = Counter()
         self._reasons: Counter = Counter()
 
-    def first_try(self, outcome: Outcome, workers: int) -> None:
-        """A clip came back for the first time.
+    def came(self, outcome: Outcome, workers: int) -> None:
+        """A clip came back, for the first time or again.
 
         Args:
-            workers: of the pool. A node that is lost takes all its clips with it, so a streak is more than two rounds.
+            workers: of the pool. Whatever stops all of them at once fails as many clips, so a streak is more than two
+                rounds. What went with its node counts for nothing: nodes come and go.
 
         Raises:
             Fatal: where a streak is as long as the recipe allows; says what failed most, and how to go on.
         """
         engine = self.engine
         if outcome.kind == "bad_input":
-            self.bad_streak += 1
+            self.bad_streak += outcome.tries == 1
             if engine.max_bad_input_streak and self.bad_streak >= engine.max_bad_input_streak:
                 raise Fatal(f"{self.bad_streak} clips in a row cannot be read, the last: {outcome.reason}; if the data "
                             f"are away, bring them back and try those clips again; if they are really so, raise "
                             f"engine.max_bad_input_streak; {GO_ON}")
             return
-        self.bad_streak = 0
         if outcome.state != "failed":
-            self.streak = 0
+            self.streak = self.bad_streak = 0
             return
-        self.streak += 1
+        if outcome.meta.get("cause") == "node":
+            return
+        self.bad_streak = 0
+        self.streak += outcome.tries == 1
+        self._kinds[outcome.kind] += 1
+        if len(self._reasons) < 1000 or outcome.reason in self._reasons:  # each may name its own file
+            self._reasons[outcome.reason] += 1
         if engine.max_failure_streak and self.streak >= max(engine.max_failure_streak, 2 * workers + 1):
             raise Fatal(f"{self.streak} clips in a row failed{self._most()}; mend it, or raise "
                         f"engine.max_failure_streak; {GO_ON}")
 
     def put_aside(self, outcome: Outcome) -> None:
-        """A clip failed and waits to be tried alone. Raises as `settled`."""
+        """A clip failed and waits to be tried alone; raises as `settled`. What follows `came`."""
         self.judged += 1
         self._fail(outcome)
 
@@ -83,13 +89,9 @@ class FailureRules:
                         f"engine.max_failure_rate is {engine.max_failure_rate:.0%}){self._most()}; mend it, or raise "
                         f"that rate; {GO_ON}")
 
-    def note(self, outcome: Outcome) -> None:
-        """A try failed, other than by bad input; first, before what follows from it."""
-        self._kinds[outcome.kind] += 1
-        if len(self._reasons) < 1000 or outcome.reason in self._reasons:  # each may name its own file
-            self._reasons[outcome.reason] += 1
-
     def _most(self) -> str:
+        if not self._reasons:
+            return ""
         kinds = ", ".join(f"{count} {NAMES.get(kind, kind)}" for kind, count in self._kinds.most_common())
         reason, count = self._reasons.most_common(1)[0]
         return f", in all {kinds}, most often ({count} times): {reason}"

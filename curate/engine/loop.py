@@ -167,22 +167,15 @@ class _Loop:
                 self.aside.append(item)
             else:
                 heapq.heappush(self.later, (time.monotonic(), next(self.numbers), item))
-            if self.rules and item.alone and not was_alone:
-                self._judge(item, outcome, lambda rules: rules.put_aside(outcome))
-            elif self.rules:
-                self._judge(item, outcome)
+            if self.rules:
+                self.rules.came(outcome, self.most_workers)
+                if item.alone and not was_alone:
+                    self.rules.put_aside(outcome)
         else:
             self.settled(item.clip, outcome)
             if self.rules:
-                self._judge(item, outcome, lambda rules: rules.settled(outcome, was_alone))
-
-    def _judge(self, item: _Item, outcome: Outcome, then: Callable[[FailureRules], None] | None = None) -> None:
-        if outcome.state == "failed" and outcome.kind != "bad_input":
-            self.rules.note(outcome)
-        if item.tries == 1:
-            self.rules.first_try(outcome, self.most_workers)
-        if then:
-            then(self.rules)
+                self.rules.came(outcome, self.most_workers)
+                self.rules.settled(outcome, was_alone)
 
 
 def again(item: _Item, outcome: Outcome, max_retries: int) -> bool:
