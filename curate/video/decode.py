@@ -86,7 +86,7 @@ class VideoReader:
             if (frame.height, frame.width) != self._stored:
                 raise BadInput(f"{self.path}: frame {i} is {frame.width}x{frame.height}, expected "
                                f"{self._stored[1]}x{self._stored[0]} as at the start")
-            out[i - start] = np.rot90(frame.to_ndarray(format="rgb24"), -self._turns)
+            out[i - start] = np.rot90(frame.to_ndarray(format="rgb24", threads=1), -self._turns)
         return out
 
     def is_plain(self, container: str, codecs: tuple[str, ...], pixels: tuple[str, ...]) -> bool:

@@ -88,7 +88,7 @@ class H264Encoder:
             if self.coded_width != self.width or self.coded_height != self.height:
                 image = np.pad(image, pad, mode="edge")
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1)
             frame.pts = (int(self._ticks[self._count]) if self._ticks is not None
                          else round(self._count / self._fps / TIME_BASE))
             frame.time_base = TIME_BASE
