@@ -131,12 +131,13 @@ def test_a_set_published_to_a_folder_is_the_same_set(out, tmp_path):
 
 def test_readers_of_the_older_set_go_on_until_it_is_pruned(out, tmp_path):
     store = tmp_path / "store"
-    publish_set(out, store)
+    first = publish_set(out, store)
     reader = iter(shards.read(store, flatten=False))
     seen = [next(reader)["key"]]
     older = shards.read(store, flatten=False)
     publish(out, shard_samples.samples(5), max_samples=2)
     done = publish_set(out, store)
+    assert f"{first.folder}: {len(done.orphans)} objects" in str(done)
     assert done.copied >= 2 and done.orphans  # the shards that both sets share were copied inside the store
     assert len(media(store)) == 5
     assert len([*seen, *(clip["key"] for clip in reader)]) == 4 == len(list(older))

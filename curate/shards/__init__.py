@@ -2,6 +2,7 @@
 
 from curate.shards.errors import ShardError
 from curate.shards.reader import Media, Reader, read
+from curate.shards.remote import Published, publish_set
 from curate.shards.verify import Problem, verify
 
-__all__ = ["Media", "Problem", "Reader", "ShardError", "read", "verify"]
+__all__ = ["Media", "Problem", "Published", "Reader", "ShardError", "publish_set", "read", "verify"]

@@ -46,8 +46,12 @@ class Published:
         if self.removed:
             lines.append(f"{self.removed} objects of other sets removed")
         if self.orphans:
-            lines.append(f"{len(self.orphans)} objects ({sum(self.orphans.values()) / 1e6:.1f} MB) of other sets are "
-                         "there; --prune removes them, once nobody reads them any more")
+            lines.append("not of this set (--prune removes them, once nobody reads them any more):")
+            folders = {"/".join(name.split("/")[:2]): [] for name in sorted(self.orphans)}
+            for name, size in self.orphans.items():
+                folders["/".join(name.split("/")[:2])].append(size)
+            lines += [f"  {folder}: {len(sizes)} objects, {sum(sizes) / 1e6:.1f} MB"
+                      for folder, sizes in folders.items()]
         return "\n".join(lines)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import time
@@ -53,6 +52,8 @@ class Cache:
         Raises:
             StorageError: where what arrives has another sha256; OSError: where the folder cannot be written.
         """
+        import fcntl  # of POSIX systems; what imports this does not need it before
+
         if len(sha256) != 64 or not _DIGITS.issuperset(sha256):  # it becomes a file's name
             raise StorageError(f"{sha256!r}: expected a sha256 of 64 hex digits")
         self.folder.mkdir(parents=True, exist_ok=True)

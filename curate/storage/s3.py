@@ -55,12 +55,16 @@ class S3Store(ObjectStore):
 
     def abort_uploads(self, prefix: str = "") -> int:
         with self._told(prefix, "cleared of unfinished uploads"):
-            found = self.fs.call_s3("list_multipart_uploads", Bucket=self.bucket, Prefix=self._key(prefix))
-            uploads = found.get("Uploads", [])
-            for upload in uploads:
-                self.fs.call_s3("abort_multipart_upload", Bucket=self.bucket, Key=upload["Key"],
-                                UploadId=upload["UploadId"])
-            return len(uploads)
+            count, place = 0, {}
+            while True:
+                found = self.fs.call_s3("list_multipart_uploads", Bucket=self.bucket, Prefix=self._key(prefix), **place)
+                for upload in found.get("Uploads", []):
+                    self.fs.call_s3("abort_multipart_upload", Bucket=self.bucket, Key=upload["Key"],
+                                    UploadId=upload["UploadId"])
+                    count += 1
+                if not found.get("IsTruncated"):
+                    return count
+                place = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
 
     def _hint(self, error: Exception) -> str:
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "PermissionError"):
