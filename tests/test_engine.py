@@ -234,12 +234,10 @@ def test_a_folder_that_is_not_ours_keeps_its_hidden_files(tmp_path):
 def test_a_torn_scene_is_named(inline_run, tmp_path):
     import shutil
 
-    from curate.scene import SceneError
-
     out = tmp_path / "copy"
     shutil.copytree(inline_run[0], out)
     next((out / "scenes").glob("*/scene.npz")).write_bytes(b"torn")
-    with pytest.raises(SceneError, match=r"scenes/[0-9a-f]+/scene\.npz: not a scene file"):
+    with pytest.raises(Fatal, match=r"scenes/[0-9a-f]+: torn .*scene\.npz: not a scene file"):
         write_again(out, recipe_from_dict(SMALL))
 
 

@@ -68,8 +68,8 @@ def test_a_disk_that_cannot_sync_is_told_at_the_next_line(tmp_path, monkeypatch)
     def fsync(fd):
         raise OSError(errno.EIO, "broken disk")
 
-    monkeypatch.setattr(os, "fsync", fsync)
     journal = Journal(tmp_path / "j")
+    monkeypatch.setattr(os, "fsync", fsync)
     journal.append({"key": 0})
     deadline = time.monotonic() + 30
     with pytest.raises(OSError, match="broken disk"):

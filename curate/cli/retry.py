@@ -50,6 +50,6 @@ def command(ctx: click.Context, out: Path, kinds: tuple[str, ...], overrides: tu
     summary = retry(out, kinds, overrides=overrides,
                     changes=lambda recipe: with_workers(recipe, workers, inline, address),
                     quiet=quiet or json_logs, log=log_stream(json_logs))
-    if not summary.again:
+    if not summary.again and not json_logs:
         click.echo(f"no clip of {out} ended as {' or '.join(dict.fromkeys(kinds))}; nothing was tried again", err=True)
-    ctx.exit(finish(summary, out, quiet=quiet, preview=not no_preview))
+    ctx.exit(finish(summary, out, quiet=quiet, preview=not no_preview, json_logs=json_logs))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
               help="Folder of the run: scenes, ledger, shards, preview. Made if missing, continued if it is there.")
 @set_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; default: as the recipe says.")
-@click.option("--inline", is_flag=True, help="Work in this process, without Ray.")
+@click.option("--inline", is_flag=True, help="One worker on this machine, without Ray.")
 @click.option("--address", metavar="auto|ray://HOST:10001|none",
               help="Ray cluster to work on; none: this machine. Default: as the recipe says.")
 @publish_option
@@ -61,7 +61,7 @@ def command(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
 
     checked = with_publish(with_workers(load(recipe, overrides), workers, inline, address), publish_to)
     summary = run(checked, out, retry=retry, quiet=quiet or json_logs, log=log_stream(json_logs))
-    ctx.exit(finish(summary, out, quiet=quiet, preview=not no_preview))
+    ctx.exit(finish(summary, out, quiet=quiet, preview=not no_preview, json_logs=json_logs))
 
 
 def log_stream(json_logs: bool) -> TextIO | None:
@@ -69,14 +69,14 @@ def log_stream(json_logs: bool) -> TextIO | None:
     return click.get_text_stream("stderr") if json_logs else None
 
 
-def finish(summary: Summary, out: Path, *, quiet: bool, preview: bool) -> int:
-    """Builds the preview, says how the run ended, and gives the exit code."""
+def finish(summary: Summary, out: Path, *, quiet: bool, preview: bool, json_logs: bool = False) -> int:
+    """Builds the preview, says how the run ended, and gives the exit code. With `json_logs` stderr is for them."""
     from curate.cli.summary import list_failures, show
 
     page = build_preview(out) if preview and summary.counts["done"] else None
     if not quiet:
-        show(summary, page)
-    elif summary.exit_code:
+        show(summary, page, failures=not json_logs)
+    elif summary.exit_code and not json_logs:
         list_failures(summary)
     return summary.exit_code
 

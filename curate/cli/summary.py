@@ -17,8 +17,9 @@ TOP_REASONS = 2
 MAX_DOUBTS = 6
 
 
-def show(summary: Summary, preview: Path | None) -> None:
-    """Counts, questions by family and why no more, doubtful clips, where everything is, and what to do next."""
+def show(summary: Summary, preview: Path | None, *, failures: bool = True) -> None:
+    """Counts, questions by family and why no more, doubtful clips, where everything is, and what to do next; with
+    `failures` also, on stderr, each clip that is not in the shards."""
     from rich.table import Table
 
     from curate.cli.console import make_console
@@ -38,13 +39,14 @@ def show(summary: Summary, preview: Path | None) -> None:
         console.print(families_table(summary))
     for line in doubt_lines(summary):
         console.print(f"warning: {line}", markup=False, soft_wrap=True, style="yellow")
-    if summary.generation and (summary.new or summary.lost):
+    if summary.new or summary.lost:
         console.print(plan_line(summary), markup=False, soft_wrap=True, style="yellow" if summary.lost else None)
     if summary.workers:
         console.print(f"workers: {summary.workers}", soft_wrap=True)
     for line in work_lines(summary):
         console.print(line, markup=False, soft_wrap=True)
-    list_failures(summary)
+    if failures:
+        list_failures(summary)
     shards = summary.out / "shards"
     if (shards / "manifest.json").is_file():
         console.print(f"shards:  {shards}", markup=False, soft_wrap=True)

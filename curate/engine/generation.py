@@ -89,21 +89,18 @@ def save(out: Path, info: PlanInfo, write: Write) -> None:
             path.unlink(missing_ok=True)
 
 
-def extend(out: Path, items: Iterable[tuple[ClipSpec, str | None]], write: Write,
+def extend(out: Path, before: PlanInfo | None, items: Iterable[tuple[ClipSpec, str | None]], write: Write,
            claim: Callable[[], None] = lambda: None) -> tuple[PlanInfo, ClipIndex]:
     """Makes the source's clips the plan; a generation is added where keys came or went.
 
     Args:
+        before: the plan so far; None where there is none, or none that can be read.
         write: (name, text) puts a file of OUT in place whole.
         claim: called when all clips are known to be good or bad, before anything is changed.
 
     Raises:
         BadInput: from the source; the plan stays what it was.
     """
-    try:
-        before = load(out)
-    except OutError:  # the scenes and the ledger are what counts
-        before = None
     temp = out / ".clips.jsonl.partial"
     try:
         spooled = spool(items, temp)

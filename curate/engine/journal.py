@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -26,7 +27,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+        if not size:
+            sync_folder(path.parent)  # the file's name, too, must outlive a power cut
+        elif os.pread(self._fd, 1, size - 1) != b"\n":
             self._write(b"\n")
         self._failed: OSError | None = None
         self._dirty, self._end = threading.Event(), threading.Event()
@@ -74,6 +77,18 @@ class Journal:
             except OSError as error:
                 self._failed = error
                 return
+
+
+def sync_folder(path: Path) -> None:
+    """The names in a folder are on the disk when this returns, where the file system can say so."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync names by themselves, and say so this way
+            raise
+    finally:
+        os.close(fd)
 
 
 def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

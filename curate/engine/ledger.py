@@ -16,9 +16,9 @@ import numpy as np
 from curate.engine import generation
 from curate.engine.errors import OutError
 from curate.engine.events import Events
-from curate.engine.generation import PlanInfo
+from curate.engine.generation import Generation, PlanInfo
 from curate.engine.index import CHUNK, DONE, FILTERED, NONE, ClipIndex
-from curate.engine.journal import Journal, read_lines
+from curate.engine.journal import Journal, read_lines, sync_folder
 from curate.engine.lease import FOLDER as LEASE
 from curate.engine.lease import FolderStore, Lease
 from curate.engine.outcome import CRASHES, Outcome
@@ -47,7 +47,7 @@ class Out:
 
     Attributes:
         index: how each planned clip stands; None before `plan` or `load_plan`.
-        info: the plan; None before.
+        info: the plan; None before. change: what `plan` found to have come and gone since the plan before, or None.
         bytes_staged: what the ledger says the scenes take.
 
     Raises:
@@ -59,6 +59,7 @@ class Out:
         self.path, self.events = Path(path), events or Events()
         self.index: ClipIndex | None = None
         self.info: PlanInfo | None = None
+        self.change: Generation | None = None
         self.bytes_staged = 0
         self._journal: Journal | None = None
         try:
@@ -161,7 +162,13 @@ class Out:
         Args:
             claim: called when every clip was given, before anything is changed.
         """
-        self.info, self.index = generation.extend(self.path, clips, self.write_file, claim)
+        try:
+            before = generation.load(self.path)
+        except OutError:  # torn: made anew
+            before = None
+        self.info, self.index = generation.extend(self.path, before, clips, self.write_file, claim)
+        if before is not None and self.info.number > before.number:
+            self.change = self.info.generations[-1]
         self._load()
 
     def load_plan(self) -> None:
@@ -266,6 +273,7 @@ class Out:
             file.flush()
             os.fsync(file.fileno())
         temp.rename(self.path / name)
+        sync_folder(self.path)
 
 
 def run_info(out: Path) -> dict[str, Any] | None:

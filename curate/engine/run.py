@@ -36,8 +36,8 @@ class Summary:
     Attributes:
         counts: over the planned clips; they sum to `planned`.
         failures: the first ledger lines of clips that are quarantined or filtered.
-        generation: number of the plan's last generation. lost: clips of an earlier plan that the source no longer has,
-            and their first uris.
+        generation: number of the plan's last generation. new, lost: clips that this run found the source to have
+            gained and lost since the plan before; `lost_uris`: the first of those lost.
         again: clips that were put back to be tried once more.
         worked: clips that this run settled, in `seconds` of wall time with `num_workers`; `busy_s`: seconds that
             workers spent on clips, `stages` parted by stage.
@@ -245,9 +245,11 @@ class _Work:
 def _summary(held: Out) -> Summary:
     """How each planned clip ended. A staged scene is done whatever the ledger says, and what is not staged is not."""
     held.look()
-    last = held.info.generations[-1]
-    return Summary(held.path, len(held.index), held.counts(), failures=first_failures(held, MAX_FAILURES),
-                   generation=last.number, new=last.new if last.number else 0, lost=last.lost, lost_uris=last.named)
+    summary = Summary(held.path, len(held.index), held.counts(), failures=first_failures(held, MAX_FAILURES),
+                      generation=held.info.number)
+    if held.change is not None:
+        summary.new, summary.lost, summary.lost_uris = held.change.new, held.change.lost, held.change.named
+    return summary
 
 
 def publish_done(held: Out, recipe: Recipe) -> Summary:
@@ -260,7 +262,7 @@ def _publish(held: Out, recipe: Recipe, summary: Summary, quiet: bool = True) ->
     write_quarantine(held)
     if summary.counts[DONE]:
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
-        written = write(held.path, held.done_keys(), recipe, info, quiet=quiet)
+        written = write(held.path, held.done_keys(), recipe, info, quiet=quiet, confirm=held.confirm)
         summary.questions, summary.families = written["questions"], written["families"]
         summary.dropped, summary.doubts = written["dropped"], written["doubts"]
         held.events("publish", shards=str(held.path / "shards"), questions=summary.questions,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +44,7 @@ class AuditFailed(RuntimeError):
 
 
 def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, Any], *, processes: int | None = None,
-          quiet: bool = True) -> dict[str, Any]:
+          quiet: bool = True, confirm: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Asks every staged scene, selects over all of them, audits, marks, packs and publishes OUT/shards.
 
     Args:
@@ -53,6 +53,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
         run_info: facts for the manifest; must not depend on workers or time.
         processes: how many ask at once; default: by the recipe's engine. The shards are the same for any number.
         quiet: no progress on stderr.
+        confirm: called before the new set takes the place of the older one; raises where `out` is not ours any more.
 
     Returns:
         {"manifest", "questions", "families", "dropped", "doubts", "audit"}; "doubts" of the first clips that have any.
@@ -83,7 +84,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
                 out, _samples(out, spool, limits, families, len(keys), quiet),
                 run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"]},
                 fingerprints={"perception": fingerprint(run["perception"]), "writing": recipe.writing_fingerprint()},
-                max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes)
+                max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes, confirm=confirm)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     result = {"manifest": manifest, "questions": sum(families.values()), "families": dict(sorted(families.items())),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,8 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
 
 def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[str, Any] | None = None,
             fingerprints: dict[str, str] | None = None, layout: str = "clip", generation: int = 0,
-            max_samples: int = MAX_SAMPLES, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+            max_samples: int = MAX_SAMPLES, max_bytes: int = MAX_BYTES,
+            confirm: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Writes OUT/shards from samples and puts it in the place of an older set.
 
     The set is built in a temporary folder beside it, so that a reader never sees half of one; an older set stays
@@ -112,6 +113,7 @@ def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[st
         fingerprints: name to digest, stored in the manifest ("perception", "writing").
         layout: "clip", or "question" for one sample per question (media repeated).
         max_samples, max_bytes: bounds of one shard.
+        confirm: called when the set is complete, before it takes the older one's place; what it raises keeps that.
 
     Returns:
         The manifest.
@@ -130,6 +132,7 @@ def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[st
     try:
         content = write_set(root, samples, run_info=run_info or {}, fingerprints=fingerprints or {}, layout=layout,
                             generation=generation, max_samples=max_samples, max_bytes=max_bytes)
+        confirm()
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
         raise
