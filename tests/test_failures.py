@@ -179,6 +179,17 @@ def test_a_full_disk_stops_the_run_and_room_makes_it_go_on(small_disk):
     assert settle(small_disk, "done", "large", "done", worker=worker)["large"].state == "done"
 
 
+def test_one_worker_is_a_process_that_can_be_killed_unless_the_recipe_says_otherwise(tmp_path):
+    from curate.engine.pools import InlinePool
+    from curate.engine.run import make_pool
+
+    for settings, expected in (({"workers": 1}, ChildPool), ({"kind": "inline"}, ChildPool),
+                               ({"kind": "inline", "isolate": False}, InlinePool)):
+        pool = make_pool(recipe_from_dict({**RECIPE, "engine": settings}), tmp_path, 5)
+        pool.close()
+        assert type(pool) is expected and pool.in_process == (expected is InlinePool)
+
+
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
 def raised(error: Exception, cause: Exception) -> Exception:
@@ -340,9 +351,11 @@ def test_clips_are_taken_one_by_one_as_workers_become_free():
 
 # --- signals ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_path, name, code):
-    """Sent to all that a terminal would send it to: driver and whatever shares its process group."""
+@pytest.mark.parametrize(("name", "code", "kind"), [
+    ("SIGINT", 130, "inline"), ("SIGTERM", 143, "inline"), pytest.param("SIGINT", 130, "ray", marks=pytest.mark.ray),
+    pytest.param("SIGTERM", 143, "ray", marks=pytest.mark.ray)])
+def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_path, name, code, kind):
+    """Ctrl-C comes to all that share the driver's process group, as a terminal sends it."""
     import signal
     import subprocess
     import sys
@@ -351,7 +364,8 @@ def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_pa
 
     from curate.engine.run import run
 
-    raw = {**RECIPE, "source": {**RECIPE["source"], "num_scenes": 4}, "clip": {"num_frames": 8, "max_clips": 4}}
+    raw = {**RECIPE, "source": {**RECIPE["source"], "num_scenes": 4}, "clip": {"num_frames": 8, "max_clips": 4},
+           "engine": {"kind": kind, "workers": 1}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw))
     out = tmp_path / "out"
     driver = subprocess.Popen([sys.executable, "-m", "curate", "run", str(tmp_path / "recipe.yaml"), "--out", str(out),
@@ -359,14 +373,14 @@ def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_pa
     end = time.monotonic() + 120
     while not list(out.glob("scenes/[!.]*/scene.npz")) and driver.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
-    os.killpg(driver.pid, signal.Signals[name])
+    (os.killpg if name == "SIGINT" else os.kill)(driver.pid, signal.Signals[name])
     said = driver.communicate(timeout=120)[1]
     assert driver.returncode == code, said
     assert "clips under way get 10 s" in said and said.rstrip().endswith("the same command goes on where it stopped")
     assert not list(out.glob("scenes/.*")) and not (out / "shards").exists()
     before = {p: p.read_bytes() for p in out.glob("scenes/*/scene.npz")}
     assert 1 <= len(before) < 4
-    if name == "SIGTERM":
+    if (name, kind) == ("SIGTERM", "inline"):
         summary = run(recipe_from_dict(raw), out)
         assert summary.exit_code == 0 and summary.counts["done"] == 4
         assert all(p.read_bytes() == data for p, data in before.items())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from curate.recipe.model import EngineConfig
 
 BACKOFF_S = 1.0  # before a failure that may pass is tried again; doubled each time
+FIRST_FRAME_BYTES = 64 << 10  # of a scene and its videos, before one was made
 GO_ON = "run the same command again to go on"
 NAMES = {"transient": "failures that may pass", "timeout": "timeouts", "lost": "lost workers", "error": "errors"}
 
@@ -110,7 +111,7 @@ class StagedBytes:
         self.limit, self.used = limit, used
         self._promised: dict[str, int] = {}
         self._promised_sum = 0
-        self._frame_bytes = 0.0  # of the dearest clip lately; falls slowly
+        self._frame_bytes: float | None = None  # of the dearest clip lately; falls slowly
 
     def fits(self, clip: ClipSpec) -> bool:
         """Whether the clip may be taken now. False: wait for those under way, which may turn out smaller.
@@ -118,18 +119,22 @@ class StagedBytes:
         Raises:
             Fatal: where nothing is under way and it would not fit.
         """
-        need = round(self._frame_bytes * clip.num_frames)
-        if self.used + self._promised_sum + need <= self.limit and self.used < self.limit:
+        need = self._need(clip)
+        if self.used + self._promised_sum + need <= self.limit:
             return True
         if self._promised:
             return False
+        if self._frame_bytes is None and self.used < self.limit:
+            return True  # nothing is known of such clips: one shows what they take
         raise Fatal(f"staged scenes take {self.used >> 20} MiB and the next clip about {need >> 10} KiB, more than "
                     f"engine.max_staged_bytes allows ({self.limit >> 20} MiB); raise it, and {GO_ON}")
 
     def take(self, clip: ClipSpec) -> None:
-        need = round(self._frame_bytes * clip.num_frames)
-        self._promised[clip.key] = need
+        need = self._promised[clip.key] = self._need(clip)
         self._promised_sum += need
+
+    def _need(self, clip: ClipSpec) -> int:
+        return round((FIRST_FRAME_BYTES if self._frame_bytes is None else self._frame_bytes) * clip.num_frames)
 
     def give(self, clip: ClipSpec, outcome: Outcome) -> None:
         """A clip that was taken has come back."""
@@ -137,7 +142,7 @@ class StagedBytes:
         staged = outcome.meta.get("bytes", 0) if outcome.state == "done" else 0
         self.used += staged
         if staged:
-            self._frame_bytes = max(staged / max(clip.num_frames, 1), 0.99 * self._frame_bytes)
+            self._frame_bytes = max(staged / max(clip.num_frames, 1), 0.99 * (self._frame_bytes or 0.0))
 
 
 def guards(engine: EngineConfig, staged_bytes: int) -> dict[str, Any]:
