@@ -20,7 +20,8 @@ from click.testing import CliRunner
 
 from curate.cli.main import main
 from curate.cli.retry import KINDS as RETRY_KINDS
-from curate.engine.ledger import clips_of
+from curate.engine.ledger import Out, clips_of
+from curate.engine.outcome import Fatal
 from curate.engine.run import KINDS
 from tests import handmade_runs
 
@@ -323,6 +324,26 @@ def test_other_perception_settings_are_refused_with_old_and_new_values(here):
     done = run(here, "--set", "source.width=352", "--set", "clip.num_frames=24", code=2)
     assert "source.width: 640 -> 352" in done.stderr and "clip.num_frames: 48 -> 24" in done.stderr
     assert status(here)["counts"]["done"] == 4
+
+
+def test_shards_stay_where_the_lease_was_lost_while_new_ones_were_written(here, monkeypatch):
+    run(here)
+    before, calls = files_of(here.out, "shards"), []
+
+    def confirm(self):
+        calls.append(1)
+        if len(calls) == 2:  # the first is before the write pass, the second before shards change places
+            raise Fatal("taken over by process 7 on far-away")
+
+    here.list(NAMES[:6])
+    with monkeypatch.context() as patch:
+        patch.setattr(Out, "confirm", confirm)
+        assert "taken over by process 7" in run(here, code=1).stderr
+    assert files_of(here.out, "shards") == before and not list(here.out.glob(".*partial"))
+    assert not status(here)["published"]["all_done"]
+    run(here)
+    assert status(here)["published"] == {"samples": 6, "questions": status(here)["published"]["questions"],
+                                         "all_done": True}
 
 
 def test_json_logs_tell_every_step_without_secrets(here):
