@@ -44,6 +44,9 @@ def preload() -> None:
             estimator_class(kind)
 
 
+MARK = "CURATE_BENCHMARK_OF"  # environment variable: the process that started this one, however far above
+
+
 class Child:
     """A forked process, the leader of its own session and process group.
 
@@ -112,6 +115,7 @@ def curate(args: Sequence[object], log: Path, before: Callable[[], None] = lambd
     def command() -> int | None:
         from curate.cli.main import main
 
+        os.environ[MARK] = str(os.getpid())  # what it starts inherits this, in whatever session
         before()
         sys.argv = ["curate", *map(str, args)]
         main(sys.argv[1:], prog_name="curate")
@@ -120,15 +124,17 @@ def curate(args: Sequence[object], log: Path, before: Callable[[], None] = lambd
 
 
 def strangers(session: int) -> list[int]:
-    """Processes of a session that are still there."""
+    """Processes that are still there of a session, or of what its leader started in sessions of their own."""
+    mark = f"{MARK}={session}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                inherited = mark in (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if int(fields[3]) == session and fields[0] != "Z":
+            if (inherited or int(fields[3]) == session) and fields[0] != "Z":
                 found.append(int(entry.name))
     return found
 
