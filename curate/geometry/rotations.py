@@ -58,8 +58,11 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
 
 def angle_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Angle of vectors [..., 3], radians in [0, π]; exact near 0 and π (atan2 form)."""
-    cross = np.linalg.norm(np.cross(a, b), axis=-1)
-    return np.arctan2(cross, np.sum(np.asarray(a) * np.asarray(b), -1))
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    (x, y, z), (u, v, w) = (np.moveaxis(of, -1, 0) for of in (a, b))
+    # by columns: sums over an axis of three take several times longer
+    cross = (y * w - z * v) ** 2 + (z * u - x * w) ** 2 + (x * v - y * u) ** 2
+    return np.arctan2(np.sqrt(cross), x * u + y * v + z * w)
 
 
 def yaw_pitch_roll(rotation: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,9 +27,15 @@ def chi2_survival(x: float, dof: int) -> float:
         return 0.0
     start = 0.0 if dof % 2 == 0 else 0.5
     powers = start + np.arange(dof // 2)
-    log_terms = powers * math.log(half) - half - np.array([math.lgamma(p + 1) for p in powers])
+    log_terms = powers * math.log(half) - half - _log_factorials(start, dof // 2)
     tail = math.erfc(math.sqrt(half)) if dof % 2 else 0.0
     return float(min(1.0, tail + np.exp(log_terms).sum()))
+
+
+@lru_cache(maxsize=256)
+def _log_factorials(start: float, num: int) -> np.ndarray:
+    """log Γ(p + 1) of p = start, start + 1, ..; not to be written to."""
+    return np.array([math.lgamma(start + p + 1) for p in range(num)])
 
 
 def zero_p_value(mean: np.ndarray, covariance: np.ndarray) -> float:

@@ -58,9 +58,10 @@ def without_noise(drawn: np.ndarray, across: float) -> np.ndarray:
     return np.sqrt(np.maximum(drawn**2 - 2 * across, 0))
 
 
-def vector_length(mean: np.ndarray, draws: np.ndarray, parts: dict[str, np.ndarray]) -> tuple[np.ndarray, dict]:
-    """Debiased lengths [S] of vectors [S, 3] and of their parts' [P]."""
-    across = across_variance(covariance_of(draws), mean)
+def vector_length(mean: np.ndarray, draws: np.ndarray, parts: dict[str, np.ndarray],
+                  covariance: np.ndarray) -> tuple[np.ndarray, dict]:
+    """Debiased lengths [S] of vectors [S, 3], of that covariance [3, 3], and of their parts' [P]."""
+    across = across_variance(covariance, mean)
     return (without_noise(lengths(draws), across), {name: lengths(mean + part) for name, part in parts.items()})
 
 

@@ -18,5 +18,6 @@ def object_object_distance(draws: SceneDraws, subjects: tuple[int, ...], span: t
     part_a = {name: part[:, i] for name, part in path_a.parts.items()}
     part_b = {name: part[:, j] for name, part in path_b.parts.items()}
     parts = {name: part_a[name] - part_b[name] for name in part_a}
-    lengths, parts = vector_length(mean, vectors, parts)
-    return Sample(lengths, parts, p_zero=zero_p_value(mean, covariance_of(vectors)))
+    covariance = covariance_of(vectors)
+    lengths, parts = vector_length(mean, vectors, parts, covariance)
+    return Sample(lengths, parts, p_zero=zero_p_value(mean, covariance))

@@ -13,23 +13,34 @@ from curate.measure.smoothing import PathPosterior, PathSmoother, lengths
 
 
 def _ends(path: PathPosterior, i: int, j: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    return (path.mean[j] - path.mean[i], path.points[:, j] - path.points[:, i],
-            {name: part[:, j] - part[:, i] for name, part in path.parts.items()})
+    if ("ends", i, j) not in path.memo:
+        path.memo["ends", i, j] = (path.mean[j] - path.mean[i], path.points[:, j] - path.points[:, i],
+                                   {name: part[:, j] - part[:, i] for name, part in path.parts.items()})
+    return path.memo["ends", i, j]
+
+
+def _ends_covariance(path: PathPosterior, i: int, j: int) -> tuple[np.ndarray, float]:
+    """Covariance [3, 3] of the vector between two frames, and the p-value of "it is zero"."""
+    if ("ends covariance", i, j) not in path.memo:
+        mean, draws, _ = _ends(path, i, j)
+        covariance = covariance_of(draws)
+        path.memo["ends covariance", i, j] = covariance, zero_p_value(mean, covariance)
+    return path.memo["ends covariance", i, j]
 
 
 def displacement(path: PathPosterior, i: int, j: int) -> Sample:
     """Length of the vector between two frames, m."""
     mean, draws, parts = _ends(path, i, j)
-    lengths, parts = vector_length(mean, draws, parts)
-    return Sample(lengths, parts, p_zero=zero_p_value(mean, covariance_of(draws)), magnitude=True)
+    covariance, p_zero = _ends_covariance(path, i, j)
+    lengths, parts = vector_length(mean, draws, parts, covariance)
+    return Sample(lengths, parts, p_zero=p_zero, magnitude=True)
 
 
 def p_still(path: PathPosterior, smoother: PathSmoother, i: int, j: int) -> float:
     """p-value of "it does not move between these frames": of all positions, and of the ends, which show slow motion
     better; twice the smaller (Bonferroni)."""
     if ("p still", i, j) not in path.memo:
-        mean, draws, _ = _ends(path, i, j)
-        ends, all_of = zero_p_value(mean, covariance_of(draws)), chi2_survival(*smoother.still_statistic(i, j))
+        ends, all_of = _ends_covariance(path, i, j)[1], chi2_survival(*smoother.still_statistic(i, j))
         path.memo["p still", i, j] = min(1.0, 2 * min(ends, all_of))
     return path.memo["p still", i, j]
 
