@@ -67,3 +67,25 @@ def test_a_node_lost_in_the_middle_changes_no_byte_and_loses_no_clip(cluster, tm
     assert files_of(out) == files_of(inline)
     assert json.loads((out / "shards/manifest.json").read_text())["run"]["done"] == NUM_CLIPS
     assert not (out / ".workers").exists()
+
+
+@pytest.mark.slow
+def test_a_driver_outside_of_the_cluster_works_through_rays_client(tmp_path):
+    import socket
+
+    from ray.cluster_utils import Cluster
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": STORE,
+                                                         "include_dashboard": False, "ray_client_server_port": port})
+    try:
+        recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
+        recipe.write_text(yaml.safe_dump({**RECIPE, "clip": {"num_frames": 8, "max_clips": 2}}))
+        done = subprocess.run([sys.executable, "-m", "curate", "run", str(recipe), "--out", str(out), "--address",
+                               f"ray://127.0.0.1:{port}", "--no-preview"], capture_output=True, text=True, timeout=300)
+    finally:
+        made.shutdown()
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 ray" in done.stdout and len(list((out / "scenes").glob("[0-9a-f]*"))) == 2
