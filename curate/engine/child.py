@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -68,8 +69,11 @@ class Child:
         self._send({"worker": worker, "recipe": recipe.model_dump(mode="json"), "out": str(out),
                     "parent": os.getpid()})
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    def has_news(self, timeout_s: float) -> bool:
+        """Whether `receive` has something to say; waits at most `timeout_s` for it."""
+        poll = select.poll()  # select() knows no descriptor above 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
 
     def give(self, clip: ClipSpec, deadline_s: float) -> None:
         """Hands over a clip. Its time runs from when the child is ready."""
@@ -80,7 +84,7 @@ class Child:
         self._send(clip.to_json())
 
     def receive(self) -> Outcome | None:
-        """What has come, once `fileno` is readable; None where nothing whole is there yet.
+        """What has come, once there is news; None where nothing whole is there yet.
 
         Raises:
             Fatal: where the worker cannot start.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from pathlib import Path
 from typing import Protocol
@@ -126,7 +125,7 @@ class ChildPool:
             return []
         while True:
             now = time.monotonic()
-            if select.select([child], [], [], max(0.0, min(end, child.deadline) - now))[0]:
+            if child.has_news(max(0.0, min(end, child.deadline) - now)):
                 try:
                     outcome = child.receive()
                 except EOFError:
