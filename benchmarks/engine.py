@@ -8,6 +8,7 @@ Ratios are of one run, medians of pairs in turns. Parts: inline, item, start, ra
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -118,15 +119,23 @@ def main() -> int:
         "write": others("write_pass", "write_rows")}
     if unknown := set(args.only or ()) - set(parts):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
-    rows = []
-    for name, part in parts.items():
-        if args.only and name not in args.only:
-            continue
-        try:
-            rows += part()
-        except Exception as error:  # one that fails must not hide what the others measured
-            rows.append({**skipped(name, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"), "ok": False})
+    names = [name for name in parts if name in (args.only or parts)]
+    rows = parts[names[0]]() if len(names) == 1 else [r for name in names for r in in_own_process(name, args.pairs)]
+    if hasattr(os, "getloadavg"):
+        rows.append(row("load of the machine at the end", os.getloadavg()[0] / (os.cpu_count() or 1), "a CPU"))
     return report("Engine", rows, args.out)
+
+
+def in_own_process(name: str, pairs: int) -> list[Row]:
+    """One part by itself: what it leaves in memory, and its crash, are no other's."""
+    with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder:
+        out = Path(folder) / "rows.json"
+        done = subprocess.run([sys.executable, "-m", "benchmarks.engine", "--only", name, "--pairs", str(pairs),
+                               "--out", str(out)], capture_output=True, text=True)
+        if out.is_file():
+            return json.loads(out.read_text())["rows"]
+        why = " ".join(done.stderr.strip().splitlines()[-1:]) or f"exit code {done.returncode}"
+        return [{**skipped(name, why[:200]), "ok": False}]
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def judge(number: int, what: str, entries: list[dict], found: Findings) -> None:
 
 
 def each(name: str, count: int, check: Callable[[int], str | None], folder: Path, found: Findings,
-         deadline: float, hang_s: float = 30.0) -> int:
+         deadline: float, hang_s: float = 120.0) -> int:
     """`check(n)` for every n in forked children, so that a crash or a hang costs one; returns how many were checked.
 
     `check` returns what is wrong, or None; what it raises is wrong too.
