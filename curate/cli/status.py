@@ -67,7 +67,7 @@ def show(found: Status) -> None:
         console.print(f"{name + ':':<12}{text}", markup=False, soft_wrap=True)
 
     if found.clips_per_s is not None:
-        line("rate", f"{found.clips_per_s:.2f} clips/s, ETA {duration(found.eta_s or 0)}")
+        line("rate", f"{found.clips_per_s:.3g} clips/s, ETA {duration(found.eta_s or 0)}")
     if found.last_settled_s is not None:
         line("last clip", f"{duration(found.last_settled_s)} ago")
     if found.holder:

@@ -84,11 +84,11 @@ def work_lines(summary: Summary) -> list[str]:
     workers which never wait would reach (the speed of light of this number of workers)."""
     if not summary.worked or not summary.seconds:
         return []
-    lines = [f"work:    {summary.worked} clips in {summary.seconds:.1f} s, {summary.clips_per_s:.2f} clips/s"]
+    lines = [f"work:    {summary.worked} clips in {summary.seconds:.1f} s, {summary.clips_per_s:.3g} clips/s"]
     if summary.busy_s and summary.num_workers:
         busy = summary.busy_s / (summary.seconds * summary.num_workers)
         light = summary.worked * summary.num_workers / summary.busy_s
-        lines[0] += f"; workers {min(busy, 1.0):.0%} busy, {light:.2f} clips/s if they never waited"
+        lines[0] += f"; workers {min(busy, 1.0):.0%} busy, {light:.3g} clips/s if they never waited"
     if summary.stages:
         total = sum(summary.stages.values())
         parts = sorted(summary.stages.items(), key=lambda item: -item[1])

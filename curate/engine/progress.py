@@ -62,7 +62,7 @@ class Progress:
         if worked:
             rate = (len(self._recent) - 1) / max(now - self._recent[0], 1e-6)
             left = (self.total - self.before - worked) / max(rate, 1e-9)
-            parts.append(f"{rate:.2f} clips/s, ETA {duration(left)}")
+            parts.append(f"{rate:.3g} clips/s, ETA {duration(left)}")
         if self.busy_s:
             share = self.busy_s / max(self.workers * (now - self.started), 1e-6)
             parts.append(f"workers {min(share, 1.0):.0%} busy")

@@ -30,7 +30,7 @@ class Status:
             for longer than the lease allows: the next run takes over).
         counts: of the planned clips: done, filtered, quarantined, missing; their sum is `planned`.
         failures: of those quarantined, by kind.
-        clips_per_s, eta_s: while running, once two clips have ended.
+        clips_per_s, eta_s: while running, once a clip has ended; of the last `RECENT` clips.
         last_settled_s: since the last line of the ledger. None: there is none.
         last_failures: as in quarantine.jsonl, the last first.
         published: samples and questions of OUT/shards, and whether they are of all that is done; None: no set there.
@@ -109,8 +109,9 @@ def _count(out: Path, info: generation.PlanInfo, result: Status, held: Holder | 
     if times:
         result.last_settled_s = round(max(0.0, time.time() - times[-1]), 1)
     recent = [at for at in times if held is not None and at >= held.since]
-    if len(recent) > 1:
-        rate = (len(recent) - 1) / max(time.time() - recent[0], 1e-3)
+    if recent:
+        whole = len(recent) < RECENT  # all that this holder has done, its start included
+        rate = (len(recent) - (not whole)) / max(time.time() - (held.since if whole else recent[0]), 1e-3)
         result.clips_per_s, result.eta_s = round(rate, 4), round(numbers[NONE] / rate, 1)
 
 
