@@ -100,7 +100,8 @@ class Stage:
 def ray_data(setting: str, items: int) -> float:
     import ray
 
-    ray.init(num_cpus=CPUS, include_dashboard=False, log_to_driver=False, object_store_memory=1 << 30)
+    ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False,  # not one that is there
+             object_store_memory=1 << 30)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         for count in (WARM, items):
