@@ -92,14 +92,15 @@ class Out:
         self._lease.confirm()
 
     def _unmake(self) -> None:
-        """A folder that was made for a run which never began is taken away again."""
-        if self._made and not any(p.name != LEASE for p in self.path.iterdir()):
-            shutil.rmtree(self.path)
-            for parent in self._made[1:]:
-                try:
-                    parent.rmdir()
-                except OSError:
-                    return
+        """A folder that is no run's is left as it was, and one that was made for a run that never began goes again."""
+        if self._lease.lost or (self.path / RUN).exists():
+            return
+        shutil.rmtree(self.path / LEASE, ignore_errors=True)
+        for folder in self._made:  # this one, then its parents
+            try:
+                folder.rmdir()
+            except OSError:  # not empty
+                return
 
     # who it belongs to
 
