@@ -169,8 +169,9 @@ class _Worker:
         ours, theirs = os.pipe()
         command = [sys.executable, "-c", BOOT, json.dumps(sys.path), str(out), str(scratch), str(place), str(step),
                    str(theirs)]
+        # A session of its own: Ctrl-C at a terminal is this process's to answer.
         self._process = subprocess.Popen(command, pass_fds=(theirs,), stdin=subprocess.DEVNULL,
-                                         env={**os.environ, **ENVIRONMENT})
+                                         start_new_session=True, env={**os.environ, **ENVIRONMENT})
         os.close(theirs)
         self._file = os.fdopen(ours, "rb")
         self._ready: Queue[Asked | None] = Queue(AHEAD)
