@@ -70,7 +70,7 @@ def test_a_node_lost_in_the_middle_changes_no_byte_and_loses_no_clip(cluster, tm
 
 
 @pytest.mark.slow
-def test_a_driver_outside_of_the_cluster_works_through_rays_client(tmp_path):
+def test_a_driver_outside_of_the_cluster_works_through_rays_client(tmp_path, monkeypatch):
     import socket
 
     from ray.cluster_utils import Cluster
@@ -78,6 +78,7 @@ def test_a_driver_outside_of_the_cluster_works_through_rays_client(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "180")  # on a busy machine Ray's 30 are too few
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": STORE,
                                                          "include_dashboard": False, "ray_client_server_port": port})
     try:
