@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -36,16 +35,10 @@ def modules_after(*args: object) -> tuple[subprocess.CompletedProcess, set[str]]
     return done, set(done.stderr.rpartition("#")[2].split())
 
 
-def test_help_loads_nothing_heavy_and_is_instant():
+def test_help_loads_nothing_heavy():
     done, modules = modules_after("--help")
     assert done.returncode == 0 and all(name in done.stdout for name in COMMANDS)
     assert not [m for m in HEAVY if m in modules]
-    seconds = []
-    for _ in range(3):  # the best of three: the machine may be busy, the command is not slower for it
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "curate", "--help"], capture_output=True, check=True, cwd=ROOT)
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize("name", COMMANDS)
