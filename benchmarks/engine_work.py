@@ -27,7 +27,7 @@ PAYLOAD, WORK_S, STAGES, CPUS = 5_000_000, 0.020, 3, 2
 SETTINGS = {"tasks": "tasks, fused, an item a block (override_num_blocks)",
             "blocks": "tasks, fused, five items a block",
             "actors": "a pool of actors for each stage, half a CPU an actor (concurrency, num_cpus)"}
-LIMIT_S = 240
+LIMIT_S = 120
 
 
 def stage(payload: np.ndarray) -> np.ndarray:
