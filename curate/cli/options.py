@@ -95,13 +95,13 @@ def with_workers(recipe: Recipe, workers: int | None, inline: bool, address: str
     """The recipe with the place of work from the command line. An address other than "none" means Ray.
 
     Raises:
-        click.UsageError: where both a cluster and this process are asked for.
+        click.UsageError: where both a cluster and this machine are asked for.
     """
     changes: dict[str, Any] = {}
     if address is not None:
         here = address in ("none", "")
         if inline and not here:
-            raise click.UsageError(f"--inline works in this process, --address {address} on a cluster; say one of them")
+            raise click.UsageError(f"--inline works on this machine, --address {address} on a cluster; say one of them")
         changes |= {"address": None} if here else {"address": address, "kind": "ray"}
     if workers is not None:
         changes["workers"] = workers

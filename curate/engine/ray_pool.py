@@ -123,9 +123,8 @@ class RayPool:
         with suppress(Exception):
             self._cluster.close()
         if self._notes:
-            shutil.rmtree(self._notes, ignore_errors=True)
-            with suppress(OSError):
-                self._notes.parent.rmdir()
+            # OUT is this run's alone: what drivers left that were killed goes too
+            shutil.rmtree(self._notes.parent, ignore_errors=True)
 
     # What comes back from workers
 
