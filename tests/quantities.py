@@ -6,6 +6,7 @@ import numpy as np
 
 from curate.measure.quantity import Quantity
 from curate.questions import QuestionsConfig, ask
+from curate.questions.families import families
 from tests.scenes import make_scene
 
 
@@ -27,4 +28,6 @@ def direction(share=1.0, p_zero=0.0, kind="object_direction"):
 
 
 def asked_of(quantity, scene=None, **config):
-    return ask(scene or make_scene(0)[0], QuestionsConfig(**config), [quantity])
+    """What the families of this quantity's kind ask, and what they drop."""
+    names = [name for name, family in families().items() if getattr(family, "kind", "") == quantity.kind]
+    return ask(scene or make_scene(0)[0], QuestionsConfig(**{"families": names} | config), [quantity])

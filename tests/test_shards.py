@@ -185,7 +185,7 @@ def test_writer_wants_the_same_parts(tmp_path):
     (lambda s: s["regions"][0]["mask_rle"]["counts"].append(1), "counts sum"),
     (lambda s: s["camera"]["T_world_cam"].pop(), "T_world_cam"),
     (lambda s: s["time_s"].__setitem__(1, 0.0), "strictly increasing"),
-    (lambda s: s.update(version=2), "this reads version 1"),
+    (lambda s: s.update(version=1), "this reads version 2"),
 ])
 def test_validation_names_the_field(change, message):
     record = json.loads(schema.to_bytes(shard_samples.sample(0).json))

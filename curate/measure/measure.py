@@ -122,7 +122,7 @@ def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator
                 yield (a, b), (frame, frame)
         return
     for region_id, frames in usable.items():
-        own = _region_spans(frames, spans)
+        own = region_spans(frames, spans)
         if spec.instant:
             for frame in sorted({f for span in own for f in span} if spans else {own[0][0], own[0][1]}):
                 yield (region_id,), (frame, frame)
@@ -131,7 +131,9 @@ def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator
                 yield (region_id,), span
 
 
-def _region_spans(frames: np.ndarray, spans: Sequence[Span] | None) -> list[Span]:
+def region_spans(frames: np.ndarray, spans: Sequence[Span] | None) -> list[Span]:
+    """Spans of a region that is measured at `frames`: those given that begin and end there; by default all of its
+    track, and of a long one the first half too."""
     if spans:
         there = set(frames.tolist())
         return [(i, j) for i, j in spans if i in there and j in there]

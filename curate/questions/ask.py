@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
-
-import numpy as np
 
 from curate.measure.quantity import Quantity
 from curate.questions import gates, phrases
+from curate.questions.claim import Claim
 from curate.questions.config import QuestionsConfig
 from curate.questions.digits import round_to, settle, significant_digits, step, text
 from curate.questions.draw import Draw
-from curate.questions.families import Family, Item, families
+from curate.questions.families import Family, Item, QuantityFamily, families
 from curate.questions.gates import MARK_FRAME, Dropped
 from curate.questions.options import OptionSet, category_options, number_options
 from curate.questions.question import Question
-from curate.questions.units import UNITS, Unit
+from curate.questions.units import COUNT, UNITS, Unit
+from curate.questions.view import View
 from curate.questions.wording import listed
 from curate.scene import Scene
 
@@ -34,82 +33,96 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
 
     Args:
         config: default settings where None.
-        quantities: of the scene; measured here where None.
+        quantities: of the scene; measured here where None. Families that need others measure them.
 
     Returns:
         questions in the order of families, subjects, spans and forms; the same for the same scene and seed.
     """
     config = config or QuestionsConfig()
     is_complete = quantities is None  # what is not among them could not be measured
+    chosen, known, draws = config.chosen(), families(), None
     if quantities is None:
-        from curate.measure import measure
-        quantities = measure(scene, wanted=lambda subjects, span: gates.subject_refusal(scene, subjects, span) is None)
-    quantities = [_settled(q) for q in quantities]
-    index = {(q.kind, tuple(q.subjects), tuple(q.span)): q for q in quantities}
-    by_kind: dict[str, list[Quantity]] = {}
-    for quantity in quantities:
-        by_kind.setdefault(quantity.kind, []).append(quantity)
-    times = phrases.Times(scene, config.dialect)
+        from curate.measure import SceneDraws, measure
+
+        draws = SceneDraws(scene) if scene.num_frames > 1 else None
+        kinds = [f.kind for f in map(known.get, chosen) if isinstance(f, QuantityFamily)]
+        quantities = measure(scene, kinds=list(dict.fromkeys(kinds)) or None, draws=draws, wanted=lambda subjects, span:
+                             gates.subject_refusal(scene, subjects, span) is None) if kinds else []
+    view = View(scene, config, quantities, is_complete, draws)
     questions, dropped = [], []
     records: dict[int, dict] = {}  # of quantities, each written out once
-    known = families()
-    for name, forms in config.chosen().items():
+    for name, forms in chosen.items():
         family = known[name]
-        if is_complete:
-            for form in (f for f in forms if f in family.forms):
-                dropped += gates.unmeasured(scene, family, by_kind.get(family.kind, []), form)
-        for quantity in by_kind.get(family.kind, []):
-            for form in (f for f in forms if f in family.forms):
-                made = _Asker(scene, config, index, times, family, quantity, form, records).ask()
-                if isinstance(made, Question):
-                    questions.append(made)
-                else:
-                    dropped.append(Dropped(name, tuple(quantity.subjects), made, form, tuple(quantity.span)))
+        forms = [form for form in forms if form in family.forms]
+        if is_complete and isinstance(family, QuantityFamily):
+            for form in forms:
+                dropped += gates.unmeasured(scene, family, view.by_kind.get(family.kind, []), form)
+        if forms:
+            for claim in claims(view, family):
+                for form in forms:
+                    made = _Asker(view, family, claim, form, records).ask()
+                    if isinstance(made, Question):
+                        questions.append(made)
+                    elif made:
+                        dropped.append(Dropped(name, tuple(claim.subjects), made, form, tuple(claim.span)))
     return questions, dropped
 
 
-def _settled(quantity: Quantity) -> Quantity:
-    """Without floating-point noise in what the gates and answers use."""
-    value = quantity.value
-    value = settle(value) if np.ndim(value) == 0 else [settle(float(x)) for x in value]
-    p_zero = settle(quantity.p_zero) if math.isfinite(quantity.p_zero) else math.nan
-    return replace(quantity, value=value, quantiles=tuple(settle(float(q)) for q in quantity.quantiles), p_zero=p_zero)
+def claims(view: View, family: Family) -> Iterator[Claim]:
+    """What a family could say of a scene; nothing metric of one whose scale is not known."""
+    if view.scene.num_frames < 2:
+        return
+    if not isinstance(family, QuantityFamily) and gates.not_metric(view.scene, family):
+        yield Claim((), view.clip, "", refusal=gates.NOT_METRIC)
+        return
+    yield from family.make(view)
 
 
 class _Asker:
-    """One quantity in one form."""
+    """One claim in one form."""
 
-    def __init__(self, scene: Scene, config: QuestionsConfig, index: dict, times: phrases.Times, family: Family,
-                 quantity: Quantity, form: str, records: dict[int, dict]) -> None:
-        self.scene, self.config, self.family, self.quantity, self.form = scene, config, family, quantity, form
-        self.times, self.index, self.records = times, index, records
+    def __init__(self, view: View, family: Family, claim: Claim, form: str, records: dict[int, dict]) -> None:
+        self.view, self.scene, self.config, self.times = view, view.scene, view.config, view.times
+        self.family, self.claim, self.form, self.records = family, claim, form, records
         self.section = family.section(form)
-        subjects = "".join(f"r{i}" for i in quantity.subjects) or "camera"
-        first, last = quantity.span
-        self.id = f"{scene.key}-{family.name}-{subjects}.f{first}.f{last}-{form}"
-        self.draw = Draw(self.id, config.seed)
+        subjects = "".join(f"r{i}" for i in claim.subjects) or "camera"
+        first, last = claim.span
+        variant = f".{claim.variant}" if claim.variant else ""
+        self.id = f"{self.scene.key}-{family.name}-{subjects}.f{first}.f{last}{variant}-{form}"
+        self.draw = Draw(self.id, self.config.seed)
 
     def ask(self) -> Question | str:
-        """The question, or the reason why there is none."""
-        refusal = gates.refusal(self.scene, self.family, self.quantity, self.config.max_p_zero)
-        return refusal or (self._number() if self.section == "number" else self._category())
+        """The question, or the reason why there is none; "" where the claim has no answer of this form."""
+        claim = self.claim
+        if claim.refusal:
+            return claim.refusal
+        if self.section == "number":
+            return self._number() if claim.number else ""
+        if self.section == "open":
+            return self._open() if claim.open else ""
+        return self._category() if claim.category else ""
 
     def _item(self, **known) -> Item:
-        kind_index, own = self.index, self.quantity
+        index, claim = self.view.index, self.claim
 
         def related(kind: str, span: tuple[int, int] | None) -> Quantity | None:
-            return kind_index.get((kind, tuple(own.subjects), tuple(span or own.span)))
+            return index.get((kind, tuple(claim.subjects), tuple(span or claim.span)))
 
-        words = self.times.fields(*own.span) | phrases.regions(own.subjects, self.config)
-        words["reference"] = self.family.reference or phrases.REFERENCES[own.reference]
+        words = self.times.fields(*claim.span) | phrases.regions(claim.subjects, self.config)
+        words["reference"] = self.family.reference or phrases.REFERENCES.get(claim.reference, claim.reference)
         words["axes"] = self.family.axes.format(start=words["start"])
-        return Item(self.scene, own, related, words, **known)
+        words |= claim.words
+        main = claim.quantities[0] if claim.quantities else None
+        return Item(self.scene, main, related, words, span=claim.span, **known)
 
     def _number(self) -> Question | str:
-        unit = UNITS[self.draw.pick(getattr(self.config.units, self.family.dimension))]
-        raw = float(self.quantity.value) * unit.factor
-        quantiles = tuple(q * unit.factor for q in self.quantity.quantiles)
-        if raw == 0:
+        number = self.claim.number
+        if number.dimension == "count":
+            return self._count()
+        unit = UNITS[self.draw.pick(getattr(self.config.units, number.dimension))]
+        raw = float(number.value) * unit.factor
+        quantiles = tuple(q * unit.factor for q in number.quantiles)
+        if raw == 0 or not (number.signed or raw > 0):
             return gates.STILL
         low, high = quantiles[1], quantiles[7]
         relative = settle(gates.relative_half_width(raw, quantiles))
@@ -123,53 +136,76 @@ class _Asker:
                 return refusal
         else:
             gap = settle(gates.option_gap(value, quantiles)) if value > 0 else math.inf
-            options = number_options(value, gap, num_digits, self.family.slips(item), self.config.num_options,
-                                     self.draw)
+            slips = number.slips(item) if number.slips else ()
+            options = number_options(value, gap, num_digits, slips, self.config.num_options, self.draw)
             if options is None:
                 return gates.CROWDED
         low, high = _outward(low, high, value, num_digits)
         return self._question(item, options, unit, value, low, high)
 
-    def _category(self) -> Question | str:
-        category = gates.category(self.quantity, self.family.vocabulary, self.config.min_confidence)
-        if category is None:
+    def _count(self) -> Question | str:
+        number = self.claim.number
+        value = round(float(number.value))
+        if round(number.quantiles[0]) != value or round(number.quantiles[8]) != value:
             return gates.UNCERTAIN
-        options = category_options(category, self.family.vocabulary, self.config.num_options, self.draw)
-        return self._question(self._item(answer=category), options, None, math.nan, math.nan, math.nan)
+        item = self._item(unit=COUNT, value=float(value), num_digits=max(len(str(value)), 1), answer=str(value))
+        return self._question(item, None, COUNT, float(value), float(value), float(value))
+
+    def _category(self) -> Question | str:
+        category = self.claim.category
+        if not gates.certain(category.confidence, self.config.min_confidence):
+            return gates.UNCERTAIN
+        options = category_options(category.name, category.vocabulary, self.config.num_options, self.draw)
+        return self._question(self._item(answer=category.name), options, None, math.nan, math.nan, math.nan)
+
+    def _open(self) -> Question | str:
+        answer = self.claim.open
+        if not gates.certain(answer.confidence, self.config.min_confidence):
+            return gates.UNCERTAIN
+        return self._question(self._item(answer=answer.text), None, None, math.nan, math.nan, math.nan)
 
     def _question(self, item: Item, options: OptionSet | None, unit: Unit | None, value: float, low: float,
                   high: float) -> Question:
-        family, quantity, config = self.family, self.quantity, self.config
+        family, claim, config = self.family, self.claim, self.config
         paraphrase = self.draw.pick(family.wording(self.section))
         stem = paraphrase.render(item.words)
         texts = [] if options is None else [
             unit.text(text(v, item.num_digits)) if unit else v for v in options.values]
         letter = options.letter if options else ""
-        tail = "\n".join([CHOICE_LEAD, listed(texts)]) if options else NUMBER_LEAD
-        tolerance = settle(max(high - value, value - low, step(value, item.num_digits) / 2)) if unit else math.nan
-        first, last = quantity.span
+        is_open = self.form == "open"
+        tail = "\n".join([CHOICE_LEAD, listed(texts)]) if options else claim.open.lead if is_open else NUMBER_LEAD
+        is_count = unit is COUNT
+        tolerance = math.nan if unit is None else 0.0 if is_count else settle(
+            max(high - value, value - low, step(value, item.num_digits) / 2))
+        first, last = claim.span
+        kind = claim.open.kind if is_open else "choice" if options else "number"
+        metric = family.score or (claim.open.metric if is_open else "accuracy" if options else "mra")
         return Question(
             id=self.id, family=family.name, form=self.form, question=f"{stem}\n{tail}" if options else f"{stem} {tail}",
             options=texts, answer=texts[options.index] if options else item.answer, letter=letter, value=value,
-            unit=unit.symbol if unit else "", low=low, high=high, tolerance=tolerance, frame=quantity.frame,
-            reference=quantity.reference, start_s=self.times.seconds[first], end_s=self.times.seconds[last],
-            start_frame=first, end_frame=last, regions=list(quantity.subjects), mark_frame=MARK_FRAME,
+            unit=unit.symbol if unit else "", low=low, high=high, tolerance=tolerance, frame=claim.frame,
+            reference=claim.reference, start_s=self.times.seconds[first], end_s=self.times.seconds[last],
+            start_frame=first, end_frame=last, regions=list(claim.subjects), mark_frame=MARK_FRAME,
             reasoning=list(self._steps(item, texts, letter, low, high)) if config.reasoning else [],
-            quantities=[self._record()], template=paraphrase.id, dialect=config.dialect, scale=self.scene.scale,
+            quantities=[self._record(q) for q in claim.quantities], template=paraphrase.id, dialect=config.dialect,
+            scale=self.scene.scale, answer_type=kind, metric=metric,
+            target=claim.open.target if is_open else None,
+            coordinates=[{"start": a, "end": b, "vector": list(vector)} for a, b, vector in claim.coordinates]
+            if is_open else [],
             extra={"option_values": list(options.values) if options else [],
                    "num_digits": item.num_digits if unit else 0,
                    "recording": str(self.scene.clip.get("recording", self.scene.key)),
-                   "clip": self.scene.key})
+                   "clip": self.scene.key} | claim.extra)
 
-    def _record(self) -> dict:
-        """The quantity's record, which all questions about it share."""
-        if id(self.quantity) not in self.records:
-            self.records[id(self.quantity)] = self.quantity.to_json()
-        return self.records[id(self.quantity)]
+    def _record(self, quantity: Quantity) -> dict:
+        """A quantity's record, which all questions about it share."""
+        if id(quantity) not in self.records:
+            self.records[id(quantity)] = quantity.to_json()
+        return self.records[id(quantity)]
 
     def _steps(self, item: Item, texts: list[str], letter: str, low: float, high: float) -> Iterator[str]:
-        yield from self.family.steps(item)
-        if item.unit:
+        yield from self.claim.steps(item)
+        if item.unit and item.unit is not COUNT:
             yield (f"With 95 % confidence the value lies between {low} and {high} {item.unit.symbol}; rounded to what "
                    f"this error supports, the best estimate is {item.stated}.")
         if letter:

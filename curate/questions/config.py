@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from curate.questions.units import UNITS
 
-Form = Literal["numeric", "choice"]
+Form = Literal["numeric", "choice", "open"]
 
 
 class FamilyConfig(BaseModel):
@@ -30,10 +30,12 @@ class UnitsConfig(BaseModel):
     length: tuple[str, ...] = Field(("m",), min_length=1)
     speed: tuple[str, ...] = Field(("m/s", "km/h"), min_length=1)
     angle: tuple[str, ...] = Field(("°",), min_length=1)
+    time: tuple[str, ...] = Field(("s",), min_length=1)
+    acceleration: tuple[str, ...] = Field(("m/s²",), min_length=1)
 
     @model_validator(mode="after")
     def _known(self) -> UnitsConfig:
-        for dimension in ("length", "speed", "angle"):
+        for dimension in ("length", "speed", "angle", "time", "acceleration"):
             fitting = [s for s, unit in UNITS.items() if unit.dimension == dimension]
             for symbol in getattr(self, dimension):
                 if symbol not in fitting:
@@ -56,7 +58,7 @@ class QuestionsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     families: Literal["all"] | tuple[FamilyConfig, ...] = "all"
-    forms: tuple[Form, ...] = Field(("numeric", "choice"), min_length=1)
+    forms: tuple[Form, ...] = Field(("numeric", "choice", "open"), min_length=1)
     num_options: Literal[4, 5] = 4
     max_per_clip: int | None = Field(None, ge=1)
     seed: int = 0

@@ -1,8 +1,8 @@
 """May it be asked? Every gate is here, and every refusal is a record with its reason.
 
 In their order: is there a quantity (`unmeasured`), may it be asked at all (`refusal`), is it clear of zero and narrow
-enough for a number (`number_refusal`), is its category certain (`category`), and do options stand clear of its error
-(`option_gap`). What is left out later, among questions that may be asked, is `balance`'s.
+enough for a number (`number_refusal`), is its category certain (`likeliest`, `certain`), and do options stand clear of
+its error (`option_gap`). What is left out later, among questions that may be asked, is `balance`'s.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from curate.measure.quantity import Quantity
-from curate.questions.families.base import Family
 from curate.scene import Scene
+
+if TYPE_CHECKING:
+    from curate.questions.families.of_quantity import QuantityFamily as Family
 
 NOT_METRIC = "the scene's scale is not metric"
 NOT_VISIBLE = "not visible in the marked frame"
@@ -62,17 +64,18 @@ def unmeasured(scene: Scene, family: Family, measured: Sequence[Quantity], form:
         if subjects in known or subjects[::-1] in known:
             continue
         hidden = any(not scene.region(i).seen[MARK_FRAME] for i in subjects)
-        reason = NOT_METRIC if _not_metric(scene, family) else NOT_VISIBLE if hidden else NOT_MEASURED
+        reason = NOT_METRIC if not_metric(scene, family) else NOT_VISIBLE if hidden else NOT_MEASURED
         yield Dropped(family.name, subjects, reason, form, span)
 
 
-def _not_metric(scene: Scene, family: Family) -> bool:
+def not_metric(scene: Scene, family: Family) -> bool:
+    """Whether the family speaks of metres in a scene whose scale is not known."""
     return family.metric and scene.scale not in METRIC_SCALES
 
 
 def refusal(scene: Scene, family: Family, quantity: Quantity, max_p_zero: float) -> str | None:
     """Why nothing may be asked of a quantity, or None."""
-    if _not_metric(scene, family):
+    if not_metric(scene, family):
         return NOT_METRIC
     if reason := subject_refusal(scene, quantity.subjects, quantity.span):
         return reason
@@ -118,8 +121,8 @@ def moves(quantity: Quantity, max_p_zero: float) -> bool:
     return not quantity.p_zero > max_p_zero
 
 
-def category(quantity: Quantity, vocabulary: tuple[str, ...], min_confidence: float) -> str | None:
-    """The category whose share of the quantity's draws is large enough, or None.
+def likeliest(quantity: Quantity, vocabulary: tuple[str, ...]) -> tuple[str, float]:
+    """The category with the largest share of the quantity's draws, and that share.
 
     Raises:
         ValueError: where the quantity carries a category that the family cannot name.
@@ -128,8 +131,13 @@ def category(quantity: Quantity, vocabulary: tuple[str, ...], min_confidence: fl
     if unknown := set(shares) - set(vocabulary):
         raise ValueError(f"{quantity.kind} has categories {sorted(unknown)}; the family names {vocabulary}")
     best = max(sorted(shares), key=lambda name: shares[name])
-    # compared in draws' units of 1e-6, so that a share such as 0.99 is the same on every machine
-    return best if round(shares[best], 6) >= min_confidence else None
+    return best, shares[best]
+
+
+def certain(confidence: float, min_confidence: float) -> bool:
+    """Compared in units of 1e-6, finer than draws can tell, so that a share such as 0.99 is the same on every
+    machine."""
+    return round(confidence, 6) >= min_confidence
 
 
 def option_gap(value: float, quantiles: tuple[float, ...]) -> float:

@@ -15,7 +15,7 @@ class Question:
     Args:
         id: "{clip key}-{family}-{subjects}-{form}", unique in a shard set.
         family: name of the question family.
-        form: "numeric" | "choice".
+        form: "numeric" | "choice" | "open" (free text with a typed truth).
         question: text; a region is named by its mark, `<R` + id + `>`.
         options: texts of the choices; empty for numeric.
         answer: always text: the letter's option text for a choice, "1.8" for a number.
@@ -29,7 +29,11 @@ class Question:
             marked picture, which serves all questions of the clip. mark_frame: frame where the marks are drawn.
         reasoning: the solver's steps as sentences with the real numbers.
         quantities: the Quantity records the answer rests on.
-        sampling: {"dialect": "seconds"|"frames", ...}.
+        answer_type: of `claim.ANSWER_TYPES`. metric: of `claim.METRICS`, what judges an answer.
+        target: typed truth of an open answer, None else (`claim.Open`).
+        coordinates: of an open answer's text: {"start", "end", "vector"}, the characters that write a coordinate and
+            its (x, y, z, t), nan where it has no such part.
+        task: what the answer should be like; "" is the answer alone.
     """
 
     id: str
@@ -57,6 +61,11 @@ class Question:
     template: str = ""
     dialect: str = "seconds"
     scale: str = "calibrated"
+    answer_type: str = "number"
+    metric: str = "mra"
+    task: str = ""
+    target: Any = None
+    coordinates: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -17,8 +17,8 @@ class Unit:
     spellings: tuple[str, ...]
 
     def text(self, number: str) -> str:
-        """A number with this unit: "1.2 m", "15°"."""
-        return f"{number}°" if self.symbol == "°" else f"{number} {self.symbol}"
+        """A number with this unit: "1.2 m", "15°"; a plain one where there is none."""
+        return f"{number}°" if self.symbol == "°" else f"{number} {self.symbol}".rstrip()
 
 
 UNITS: dict[str, Unit] = {u.symbol: u for u in (
@@ -36,7 +36,11 @@ UNITS: dict[str, Unit] = {u.symbol: u for u in (
     Unit("mph", "speed", 3600 / 1609.344, "miles per hour", ("mph", "miles per hour")),
     Unit("°", "angle", 180 / math.pi, "degrees", ("°", "deg", "degree", "degrees")),
     Unit("rad", "angle", 1.0, "radians", ("rad", "radian", "radians")),
+    Unit("s", "time", 1.0, "seconds", ("s", "sec", "secs", "second", "seconds")),
+    Unit("m/s²", "acceleration", 1.0, "metres per second squared",
+         ("m/s²", "m/s^2", "m/s2", "metres per second squared", "meters per second squared")),
 )}
+COUNT = Unit("", "count", 1.0, "", ())  # of a plain number; never written
 
 SPELLINGS: dict[str, Unit] = {spelling: unit for unit in UNITS.values() for spelling in unit.spellings}
 

@@ -13,13 +13,31 @@ from curate.questions.question import Question
 from curate.questions.units import SPELLINGS, UNITS, Unit
 
 MAX_TEXT = 20_000  # of an answer; a longer one is read from its end
-_SPELLED = "|".join(re.escape(s) for s in sorted(SPELLINGS, key=len, reverse=True))
-_FOREIGN = "seconds|second|secs|sec|s|ms|minutes|min|frames|frame|fps|pixels|pixel|px|kg|g|%|m/s²|m²"
+LETTERS = "ABCDE"
+# beside `units.SPELLINGS`: what a model may write of times, as (dimension, seconds)
+_TIMES = {"ms": 1e-3, "milliseconds": 1e-3, "millisecond": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0,
+          "minute": 60.0}
+_READ: dict[str, tuple[str, float]] = {
+    **{name: ("time", 1.0) for name in ("s", "sec", "secs", "second", "seconds")},
+    **{name: ("time", factor) for name, factor in _TIMES.items()},
+    **{name: ("acceleration", 1.0) for name in ("m/s²", "m/s^2", "m/s2")},
+    **{name: (unit.dimension, 1 / unit.factor) for name, unit in SPELLINGS.items()}}  # spelling: dimension, to inside
+_SPELLED = "|".join(re.escape(s) for s in sorted(_READ, key=len, reverse=True))
+_FOREIGN = "frames|frame|fps|pixels|pixel|px|kg|g|%|percent|m²|m^2|hz"
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<number>[-+−]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:e[-+]?\d{1,3})?)"
-    rf"\s*(?:(?P<foreign>{_FOREIGN})(?![\w/²])|(?P<unit>{_SPELLED})(?![\w/²]))?", re.IGNORECASE)
-_LETTER = re.compile(r"^\W*(?:(?:option|answer|choice)\s*(?:is|:)?\s*)?\(?(?P<letter>[A-E])\)?"
-                     r"(?:\s*[.:)]\s*(?P<rest>.*)|\W*)$", re.IGNORECASE | re.DOTALL)
+    rf"\s*(?:(?P<foreign>{_FOREIGN.replace('^', chr(92) + '^')})(?![\w/²^])|(?P<unit>{_SPELLED})(?![\w/²^]))?",
+    re.IGNORECASE)
+_WORDS = {"zero": 0.0, "none": 0.0, "no": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0,
+          "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0, "eleven": 11.0, "twelve": 12.0}
+_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+_LETTER = re.compile(r"^\W*(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:option|answer|choice)\s*(?:is|:)?\s*)?"
+                     r"\W{0,4}(?P<letter>[A-E])\)?\W{0,2}?(?:(?:\s*[.:)]\s*|\s+[-–—]\s+)(?P<rest>.*)|\W*)$",
+                     re.IGNORECASE | re.DOTALL)
+# where a text of several sentences ends with "the final answer is: $$B"; capital letters only, "a" is an article
+_STATED = re.compile(r"\b(?:[Oo]ption|[Aa]nswer|[Cc]hoice)\b(?:\s+(?:is|would be|must be))?\s*[:=]?\s*[^\w\s]{0,4}"
+                     r"(?P<letter>[A-E])\b(?![\w'’])")
+_STRICT = re.compile(r"^[\s$*(]*(?P<letter>[A-E])[\s.:)$*]*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,47 +60,83 @@ def final_text(answer: str) -> str:
     return re.split(r"</think(?:ing)?>", answer, flags=re.IGNORECASE)[-1].strip()
 
 
+def _numbers(text: str) -> list[tuple[float, str]]:
+    """Every number with the spelling of its unit, "" where it is bare; those of frames, pixels, weights left out."""
+    return [(float(match["number"].replace(",", "").replace("−", "-")), (match["unit"] or "").lower())
+            for match in _NUMBER.finditer(text) if not match["foreign"]]
+
+
 def numbers(text: str) -> list[tuple[float, Unit | None]]:
-    """Every number of a text with the unit behind it, if any; numbers of times, pixels and weights are passed over.
+    """Every number of a text with the unit behind it, if any; numbers of frames, pixels and weights are passed over.
 
     >>> [(v, u.symbol) for v, u in numbers("about 1.5 m, so 150cm")]
     [(1.5, 'm'), (150.0, 'cm')]
     """
-    out = []
-    for match in _NUMBER.finditer(text):
-        if match["foreign"]:
-            continue
-        unit = SPELLINGS.get((match["unit"] or "").lower())
-        out.append((float(match["number"].replace(",", "").replace("−", "-")), unit))
-    return out
+    return [(value, SPELLINGS.get(unit)) for value, unit in _numbers(text) if not unit or unit in SPELLINGS]
+
+
+def read_numbers(text: str, unit: str) -> list[float]:
+    """The numbers that a text states, in `unit`: those with a fitting unit, else the bare ones, taken as being in it.
+
+    With unit "" (a count), a number in words where there are no digits: "three".
+    """
+    target, found = UNITS.get(unit), _numbers(text)
+    fitting = []
+    for value, spelled in found:
+        dimension, factor = _READ.get(spelled, ("", 1.0))
+        if target and dimension == target.dimension:
+            fitting.append(value * factor * target.factor)
+    fitting = fitting or [value for value, spelled in found if not spelled]
+    if not fitting and not unit:
+        words = {_WORDS[word.lower()] for word in _WORD.findall(text)}
+        return list(words) if len(words) == 1 else []
+    return fitting
 
 
 def read_number(text: str, unit: str) -> float | None:
-    """The number that a text states, in `unit`; a bare one is taken as being in it, where none has a fitting unit.
+    """The number that a text states, in `unit` (`read_numbers`). The last one counts.
 
-    The last one counts.
+    >>> read_number("it is about 2 m away after 3 s", "m"), read_number("250 cm", "m"), read_number("no idea", "m")
+    (2.0, 2.5, None)
     """
-    target, found = UNITS.get(unit), numbers(text)
-    fitting = [v / u.factor * target.factor for v, u in found if u and target and u.dimension == target.dimension]
-    fitting = fitting or [v for v, u in found if u is None]
-    return fitting[-1] if fitting else None
+    found = read_numbers(text, unit)
+    return found[-1] if found else None
+
+
+def strict_letter(text: str) -> str:
+    """The letter of an answer that is a letter and nothing else ("B", "(b)", "B."); "" for any other answer."""
+    match = _STRICT.match(final_text(text))
+    return match["letter"].upper() if match else ""
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"^[\s\"'“”*$]+|[\s.\"'“”*$]+$", "", " ".join(text.lower().split()))
+
+
+def _named(text: str, options: list[str]) -> list[int]:
+    """Options that stand in a text as whole words; one inside a longer one ("clockwise" in "counter-clockwise") does
+    not count there."""
+    spans = [(m.start(), m.end(), i) for i, option in enumerate(options) if option.strip()
+             for m in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text, re.IGNORECASE)]
+    return sorted({i for a, b, i in spans if not any(x <= a and b <= y and y - x > b - a for x, y, _ in spans)})
 
 
 def read_choice(text: str, options: list[str], unit: str) -> str | None:
     """The letter that an answer stands for: a letter, an option's text, or a number that equals one option.
 
-    None where it names none, or a letter with another option's text.
-    """
-    letters = "ABCDE"[:len(options)]
+    None where it names none, several, or a letter with another option's text.
 
-    def plain(s: str) -> str:
-        return re.sub(r"[\s.]+$", "", " ".join(s.lower().split()))
+    >>> read_choice("B. 2.4", ["1.2 m", "2.4 m"], "m"), read_choice("turning left", ["left", "right"], "")
+    ('B', 'A')
+    """
+    letters = LETTERS[:len(options)]
+    values = [read_number(option, unit) for option in options] if unit else []
 
     def by_text(s: str, by_number: bool) -> str | None:
-        same = [letter for letter, option in zip(letters, options) if plain(option) == plain(s)]
-        if not same and by_number and unit and (value := read_number(s, unit)) is not None and len(numbers(s)) == 1:
-            same = [letter for letter, option in zip(letters, options)
-                    if math.isclose(read_number(option, unit), value, rel_tol=1e-6)]
+        same = [letter for letter, option in zip(letters, options) if _plain(option) == _plain(s)]
+        if not same and by_number and unit and len(given := read_numbers(s, unit)) == 1:
+            same = [letter for letter, value in zip(letters, values)
+                    if value is not None and math.isclose(value, given[0], rel_tol=1e-6)]
         return same[0] if len(same) == 1 else None
 
     if found := by_text(text, by_number=False):
@@ -93,10 +147,12 @@ def read_choice(text: str, options: list[str], unit: str) -> str | None:
         return letter if letter in letters and named in (None, letter) else None
     if found := by_text(text, by_number=True):
         return found
+    stated = {letter for letter in _STATED.findall(text[-400:])}
+    if len(stated) == 1 and (letter := stated.pop()) in letters:
+        return letter
     if not unit:
-        named = [letter for letter, option in zip(letters, options)
-                 if re.search(rf"\b{re.escape(option)}\b", text, re.IGNORECASE)]
-        return named[0] if len(named) == 1 else None
+        named = _named(text, options)
+        return letters[named[0]] if len(named) == 1 else None
     return None
 
 
@@ -107,19 +163,23 @@ def judge(answer: str, question: Question | Mapping[str, Any]) -> Verdict:
         question: a Question, its `to_json()`, or its `rft` form.
 
     Returns:
-        correct where the letter is the question's, or the number lies within its tolerance.
+        correct where the letter is the question's, the number lies within its tolerance, or, of an open answer, the
+        text is the model answer's (how near it comes is `curate.rewards`).
     """
-    record = question if isinstance(question, Mapping) and "answer_type" in question else rft(question)
+    record = question if isinstance(question, Mapping) and "question" not in question else rft(question)
     text = final_text(answer)
     if record["answer_type"] == "choice":
         letter = read_choice(text, record["options"], record["unit"])
         return Verdict(letter == record["letter"], letter or "")
+    if record["answer_type"] != "number":
+        return Verdict(_plain(text) == _plain(record["answer"]), text)
     given = read_number(text, record["unit"])
     if given is None or not math.isfinite(given):
         return Verdict(False, "")
     value = record["value"] if record.get("value") is not None else float(record["answer"])
     error = abs(given - value)
-    low, high = record["interval"]
+    low, high = record["interval"] or (value, value)
     # half a part in a million: a value converted there and back is the same value
     slack = 1e-6 * abs(value)
-    return Verdict(low - slack <= given <= high + slack or error <= record["tolerance"] + slack, f"{given:.10g}", error)
+    within = error <= (record["tolerance"] or 0.0) + slack
+    return Verdict(low - slack <= given <= high + slack or within, f"{given:.10g}", error)

@@ -65,10 +65,11 @@ class Paraphrase:
         return " ".join(self.template.render(fields).split())
 
 
-def parse(source: str, where: str, required: Iterable[str] = ()) -> Template:
+def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterable[str] = ()) -> Template:
     """
     Args:
         source: template text. where: its place, for messages. required: fields it must speak of.
+        fields: declared ones beside FIELDS.
 
     Raises:
         TemplateError: on syntax, anything outside the subset, an undeclared field, or a required one that is missing.
@@ -85,8 +86,8 @@ def parse(source: str, where: str, required: Iterable[str] = ()) -> Template:
             raise TemplateError(f"{where}: {type(node).__name__} is not allowed (line {node.lineno}); a template holds "
                                 "text, declared fields, if/else and the filters " + ", ".join(FILTERS))
         if isinstance(node, nodes.Name):
-            if node.name not in FIELDS:
-                raise TemplateError(f"{where}: unknown field {node.name!r}; declared: {', '.join(sorted(FIELDS))}")
+            if node.name not in (declared := FIELDS.union(fields)):
+                raise TemplateError(f"{where}: unknown field {node.name!r}; declared: {', '.join(sorted(declared))}")
             used.add(node.name)
         elif isinstance(node, nodes.Filter) and (node.name not in FILTERS or node.args or node.kwargs or
                                                  node.dyn_args or node.dyn_kwargs or node.node is None):
@@ -101,12 +102,14 @@ def parse(source: str, where: str, required: Iterable[str] = ()) -> Template:
     return ENVIRONMENT.from_string(tree)
 
 
-def load(path: Path, family: str, required: dict[str, Iterable[str]]) -> dict[str, tuple[Paraphrase, ...]]:
+def load(path: Path, family: str, required: dict[str, Iterable[str]],
+         fields: Iterable[str] = ()) -> dict[str, tuple[Paraphrase, ...]]:
     """The paraphrases of one family.
 
     Args:
-        path: YAML, section ("number" or "category") -> list of templates.
+        path: YAML, section ("number", "category" or "open") -> list of templates.
         required: section -> fields that each of its templates must speak of. Every section must be there.
+        fields: declared ones beside FIELDS.
 
     Raises:
         TemplateError: on a missing or unknown section, an empty one, or a template outside the subset.
@@ -123,7 +126,7 @@ def load(path: Path, family: str, required: dict[str, Iterable[str]]) -> dict[st
         if not isinstance(sources, list) or not sources or not all(isinstance(s, str) for s in sources):
             raise TemplateError(f"{path}: section {section!r} must be a list of templates")
         out[section] = tuple(
-            Paraphrase(f"{family}/{section}/{i}", parse(s, f"{path}: {section} {i}", required[section]))
+            Paraphrase(f"{family}/{section}/{i}", parse(s, f"{path}: {section} {i}", required[section], fields))
             for i, s in enumerate(sources))
     return out
 

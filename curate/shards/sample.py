@@ -69,7 +69,10 @@ def _questions_json(questions: Iterable[Question]) -> list[dict[str, Any]]:
             if spec == schema.NULLABLE and isinstance(value := record.get(name), float) and math.isnan(value):
                 record[name] = None
         quantities = ",".join(map(free, question.quantities))
+        record["coordinates"] = [c | {"vector": _nullable(np.asarray(c["vector"], float))}
+                                 for c in record["coordinates"]]
         out.append(record | {"quantities_json": f"[{quantities}]",
+                             "target_json": schema.dump_free(plain(question.target)),
                              "extra_json": schema.dump_free(plain(question.extra))})
     return out
 
@@ -108,9 +111,11 @@ def mark_label(region_id: int) -> str:
 
 def _region_json(region: Region) -> dict[str, Any]:
     first = region.first
+    mask = region.mask_at(first)
+    mask = np.zeros_like(region.mask_first) if mask is None else mask  # not known there
     return {"id": int(region.id), "mark": mark_label(region.id), "label": region.label, "first": int(first),
             "last": int(region.last), "seen": [bool(v) for v in region.seen], "box": _nullable(region.box[first]),
-            "mask_rle": encode_rle(region.mask_first), "point_cam": _nullable(region.point_cam[first]),
+            "mask_rle": encode_rle(mask), "point_cam": _nullable(region.point_cam[first]),
             "extent_m": _nullable(region.extent_m), "motion_p": _nullable(np.array(region.motion_p))[0]}
 
 
@@ -134,7 +139,7 @@ def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
     camera = scene.camera
     parts = sorted(name for name in media if name.endswith(".mp4"))
     views = []
-    for index in range(max(2 if scene.baseline_m > 0 else 1, len(parts))):
+    for index in range(max(2 if abs(scene.baseline_m) > 0 else 1, len(parts))):
         name = f"v{index}.mp4"
         T_rig_view = np.eye(4)[:3]
         T_rig_view[0, 3] = index * scene.baseline_m  # rectified: the further view sits along +x of the first

@@ -17,7 +17,7 @@ from typing import Any
 
 from curate.shards.errors import ShardError
 
-VERSION = 1
+VERSION = 2
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 PART = re.compile(r"(?:v[0-9]+\.mp4|mark\.jpg|json)")
 
@@ -28,7 +28,11 @@ QUESTION: dict[str, Any] = {
     "letter": STRING, "value": NULLABLE, "low": NULLABLE, "high": NULLABLE, "unit": STRING, "tolerance": NULLABLE,
     "frame": STRING, "reference": STRING, "start_s": FLOAT, "end_s": FLOAT, "start_frame": INT, "end_frame": INT,
     "regions": [INT], "mark_frame": INT, "reasoning": [STRING], "quantities_json": STRING, "template": STRING,
-    "dialect": STRING, "scale": STRING, "extra_json": STRING,
+    "dialect": STRING, "scale": STRING, "answer_type": STRING, "metric": STRING, "task": STRING,
+    "target_json": STRING,  # typed truth of an open answer; "null" else
+    # characters of an open answer that write a coordinate, and its x, y, z, t
+    "coordinates": [{"start": INT, "end": INT, "vector": [NULLABLE]}],
+    "extra_json": STRING,
 }
 SAMPLE: dict[str, Any] = {
     "version": INT,
@@ -60,7 +64,7 @@ SAMPLE: dict[str, Any] = {
     "stats_json": STRING,
 }
 TOP_FREE = ("origin", "stats")
-QUESTION_FREE = ("quantities", "extra")
+QUESTION_FREE = ("quantities", "target", "extra")
 _PYTHON = {STRING: str, INT: int, BOOL: bool}
 _JSON_TYPE = {STRING: {"type": "string"}, INT: {"type": "integer"}, FLOAT: {"type": "number"},
               NULLABLE: {"type": ["number", "null"]}, BOOL: {"type": "boolean"}}
@@ -153,8 +157,16 @@ def _question_problems(qa: dict[str, Any], sample: dict[str, Any], where: str, f
             out.append(f"{where}: a numeric question has no options and no letter")
         if qa["value"] is None:
             out.append(f"{where}.value: null in a numeric question")
+    elif qa["form"] == "open":
+        if qa["options"] or qa["letter"]:
+            out.append(f"{where}: an open question has no options and no letter")
+        if qa["target_json"] == "null":
+            out.append(f"{where}.target_json: null in an open question")
+        length = len(qa["answer"])
+        if any(not 0 <= c["start"] < c["end"] <= length or len(c["vector"]) != 4 for c in qa["coordinates"]):
+            out.append(f"{where}.coordinates: not all within the answer's {length} characters, with 4 numbers each")
     else:
-        out.append(f"{where}.form: {qa['form']!r} is neither 'numeric' nor 'choice'")
+        out.append(f"{where}.form: {qa['form']!r} is neither 'numeric', 'choice' nor 'open'")
     if not 0 <= qa["start_frame"] <= qa["end_frame"] < sample["num_frames"]:
         out.append(f"{where}: frames {qa['start_frame']}..{qa['end_frame']} are not in 0..{sample['num_frames'] - 1}")
     if unknown := set(qa["regions"]) - {r["id"] for r in sample["regions"]}:
@@ -346,5 +358,5 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["version"] = {"const": VERSION}
     for name in ("key", "clip_key"):
         schema["properties"][name]["pattern"] = f"^{KEY.pattern}$"
-    schema["properties"]["qa"]["items"]["properties"]["form"]["enum"] = ["numeric", "choice"]
+    schema["properties"]["qa"]["items"]["properties"]["form"]["enum"] = ["numeric", "choice", "open"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "curate4d shard sample", **schema}

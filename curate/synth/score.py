@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from curate.shards.sample import decode_rle
+from curate.synth.answers import Case, TrueAnswer, answers
 from curate.synth.askable import Askable
 from curate.synth.dataset import TRUTH_SUFFIX, read_askable
 from curate.synth.renderer import Renderer
@@ -194,7 +195,35 @@ def judge(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer | Non
             seen[frame] = renderer.geometry(frame)
         subjects[region["id"]] = match(scene, decode_rle(region["mask_rle"]), *seen[frame], frame)
     truth = Truth(scene, start)
-    return [judge_question(qa, scene.name, truth, [subjects[i] for i in qa["regions"]]) for qa in record["qa"]]
+    known = answers()
+    return [judge_case(Case(qa, record, truth, subjects, renderer), scene.name, known[qa["family"]])
+            if qa["family"] in known else
+            judge_question(qa, scene.name, truth, [subjects[i] for i in qa["regions"]]) for qa in record["qa"]]
+
+
+def judge_case(case: Case, scene: str, answer: Callable[[Case], TrueAnswer]) -> Judged:
+    """One question of a family that has a true answer of its own (`curate.synth.answers`)."""
+    qa = case.qa
+    objects = tuple(sorted(s.object_id if s else -1 for s in case.asked))
+    common = {"id": qa["id"], "scene": scene, "family": qa["family"], "form": qa["form"], "objects": objects,
+              "answer": f"{qa['answer']} {qa['unit']}".strip() if qa["form"] == "numeric" else qa["answer"]}
+    is_number = qa["form"] == "numeric"
+    true = TrueAnswer(problem="a region lies on no one object") if None in case.asked else answer(case)
+    if true.problem:
+        return Judged(**common, right=None if is_number else False, covered=False if is_number else None, truth="",
+                      problem=true.problem, relative_error=math.inf if is_number else math.nan,
+                      relative_half_width=_half_width(qa) if is_number else math.nan)
+    if qa["form"] == "open":
+        return Judged(**common, right=bool(true.right), covered=None, truth=true.text)
+    plain = TrueValue(true.value, true.category)
+    if not is_number:
+        right, text = _choice(qa, plain)
+        return Judged(**common, right=right, covered=None, truth=true.text or text)
+    value = plain.in_unit(qa["unit"])
+    return Judged(**common, right=None, covered=bool(qa["low"] <= value <= qa["high"]),
+                  truth=true.text or f"{value:.6g} {qa['unit']}".strip(), true=true.value,
+                  relative_error=abs(_stated(qa) - value) / abs(value) if value else math.inf,
+                  relative_half_width=_half_width(qa))
 
 
 def judge_question(qa: Mapping[str, Any], scene: str, truth: Truth, subjects: list[Subject | None]) -> Judged:

@@ -19,7 +19,7 @@ AXES = (("right", "left"), ("down", "up"), ("forward", "backward"))
 # families that say of an object that it moves in the world
 MOVING = ("object_displacement", "object_path_length", "object_mean_speed", "object_peak_speed", "object_direction")
 PER_UNIT = {"m": 1.0, "cm": 100.0, "mm": 1000.0, "km": 1e-3, "ft": 1 / 0.3048, "m/s": 1.0, "km/h": 3.6,
-            "mph": 3600 / 1609.344, "rad": 1.0, "°": 180 / np.pi, "": 1.0}
+            "mph": 3600 / 1609.344, "rad": 1.0, "°": 180 / np.pi, "s": 1.0, "m/s²": 1.0, "": 1.0}
 
 
 @dataclass(frozen=True)

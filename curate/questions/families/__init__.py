@@ -1,19 +1,33 @@
-"""Question families by name: our own in a plain dict, others through the entry point group `curate.families`.
+"""Question families by name: every file of this folder that has `FAMILIES`, and the entry points `curate.families`.
 
-To add one: a `Family` in a file of this folder, its templates in `../templates/NAME.yaml`, a line in `OWN`.
+To add one: a file here with `FAMILIES = (Family(...),)`, its templates in `../templates/NAME.yaml`, a closed-form test.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 
-from curate.questions.families import direction, displacement, distance, distance_change, path_length, rotation, speed
 from curate.questions.families.base import Family, Item
+from curate.questions.families.of_quantity import QuantityFamily
 
-OWN: dict[str, Family] = {family.name: family for family in (
-    *displacement.FAMILIES, *path_length.FAMILIES, *speed.FAMILIES, *direction.FAMILIES, *rotation.FAMILIES,
-    *distance.FAMILIES, *distance_change.FAMILIES)}
+FIRST = ("displacement", "path_length", "speed", "direction", "rotation", "distance", "distance_change")
+
+
+def _own() -> dict[str, Family]:
+    """Families of this folder, the first ones in the order they came to be, the others by file name."""
+    files = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    found: dict[str, Family] = {}
+    for name in (*FIRST, *(name for name in files if name not in FIRST)):
+        for family in getattr(import_module(f"{__name__}.{name}"), "FAMILIES", ()):
+            assert family.name not in found, f"two families are called {family.name!r}"
+            found[family.name] = family
+    return found
+
+
+OWN: dict[str, Family] = _own()
 
 
 @cache
@@ -34,4 +48,4 @@ def families() -> dict[str, Family]:
     return found
 
 
-__all__ = ["OWN", "Family", "Item", "families"]
+__all__ = ["OWN", "Family", "Item", "QuantityFamily", "families"]

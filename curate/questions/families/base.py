@@ -1,18 +1,23 @@
-"""What a question family declares, and what it is given to speak of one quantity."""
+"""What a question family declares, and what its steps are told of one claim."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from curate.measure.quantity import Quantity
+from curate.questions.claim import Claim
 from curate.questions.digits import decimals, text
 from curate.questions.units import Unit
 from curate.questions.wording import Paraphrase, load
 from curate.scene import Scene
+
+if TYPE_CHECKING:
+    from curate.questions.view import View
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 Related = Callable[[str, "tuple[int, int] | None"], "Quantity | None"]
@@ -20,27 +25,29 @@ Related = Callable[[str, "tuple[int, int] | None"], "Quantity | None"]
 
 @dataclass
 class Item:
-    """One quantity on its way to a question.
+    """One claim on its way to a question: what steps and slips are told.
 
     Args:
+        quantity: the main one behind it, None where there is none.
         value: rounded answer in `unit` (nan for a category). answer: its text without unit, or the category.
         related: (kind, span or None for the same) -> another quantity of the same subjects, or None.
         words: fields of the wording (times, regions, reference, axes).
     """
 
     scene: Scene
-    quantity: Quantity
+    quantity: Quantity | None
     related: Related
     words: dict[str, str]
     unit: Unit | None = None
     value: float = math.nan
     num_digits: int = 2
     answer: str = ""
+    span: tuple[int, int] = (0, 0)
 
     @property
     def seconds(self) -> float:
         """Length of the span."""
-        first, last = self.quantity.span
+        first, last = self.span
         return float(self.scene.time_s[last] - self.scene.time_s[first])
 
     @property
@@ -72,48 +79,44 @@ class Item:
         return float(found.value) if found is not None else math.nan
 
 
-def no_slips(item: Item) -> Sequence[float]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Family:
-    """A kind of question about one kind of quantity.
+    """A kind of question.
 
     Args:
-        name: of the family. kind: `Quantity.kind` that it needs.
-        subjects: number of regions.
-        dimension: of its number: "length", "speed", "angle"; "" where it has none.
-        forms: forms it can be asked in. choice_of: "number" or "category".
-        vocabulary: every category, in the words of the options.
-        instant: asked of one time rather than a span.
-        metric: needs a scene whose scale is known. moves: asked only of a motion that is clear of zero.
-        reference, axes: phrases; "" takes what the quantity says. `axes` may speak of {start}.
-        slips: item -> ratios of plausible mistakes to the truth.
-        steps: item -> sentences of how the answer comes about, the last but the conclusion.
+        name: of the family.
+        claims: view of a scene -> what it could say of it, in a fixed order.
+        forms: forms it can be asked in: "numeric", "choice", "open".
+        choice_of: what a choice is made of: "number" or "category".
+        dimension: of its number: "length", "speed", "angle" ..., "count" for a plain number; "" where it has none.
+        states: section of the wording ("number", "category", "open") -> fields that every wording of it must state.
+        fields: declared fields of its wording beside `wording.FIELDS`.
+        metric: needs a scene whose scale is known.
+        score: name of the metric; "" takes "accuracy" for a choice, "mra" for a number, its own for an open answer.
+        reference, axes: phrases; "" takes what the claim says. `axes` may speak of {start}.
         templates: YAML of its wording; None is `templates/NAME.yaml` of this package.
     """
 
     name: str
-    kind: str
-    subjects: int
-    dimension: str
-    axes: str
-    steps: Callable[[Item], list[str]]
-    forms: tuple[str, ...] = ("numeric", "choice")
-    choice_of: str = "number"
-    vocabulary: tuple[str, ...] = ()
-    instant: bool = False
+    claims: Callable[[View], Iterable[Claim]] | None = None
+    forms: tuple[str, ...] = ("choice",)
+    choice_of: str = "category"
+    dimension: str = ""
+    states: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
     metric: bool = True
-    moves: bool = True
-    signed: bool = False
+    score: str = ""
     reference: str = ""
-    slips: Callable[[Item], Sequence[float]] = no_slips
-    templates: Path | None = field(default=None)
+    axes: str = ""
+    templates: Path | None = None
+
+    def make(self, view: View) -> Iterable[Claim]:
+        """What it can say of a scene."""
+        return self.claims(view)
 
     def section(self, form: str) -> str:
-        """Which wording a form takes: "number" or "category"."""
-        return "number" if form == "numeric" else self.choice_of
+        """Which wording a form takes: "number", "category" or "open"."""
+        return {"numeric": "number", "open": "open"}.get(form, self.choice_of)
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -121,9 +124,8 @@ class Family:
 
     def required(self, section: str) -> set[str]:
         """What every wording must state."""
-        regions = {0: set(), 1: {"region"}, 2: {"region_a", "region_b"}}[self.subjects]
-        return regions | {"at" if self.instant else "span", "reference", "axes"} | (
-            {"unit_name"} if section == "number" else set())
+        return set(self.states.get(section, ())) | ({"unit_name"} if section == "number" and self.dimension != "count"
+                                                    else set())
 
     def wording(self, section: str) -> tuple[Paraphrase, ...]:
         """
@@ -135,7 +137,7 @@ class Family:
     @cached_property
     def _wordings(self) -> dict[str, tuple[Paraphrase, ...]]:
         return load(self.templates or TEMPLATES / f"{self.name}.yaml", self.name,
-                    {section: tuple(sorted(self.required(section))) for section in self.sections})
+                    {section: tuple(sorted(self.required(section))) for section in self.sections}, self.fields)
 
 
 def ratio(other: float, value: float) -> tuple[float, ...]:

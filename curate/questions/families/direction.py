@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from curate.questions.families.base import Family, Item
+from curate.questions.families.base import Item
+from curate.questions.families.of_quantity import quantity_family
 
 IN_IMAGE = ("left", "right", "up", "down")
 IN_SPACE = ("forward", "backward", *IN_IMAGE)
@@ -47,9 +48,12 @@ def image_steps(item: Item) -> list[str]:
 
 COMMON = {"forms": ("choice",), "choice_of": "category", "metric": False}
 FAMILIES = (
-    Family("camera_direction", "camera_direction", 0, "", CAMERA_AXES, camera_steps, vocabulary=IN_SPACE, **COMMON),
-    Family("object_direction", "object_direction", 1, "",
-           "with the camera's own motion taken out, " + CAMERA_AXES, object_steps, vocabulary=IN_SPACE, **COMMON),
-    Family("apparent_direction", "apparent_direction", 1, "", "in the image, whether the camera or the object moves",
-           image_steps, vocabulary=IN_IMAGE, **COMMON),
+    quantity_family("camera_direction", "camera_direction", 0, "", CAMERA_AXES, camera_steps, vocabulary=IN_SPACE,
+                    **COMMON),
+    quantity_family("object_direction", "object_direction", 1, "",
+                    "with the camera's own motion taken out, " + CAMERA_AXES, object_steps, vocabulary=IN_SPACE,
+                    **COMMON),
+    quantity_family("apparent_direction", "apparent_direction", 1, "",
+                    "in the image, whether the camera or the object moves",
+                    image_steps, vocabulary=IN_IMAGE, **COMMON),
 )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.questions.families.base import Family, Item, ratio
+from curate.questions.families.base import Item, ratio
+from curate.questions.families.of_quantity import quantity_family
 from curate.questions.phrases import WORLD
 
 
@@ -53,7 +54,7 @@ def object_slips(item: Item) -> Sequence[float]:
 
 
 FAMILIES = (
-    Family("camera_displacement", "camera_displacement", 0, "length", WORLD.split(",")[0], camera_steps,
-           slips=camera_slips),
-    Family("object_displacement", "object_displacement", 1, "length", WORLD, object_steps, slips=object_slips),
+    quantity_family("camera_displacement", "camera_displacement", 0, "length", WORLD.split(",")[0], camera_steps,
+                    slips=camera_slips),
+    quantity_family("object_displacement", "object_displacement", 1, "length", WORLD, object_steps, slips=object_slips),
 )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.questions.families.base import Family, Item, ratio
+from curate.questions.families.base import Item, ratio
+from curate.questions.families.of_quantity import quantity_family
 
 STRAIGHT = "in three-dimensional space, along a straight line"
 
@@ -63,9 +64,9 @@ def pair_slips(item: Item) -> Sequence[float]:
 
 
 FAMILIES = (
-    Family("object_camera_distance", "object_camera_distance", 1, "length",
-           STRAIGHT + " from the camera's optical centre", camera_steps, instant=True, moves=False,
-           slips=camera_slips),
-    Family("object_object_distance", "object_object_distance", 2, "length", STRAIGHT, pair_steps, instant=True,
-           slips=pair_slips),
+    quantity_family("object_camera_distance", "object_camera_distance", 1, "length",
+                    STRAIGHT + " from the camera's optical centre", camera_steps, instant=True, moves=False,
+                    slips=camera_slips),
+    quantity_family("object_object_distance", "object_object_distance", 2, "length", STRAIGHT, pair_steps, instant=True,
+                    slips=pair_slips),
 )

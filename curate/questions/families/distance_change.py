@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from curate.questions.families.base import Family, Item
+from curate.questions.families.base import Item
+from curate.questions.families.of_quantity import quantity_family
 
 
 def steps(item: Item) -> list[str]:
@@ -29,7 +30,7 @@ def steps(item: Item) -> list[str]:
 
 
 FAMILIES = (
-    Family("object_camera_distance_change", "object_camera_distance_change", 1, "length",
-           "in three-dimensional space, along a straight line from the camera's optical centre", steps,
-           choice_of="category", vocabulary=("closer", "farther"), signed=True),
+    quantity_family("object_camera_distance_change", "object_camera_distance_change", 1, "length",
+                    "in three-dimensional space, along a straight line from the camera's optical centre", steps,
+                    choice_of="category", vocabulary=("closer", "farther"), signed=True),
 )

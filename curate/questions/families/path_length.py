@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from curate.questions.families.base import Family, Item, ratio
+from curate.questions.families.base import Item, ratio
 from curate.questions.families.displacement import apparent_for_true
+from curate.questions.families.of_quantity import quantity_family
 from curate.questions.phrases import WORLD
 
 
@@ -32,6 +33,7 @@ def object_slips(item: Item) -> Sequence[float]:
 
 
 FAMILIES = (
-    Family("camera_path_length", "camera_path_length", 0, "length", WORLD.split(",")[0], steps, slips=camera_slips),
-    Family("object_path_length", "object_path_length", 1, "length", WORLD, steps, slips=object_slips),
+    quantity_family("camera_path_length", "camera_path_length", 0, "length", WORLD.split(",")[0], steps,
+                    slips=camera_slips),
+    quantity_family("object_path_length", "object_path_length", 1, "length", WORLD, steps, slips=object_slips),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from curate.questions.families.base import Family, Item
+from curate.questions.families.base import Item
+from curate.questions.families.of_quantity import quantity_family
 
 NAMES = ("yaw to the right", "pitch upwards", "roll clockwise")
 
@@ -28,6 +29,6 @@ def steps(item: Item) -> list[str]:
 
 
 FAMILIES = (
-    Family("camera_rotation", "camera_rotation", 0, "angle", "in the axes of the camera at {start}", steps,
+    quantity_family("camera_rotation", "camera_rotation", 0, "angle", "in the axes of the camera at {start}", steps,
            choice_of="category", vocabulary=("left", "right", "up", "down"), metric=False),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from curate.questions.families.base import Family, Item, ratio
+from curate.questions.families.base import Item, ratio
+from curate.questions.families.of_quantity import quantity_family
 from curate.questions.phrases import WORLD
 
 METRES_AND_HOURS = 3.6  # m/s read as km/h, or the other way about
@@ -48,6 +49,6 @@ def peak_slips(item: Item) -> Sequence[float]:
 
 
 FAMILIES = (
-    Family("object_mean_speed", "object_mean_speed", 1, "speed", WORLD, mean_steps, slips=mean_slips),
-    Family("object_peak_speed", "object_peak_speed", 1, "speed", WORLD, peak_steps, slips=peak_slips),
+    quantity_family("object_mean_speed", "object_mean_speed", 1, "speed", WORLD, mean_steps, slips=mean_slips),
+    quantity_family("object_peak_speed", "object_peak_speed", 1, "speed", WORLD, peak_steps, slips=peak_slips),
 )

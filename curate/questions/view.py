@@ -1,0 +1,119 @@
+"""What a family sees of one scene: its quantities, its joint draws, and the words for times and regions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from curate.measure import SceneDraws, quantity, values
+from curate.measure.measure import MIN_SEEN, region_spans, usable_frames
+from curate.measure.quantity import Quantity
+from curate.questions import gates, phrases
+from curate.questions.config import QuestionsConfig
+from curate.questions.digits import settle
+from curate.scene import Region, Scene
+
+Span = tuple[int, int]
+
+
+class View:
+    """One scene, ready to be spoken of. Nothing is worked out before a family asks for it.
+
+    Args:
+        measured: quantities at hand; others are measured when a family asks for them.
+        complete: whether `measured` is all that the default measurement gives, so that what is not in it could not be
+            measured.
+    """
+
+    def __init__(self, scene: Scene, config: QuestionsConfig, measured: Sequence[Quantity], complete: bool,
+                 draws: SceneDraws | None = None) -> None:
+        self.scene, self.config, self.complete = scene, config, complete
+        self.times = phrases.Times(scene, config.dialect)
+        self.by_kind: dict[str, list[Quantity]] = {}
+        for found in map(settled, measured):
+            self.by_kind.setdefault(found.kind, []).append(found)
+        self.index = {(q.kind, tuple(q.subjects), tuple(q.span)): q for group in self.by_kind.values() for q in group}
+        self._more: dict[tuple, Quantity] = {}
+        self._values: dict[tuple, np.ndarray] = {}
+        self._draws = draws
+
+    @cached_property
+    def draws(self) -> SceneDraws:
+        """Joint draws: draw n is the same world in every array."""
+        return self._draws or SceneDraws(self.scene)
+
+    def quantity(self, kind: str, subjects: tuple[int, ...], span: Span) -> Quantity:
+        """A quantity, measured now where it was not. Its value is nan where the region is not seen at both ends."""
+        key = kind, tuple(subjects), tuple(span)
+        if key in self.index:
+            return self.index[key]
+        if key not in self._more:
+            self._more[key] = settled(quantity(self.draws, *key))
+        return self._more[key]
+
+    def values(self, kind: str, subjects: tuple[int, ...], span: Span) -> np.ndarray:
+        """Joint draws [S] of a number, scale included: compare two of them draw by draw, and shared errors cancel."""
+        key = kind, tuple(subjects), tuple(span)
+        if key not in self._values:
+            self._values[key] = values(self.draws, *key)
+        return self._values[key]
+
+    # ---- regions and spans ----
+
+    @cached_property
+    def regions(self) -> list[Region]:
+        """Regions that may be asked about: marked (seen in the marked frame) and measured in some frames."""
+        return [r for r in self.scene.regions
+                if r.seen[gates.MARK_FRAME] and len(usable_frames(r)) >= MIN_SEEN]
+
+    @cached_property
+    def rigid(self) -> list[Region]:
+        """Those whose reference point goes with a rigid body: the only ones to follow over a span."""
+        return [r for r in self.regions if r.rigid]
+
+    def frames(self, region: Region) -> np.ndarray:
+        """Frames where the region's reference point is measured, ascending."""
+        return usable_frames(region)
+
+    def spans(self, region: Region) -> list[Span]:
+        """The spans asked of a region by default: all of its track, and of a long one its first half."""
+        return region_spans(usable_frames(region), None)
+
+    def common_span(self, regions: Sequence[Region]) -> Span | None:
+        """The longest span that begins and ends where all of them are measured; None where they share no two frames."""
+        shared = set.intersection(*({int(f) for f in usable_frames(r)} for r in regions))
+        return (min(shared), max(shared)) if len(shared) > 1 else None
+
+    @property
+    def clip(self) -> Span:
+        return 0, self.scene.num_frames - 1
+
+    # ---- words ----
+
+    def mark(self, region_id: int) -> str:
+        """As it is drawn and written: "<R1>"."""
+        return phrases.mark(region_id, self.config)
+
+    def marked(self, region_id: int) -> str:
+        """"the object marked <R1> in the first frame"."""
+        return phrases.regions((region_id,), self.config)["region"]
+
+    def at(self, frame: int) -> str:
+        """An instant's name alone: "1.20 s" or "frame 12"."""
+        return self.times.at(frame)
+
+    def seconds(self, span: Span) -> float:
+        """Length of a span."""
+        return float(self.scene.time_s[span[1]] - self.scene.time_s[span[0]])
+
+
+def settled(found: Quantity) -> Quantity:
+    """Without floating-point noise in what the gates and answers use."""
+    value = found.value
+    value = settle(value) if np.ndim(value) == 0 else [settle(float(x)) for x in value]
+    p_zero = settle(found.p_zero) if math.isfinite(found.p_zero) else math.nan
+    return replace(found, value=value, quantiles=tuple(settle(float(q)) for q in found.quantiles), p_zero=p_zero)
