@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.questions.question import Question
+from curate.questions.units import UNITS
 
 FORMAT = ("First think step by step between <think> and </think>, then give only the final answer between <answer> "
           "and </answer>.")
@@ -17,11 +18,12 @@ def _record(question: Question | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def final_answer(question: Question | Mapping[str, Any]) -> str:
-    """What stands in <answer>: the letter of a choice, "1.8 m" for a number."""
+    """What stands in <answer>: the letter of a choice, "1.8 m" for a number, the text of an open answer."""
     q = _record(question)
     if q["form"] == "choice":
         return q["letter"]
-    return f"{q['answer']}°" if q["unit"] == "°" else f"{q['answer']} {q['unit']}"
+    unit = UNITS.get(q["unit"])
+    return unit.text(q["answer"]) if unit else q["answer"]
 
 
 def sft(question: Question | Mapping[str, Any], reasoning: bool = True, media: str = "<video>\n") -> dict[str, Any]:
@@ -44,11 +46,14 @@ def sft(question: Question | Mapping[str, Any], reasoning: bool = True, media: s
 
 
 def rft(question: Question | Mapping[str, Any], media: str = "<video>\n") -> dict[str, Any]:
-    """A prompt and what `verifier.judge` needs to judge an answer to it. No number is nan: absent ones are None.
+    """A prompt and what `verifier.judge` and `curate.rewards` need to judge an answer to it.
+
+    No number is nan: absent ones are None.
 
     Returns:
-        prompt; answer (text); answer_type "number" or "choice"; unit; tolerance (half-width allowed, in unit);
-        interval [low, high] (95 %); letter; options (texts).
+        prompt; answer (text); answer_type ("number", "choice", or of an open answer); metric; unit; value; tolerance
+        (half-width allowed, in unit); interval [low, high] (95 %); letter; options (texts); target (typed truth of an
+        open answer, None else); family; extra.
     """
     q = _record(question)
 
@@ -56,8 +61,11 @@ def rft(question: Question | Mapping[str, Any], media: str = "<video>\n") -> dic
         return float(x) if x is not None and math.isfinite(x) else None
 
     low, high = known(q["low"]), known(q["high"])
-    return {"prompt": f"{media}{q['question']}\n{FORMAT}", "answer": q["answer"],
-            "answer_type": "choice" if q["form"] == "choice" else "number", "unit": q["unit"],
+    kind = {"choice": "choice", "numeric": "number"}.get(q["form"]) or q.get("answer_type", "text")
+    metric = q.get("metric") if q.get("answer_type") == kind else ""
+    return {"prompt": f"{media}{q['question']}\n{FORMAT}", "answer": q["answer"], "answer_type": kind,
+            "metric": metric or {"choice": "accuracy", "number": "mra"}.get(kind, "facts"), "unit": q["unit"],
             "value": known(q["value"]), "tolerance": known(q["tolerance"]),
             "interval": None if low is None or high is None else [low, high], "letter": q["letter"],
-            "options": list(q["options"])}
+            "options": list(q["options"]), "target": q.get("target"), "family": q["family"],
+            "extra": dict(q.get("extra") or {})}

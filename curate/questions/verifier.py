@@ -14,14 +14,11 @@ from curate.questions.units import SPELLINGS, UNITS, Unit
 
 MAX_TEXT = 20_000  # of an answer; a longer one is read from its end
 LETTERS = "ABCDE"
-# beside `units.SPELLINGS`: what a model may write of times, as (dimension, seconds)
-_TIMES = {"ms": 1e-3, "milliseconds": 1e-3, "millisecond": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0,
-          "minute": 60.0}
+# spelling: dimension, and what makes it metres, seconds, radians; with times that no question states but models write
 _READ: dict[str, tuple[str, float]] = {
-    **{name: ("time", 1.0) for name in ("s", "sec", "secs", "second", "seconds")},
-    **{name: ("time", factor) for name, factor in _TIMES.items()},
-    **{name: ("acceleration", 1.0) for name in ("m/s²", "m/s^2", "m/s2")},
-    **{name: (unit.dimension, 1 / unit.factor) for name, unit in SPELLINGS.items()}}  # spelling: dimension, to inside
+    **{name: (unit.dimension, 1 / unit.factor) for name, unit in SPELLINGS.items()},
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), ("time", 1e-3)),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), ("time", 60.0))}
 _SPELLED = "|".join(re.escape(s) for s in sorted(_READ, key=len, reverse=True))
 _FOREIGN = "frames|frame|fps|pixels|pixel|px|kg|g|%|percent|m²|m^2|hz"
 _NUMBER = re.compile(
@@ -36,7 +33,7 @@ _LETTER = re.compile(r"^\W*(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:option|answe
                      re.IGNORECASE | re.DOTALL)
 # where a text of several sentences ends with "the final answer is: $$B"; capital letters only, "a" is an article
 _STATED = re.compile(r"\b(?:[Oo]ption|[Aa]nswer|[Cc]hoice)\b(?:\s+(?:is|would be|must be))?\s*[:=]?\s*[^\w\s]{0,4}"
-                     r"(?P<letter>[A-E])\b(?![\w'’])")
+                     r"(?P<letter>[A-E])\b(?![\w'’])(?!\s*(?:or|and|/|,)\s*[A-E]\b)")
 _STRICT = re.compile(r"^[\s$*(]*(?P<letter>[A-E])[\s.:)$*]*$", re.IGNORECASE)
 
 
