@@ -175,7 +175,7 @@ def scene_marks(frame: np.ndarray, scene: Any, only: Iterable[int] | None = None
         JPEG bytes. With no region to mark, the plain frame.
     """
     wanted = None if only is None else set(only)
-    regions = [{"id": r.id, "mask": r.mask_first if r.first == 0 else None, "box": r.box[0]}
+    regions = [{"id": r.id, "mask": r.mask_at(0), "box": r.box[0]}
                for r in scene.regions if r.seen[0] and (wanted is None or r.id in wanted)]
     return mark_jpeg(frame, regions)
 

@@ -34,6 +34,9 @@ class Region:
     The reference point `surface@t0` is the centroid of the surface visible at frame `first` (the 3D centroid
     of the region's valid pixels there), carried on by the region's own rigid motion. It is kept in camera
     axes, so that the camera's pose error stays apart: world position = T_world_cam(t) applied to `point_cam[t]`.
+
+    In a clip that is played backwards (`curate.augment`) all that is defined at one frame is of frame `last`
+    (`defined`): the reference point is then `surface@t1`.
     """
 
     id: int  # ≥ 1, stable
@@ -61,6 +64,17 @@ class Region:
     rigidity: float = float("nan")  # share of its matches that one rigid motion explains within their errors
     steady: float = 0.0  # share of the drift's variance (step_cov) that goes on in one direction; the rest is a walk
     rigid: bool = True  # False: its parts move against each other; the reference point goes with none of them
+    defined: str = "first"  # or "last": the frame of the reference point, of `mask_first`, `extent_m` and of the axes
+    #                         that `rotation_cam` starts from, and where the drift (`step_cov`) is zero
+
+    @property
+    def defined_at(self) -> int:
+        """The frame where the reference point is defined."""
+        return self.first if self.defined == "first" else self.last
+
+    def mask_at(self, frame: int) -> np.ndarray | None:
+        """[H, W] bool, None at a frame whose mask is not kept."""
+        return self.mask_first if frame == self.defined_at else None
 
 
 @dataclass
@@ -87,7 +101,7 @@ class Scene:
     clip: dict[str, Any]  # ClipSpec.to_json()
     time_s: np.ndarray  # [T]
     camera: Intrinsics
-    baseline_m: float
+    baseline_m: float  # place of the second view along +x of the first; negative in a mirrored clip
     baseline_sigma_m: float  # scale uncertainty: relative = baseline_sigma_m / baseline_m
     scale: str  # calibrated | predicted | assumed | relative
     up: str  # gravity | ground-plane | camera
@@ -130,6 +144,8 @@ class Scene:
                     plain["mask_shape"] = list(value.shape)
                 elif isinstance(value, np.ndarray):
                     arrays[f"r{index}.{name}"] = value
+                elif name == "defined" and value == "first":
+                    continue  # as scenes were written before there were others
                 else:
                     plain[name] = value if not isinstance(value, np.generic) else value.item()
             regions.append(plain)

@@ -28,6 +28,7 @@ MAY_SEE = {
     "data": set(),
     "scene": {"geometry"},
     "marks": FACTS,
+    "augment": {"marks", "video", *FACTS},
     "measure": FACTS,
     "questions": {"measure", *FACTS},
     "video": {"sources", *FACTS},

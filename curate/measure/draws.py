@@ -99,7 +99,7 @@ class SceneDraws:
         self.seed = int.from_bytes(digest[:8], "little") if seed is None else seed
         rng = self.rng("scene")
         half, steps = num_draws // 2, scene.num_frames - 1
-        sigma = scene.baseline_sigma_m / scene.baseline_m
+        sigma = scene.baseline_sigma_m / abs(scene.baseline_m)
         offset = sigma * rng.standard_normal(half)
         self.scale_sigma = sigma
         self.scale = 1 + np.concatenate([offset, -offset])
@@ -212,7 +212,11 @@ class SceneDraws:
         own = np.zeros((num, 3, num, 3))
         steps = turned(region.step_cov)
         steps[0] = 0
-        own += drift_covariance(np.cumsum(steps, 0), region.steady)
+        if region.defined == "first":
+            own += drift_covariance(np.cumsum(steps, 0), region.steady)
+        else:  # the drift grows towards the start
+            before = np.concatenate([np.zeros((1, 3, 3)), np.cumsum(steps[:0:-1], 0)])
+            own += drift_covariance(before, region.steady)[::-1, :, ::-1]
         own[index, :, index, :] += turned(region.cov_frame)
         own = own.reshape(3 * num, 3 * num)
         shared = np.where(seen[:, None, None], np.nan_to_num(region.cov_shared[frames]), 0)

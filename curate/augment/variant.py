@@ -1,0 +1,100 @@
+"""Which operations made a scene of a clip's own: kept in the scene, readable from its key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from curate.scene import Scene
+
+SUFFIX = re.compile(r"-(?=[mrx])(?P<mirror>m?)(?P<reverse>r?)(?:x(?P<rate>[0-9]+(?:p[0-9]+)?))?")
+MIN_RATE, MAX_RATE = 0.1, 10.0
+RECORD = "augmented"  # in Scene.clip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What was done to a clip. The operations commute, so that their order does not matter.
+
+    Args:
+        mirror: left and right change sides.
+        reverse: played backwards.
+        rate: playback rate; 2 is twice as fast. At most three decimals, so that a key holds it.
+
+    Raises:
+        ValueError: on a rate outside 0.1 to 10, or with more decimals.
+    """
+
+    mirror: bool = False
+    reverse: bool = False
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not MIN_RATE <= self.rate <= MAX_RATE:  # nan too
+            raise ValueError(f"playback rate is {self.rate:g}; expected {MIN_RATE:g} to {MAX_RATE:g}, 2 being twice as "
+                             f"fast")
+        if abs(self.rate - round(self.rate, 3)) > 1e-9:
+            raise ValueError(f"playback rate is {self.rate!r}; expected at most three decimals")
+        object.__setattr__(self, "rate", round(float(self.rate), 3))
+
+    @property
+    def suffix(self) -> str:
+        """What the key of a clip gets: "-m", "-r", "-mr", "-x2", "-mrx0p5"; "" for the clip itself."""
+        rate = "" if self.rate == 1 else "x" + f"{self.rate:.3f}".rstrip("0").rstrip(".").replace(".", "p")
+        parts = "m" * self.mirror + "r" * self.reverse + rate
+        return f"-{parts}" if parts else ""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """("mirror", "reverse", "playback 2"), those that it has."""
+        rate = (f"playback {self.rate:g}",) if self.rate != 1 else ()
+        return ("mirror",) * self.mirror + ("reverse",) * self.reverse + rate
+
+    @staticmethod
+    def split(key: str) -> tuple[str, Variant]:
+        """The clip's key and the variant of an augmented clip's key.
+
+        Raises:
+            ValueError: where the key has no suffix of a variant.
+        """
+        group, dash, parts = key.rpartition("-")
+        found = SUFFIX.fullmatch(dash + parts)
+        if not group or not found:
+            raise ValueError(f"key {key!r} is not of an augmented clip; those end in -m, -r, -x2 or several of these")
+        return group, Variant(bool(found["mirror"]), bool(found["reverse"]),
+                              float((found["rate"] or "1").replace("p", ".")))
+
+
+def variant_of(scene: Scene) -> Variant:
+    """What has been done to the clip's own scene."""
+    return Variant(**{name: value for name, value in scene.clip.get(RECORD, {}).items() if name != "of"})
+
+
+def group_of(scene: Scene) -> str:
+    """Key of the clip that it was made of; its own for a clip as it was recorded."""
+    return str(scene.clip.get(RECORD, {}).get("of", scene.key))
+
+
+def renamed(scene: Scene, variant: Variant) -> Scene:
+    """The scene with the key, the clip's record and the origin of a variant of its clip."""
+    group = group_of(scene)
+    clip = {name: value for name, value in scene.clip.items() if name != RECORD}
+    origin = {name: value for name, value in scene.origin.items() if name != RECORD}
+    if variant.suffix:
+        clip[RECORD] = {"of": group, **vars(variant)}
+        origin[RECORD] = ", ".join(variant.operations)
+    key = group + variant.suffix
+    return replace(scene, key=key, clip=clip | ({"key": key} if "key" in clip else {}), origin=origin)
+
+
+def apply(scene: Scene, variant: Variant) -> Scene:
+    """The scene of a clip as recorded, after a variant's operations."""
+    from curate.augment.mirror import mirror
+    from curate.augment.playback import playback
+    from curate.augment.reverse import reverse
+
+    if variant.mirror:
+        scene = mirror(scene)
+    if variant.reverse:
+        scene = reverse(scene)
+    return scene if variant.rate == 1 else playback(scene, variant.rate)
