@@ -72,6 +72,11 @@ class Region:
         """The frame where the reference point is defined."""
         return self.first if self.defined == "first" else self.last
 
+    @property
+    def reference(self) -> str:
+        """Name of the reference point, as a Quantity has it."""
+        return "surface@t0" if self.defined == "first" else "surface@t1"
+
     def mask_at(self, frame: int) -> np.ndarray | None:
         """[H, W] bool, None at a frame whose mask is not kept."""
         return self.mask_first if frame == self.defined_at else None

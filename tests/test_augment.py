@@ -15,6 +15,7 @@ from curate.geometry.poses import Pose, relative
 from curate.geometry.rotations import exp_so3, log_so3
 from curate.measure import SceneDraws, measure
 from curate.questions import QuestionsConfig, ask
+from curate.questions.gates import NOT_NAMED
 from curate.scene import Region, RigState, Scene
 from tests.scenes import Noise, make_scene
 
@@ -346,3 +347,30 @@ def test_the_answers_themselves(crossing):
         assert unit == "m/s" and float(number) == pytest.approx(speed, rel=.02)
         number, unit = answers(made, "object_displacement", "numeric")[(1,), whole].split()
         assert unit == "m" and float(number) == pytest.approx(11 / 24, rel=.02)  # 12 frames at 24 a second
+
+
+def test_backwards_the_wording_says_which_frame_the_reference_point_is_of(crossing):
+    made = reverse(crossing)
+    questions = ask(made, QuestionsConfig())[0]
+    assert questions
+    for q in questions:
+        assert "visible in the first frame" not in " ".join([q.question, *q.reasoning, q.answer]), q.id
+    distance = next(q for q in questions if q.family == "object_camera_distance")
+    assert distance.reference == "surface@t1" == distance.quantities[0]["reference"]
+    assert "the centre of the surface that is visible in the last frame" in distance.question
+
+
+def test_backwards_a_region_that_was_seen_later_is_not_asked_about(crossing):
+    """It came in at frame 3: of which frame's surface the centre is, no question could say."""
+    late = crossing.regions[0]
+    late = replace(late, first=3, seen=late.seen & (np.arange(12) >= 3))
+    scene = reverse(replace(crossing, regions=[late, *crossing.regions[1:]]))
+    questions, dropped = ask(scene, QuestionsConfig())
+    assert not [q for q in questions if late.id in q.regions] and [q for q in questions if q.regions]
+    assert NOT_NAMED in {d.reason for d in dropped if late.id in d.subjects}
+
+
+def test_backwards_a_body_that_is_not_rigid_is_asked_about_nowhere_but_in_the_last_frame(crossing):
+    loose = replace(crossing, regions=[replace(r, rigid=False) for r in crossing.regions])
+    assert {q.end_frame for q in ask(loose, QuestionsConfig())[0] if q.regions} == {0}
+    assert {q.start_frame for q in ask(reverse(loose), QuestionsConfig())[0] if q.regions} <= {11}

@@ -56,7 +56,7 @@ def measure(scene: Scene, spans: Sequence[Span] | None = None, kinds: Sequence[s
     samples = [KINDS[name].sample(draws, subjects, span) if wanted is None or wanted(subjects, span) else None
                for name, subjects, span in places]
     stated = iter(summarise([sample for sample in samples if sample is not None], draws.scale))
-    return [_unknown(*place) if sample is None else _quantity(draws, *place, sample, next(stated))
+    return [_unknown(scene, *place) if sample is None else _quantity(draws, *place, sample, next(stated))
             for place, sample in zip(places, samples)]
 
 
@@ -66,22 +66,22 @@ def quantity(draws: SceneDraws, kind: str, subjects: tuple[int, ...], span: Span
     return _quantity(draws, kind, subjects, span, sample, summarise([sample], draws.scale)[0])
 
 
-def _axes(kind: str, subjects: tuple[int, ...], span: Span) -> dict[str, str]:
+def _axes(scene: Scene, kind: str, subjects: tuple[int, ...], span: Span) -> dict[str, str]:
     spec = KINDS[kind]
     return {"unit": spec.unit, "frame": f"camera@{span[0]}" if spec.frame == "camera" else spec.frame,
-            "reference": "surface@t0" if subjects else "camera-centre"}
+            "reference": scene.region(subjects[0]).reference if subjects else "camera-centre"}
 
 
-def _unknown(kind: str, subjects: tuple[int, ...], span: Span) -> Quantity:
+def _unknown(scene: Scene, kind: str, subjects: tuple[int, ...], span: Span) -> Quantity:
     return Quantity(kind, subjects, span, math.nan, quantiles=(math.nan,) * len(LEVELS), error={},
-                    **_axes(kind, subjects, span))
+                    **_axes(scene, kind, subjects, span))
 
 
 def _quantity(draws: SceneDraws, kind: str, subjects: tuple[int, ...], span: Span, sample: Sample,
               stated: Stated) -> Quantity:
     spec = KINDS[kind]
     out = state(sample, stated, draws.scale_sigma, kind=kind, subjects=subjects, span=span,
-                **_axes(kind, subjects, span))
+                **_axes(draws.scene, kind, subjects, span))
     if not spec.vector:
         return out
     vector = np.array(sample.extra[spec.vector])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from curate.measure.quantity import Quantity
 from curate.questions import gates, phrases
@@ -83,6 +84,9 @@ class _Asker:
 
     def __init__(self, view: View, family: Family, claim: Claim, form: str, records: dict[int, dict]) -> None:
         self.view, self.scene, self.config, self.times = view, view.scene, view.config, view.times
+        if claim.reference == "surface@t0" and claim.subjects and not claim.refusal:
+            # of a clip played backwards it is another frame's
+            claim = replace(claim, reference=view.scene.region(claim.subjects[0]).reference)
         self.family, self.claim, self.form, self.records = family, claim, form, records
         self.section = family.section(form)
         subjects = "".join(f"r{i}" for i in claim.subjects) or "camera"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.measure.quantity import Quantity
-from curate.scene import Scene
+from curate.scene import Region, Scene
 
 if TYPE_CHECKING:
     from curate.questions.families.of_quantity import QuantityFamily as Family
@@ -25,6 +25,7 @@ NOT_METRIC = "the scene's scale is not metric"
 NOT_VISIBLE = "not visible in the marked frame"
 NOT_KNOWN = "region unknown to the scene"
 NOT_RIGID = "its parts move against each other"
+NOT_NAMED = "its reference point is defined between the first and the last frame"
 NOT_FINITE = "no finite value"
 NOT_MEASURED = "seen too briefly to be measured"
 STILL = "not clear of zero"
@@ -96,9 +97,17 @@ def subject_refusal(scene: Scene, subjects: Sequence[int], span: tuple[int, int]
             return NOT_KNOWN
         if not region.seen[MARK_FRAME]:
             return NOT_VISIBLE
-        if not region.rigid and span[1] > region.first:
+        if not is_named(scene, region):
+            return NOT_NAMED
+        if not region.rigid and set(span) != {region.defined_at}:
             return NOT_RIGID  # the reference point goes with none of its parts
     return None
+
+
+def is_named(scene: Scene, region: Region) -> bool:
+    """Whether the wording can say where its reference point is: on the surface that the marked frame shows, or, of a
+    clip played backwards, the last frame."""
+    return region.defined == "first" or region.last == scene.num_frames - 1
 
 
 def relative_half_width(value: float, quantiles: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from curate.questions.config import QuestionsConfig
 from curate.scene import Scene
 
 REFERENCES = {
+    "surface@t1": "the centre of the surface that is visible in the last frame",  # of a clip played backwards
     "surface@t0": "the centre of the surface that is visible in the first frame",
     "box-centre": "the centre of the bounding box",
     "nearest": "the nearest visible point",

@@ -68,7 +68,7 @@ class View:
     def regions(self) -> list[Region]:
         """Regions that may be asked about: marked (seen in the marked frame) and measured in some frames."""
         return [r for r in self.scene.regions
-                if r.seen[gates.MARK_FRAME] and len(usable_frames(r)) >= MIN_SEEN]
+                if r.seen[gates.MARK_FRAME] and gates.is_named(self.scene, r) and len(usable_frames(r)) >= MIN_SEEN]
 
     @cached_property
     def rigid(self) -> list[Region]:
