@@ -5,9 +5,10 @@ import random
 import numpy as np
 import pytest
 
+from curate.questions import items, pool
 from curate.questions import tally as fast
 from curate.questions.audit import audit
-from curate.questions.balance import Row, answer_limits, row, select, thin
+from curate.questions.balance import Limits, Row, find_limits, row, select, thin
 from curate.questions.config import BalanceConfig, QuestionsConfig
 from curate.questions.digits import round_to, text
 from curate.questions.draw import Draw, stable_hash
@@ -43,6 +44,16 @@ def words(count: int, family: str, vocabulary: tuple[str, ...] = WORDS) -> list[
     return out
 
 
+def counts(count: int) -> list[dict]:
+    out = []
+    for i in range(count):
+        draw = Draw("counts", i)
+        first, index = draw.integer(4), draw.integer(4)
+        values = [float(first + j) for j in range(4)]
+        out.append(record(i, "object_count", [f"{v:.0f}" for v in values], values, index))
+    return out
+
+
 def record(i, family, options, values, index) -> dict:
     return {"id": f"{family}-{i}", "family": family, "form": "choice", "options": options, "letter": "ABCDE"[index],
             "extra": {"option_values": values, "recording": f"rec{i // 7}", "clip": f"{i // 5:06d}"}}
@@ -67,6 +78,7 @@ SETS = {
     "five options": numbers(300, "object_displacement", 5),
     "categories": words(400, "object_direction"),
     "two categories": words(300, "distance_change", ("closer", "farther")),
+    "counts": counts(300),
     "everything": [*numbers(300, "a"), *numbers(120, "b"), *numbers(220, "c", 5), *words(260, "d"),
                    *words(230, "e", ("closer", "farther"))],
 }
@@ -76,47 +88,64 @@ SETS = {
 def test_the_audit_in_blocks_says_what_the_one_by_items_says(name, monkeypatch):
     monkeypatch.setattr(fast, "BLOCK", 61)  # several blocks, several parts
     monkeypatch.setattr(fast, "BUCKET_BYTES", 1000)
-    slow = slow_audit.audit(SETS[name])["families"]
-    quick = [{n: [{k: v for k, v in t.items() if k not in ("p_holm", "leak")} for t in value] if n == "guessers"
-              else value for n, value in r.items() if n != "verdict"} for r in audit(SETS[name])["families"]]
-    same(quick, [{n: value for n, value in r.items() if n != "verdict"} for r in slow])
+    quick = [{"family": r["family"], "items": r["items"], "recordings": r["recordings"], "guessers": [
+        {k: v for k, v in t.items() if k not in ("p_holm", "leak")} for t in r["guessers"]]} | (
+            {"right": r["answer_prior"]["right"]} if r["answer_prior"] else {}) for r in audit(SETS[name])["families"]]
+    same(quick, slow_audit.audit(SETS[name]))
+
+
+def test_what_is_over_a_limit_is_not_audited(monkeypatch):
+    monkeypatch.setattr(fast, "BLOCK", 37)
+    asked = words(600, "object_direction") + numbers(100, "object_displacement")
+    ranks = [stable_hash("rank", q["id"]) for q in asked]
+    with fast.Tally() as tally:
+        for at in range(0, len(asked), 50):
+            tally.add(*items.items_of([choice(q) for q in asked[at:at + 50]], ranks[at:at + 50]))
+        up = sorted(r for r, q in zip(ranks, asked) if row(q).answer == "up")
+        tally.keep({("object_direction", "up"): up[39], ("object_direction", "left"): -1})
+        kept = next(f for f in tally.families(10_000) if f.name == "object_direction")
+        assert kept.num_items == 600 - (len(up) - 40) - sum(row(q).answer == "left" for q in asked)
+        assert kept.answers["up"] == 40 and "left" not in kept.answers
 
 
 def test_thresholds_found_in_blocks_are_those_of_sorting(monkeypatch):
-    monkeypatch.setattr(fast, "BLOCK", 37)
-    items = words(600, "object_direction") + numbers(100, "object_displacement")
-    ranks = [stable_hash("rank", q["id"]) for q in items]
-    with fast.Tally() as tally:
-        for at in range(0, len(items), 50):
-            tally.add(*fast.items_of([choice(q) for q in items[at:at + 50]], ranks[at:at + 50]))
-        wanted = {("object_direction", word): k for word, k in (("left", 3), ("right", 1), ("up", 40))}
-        found = tally.kth_ranks(wanted)
-        for (family, word), k in wanted.items():
-            own = sorted(r for r, q in zip(ranks, items) if q["family"] == family and row(q).answer == word)
-            assert found[family, word] == own[k - 1]
-        count = tally.answers["object_direction", "up"]
-        tally.keep({("object_direction", "up"): found["object_direction", "up"], ("object_direction", "left"): -1})
-        kept = next(f for f in tally.families(10_000) if f.name == "object_direction")
-        left = sum(row(q).answer == "left" for q in items)
-        assert kept.num_items == 600 - (count - 40) - left
+    monkeypatch.setattr(pool, "BLOCK", 37)
+    rng = random.Random(4)
+    rows = [(f"f{rng.randrange(2)}", rng.choice(["choice", "open"]), rng.choice(["", *WORDS[:3]]),
+             stable_hash("rank", i)) for i in range(700)]
+    limits = Limits({("f0", "choice", "left"): 2**63, ("f0", "open", "left"): -1})
+    inside = [r for r in rows if r[3] <= limits.of(*r[:3])]
+    wanted = {("f0", "choice", "left"): 3, ("f1", "choice", "forward"): 1}, {("f0",): 90, ("f1",): 200}
+    with pool.Pool() as held:
+        for at in range(0, len(rows), 60):
+            held.add(rows[at:at + 60])
+        assert sum(held.counts.values()) == len(rows)
+        found = held.kth_ranks(wanted[0], limits) | held.kth_ranks(wanted[1], limits)
+    for name, k in (wanted[0] | wanted[1]).items():
+        assert found[name] == sorted(r[3] for r in inside if r[:len(name)] == name)[k - 1]
 
 
 def test_clip_by_clip_the_selection_is_that_of_all_rows_at_once():
     rng = random.Random(3)
-    rows = [Row(f"q{i}", f"f{rng.randrange(3)}", rng.choice(["choice", "numeric"]), rng.choice(["", *WORDS[:3]]),
+    families = ("object_displacement", "object_direction", "camera_rotation")
+    rows = [Row(f"q{i}", rng.choice(families), rng.choice(["choice", "numeric"]), rng.choice(["", *WORDS[:3]]),
                 f"clip{i // 9}") for i in range(900)]
-    config = QuestionsConfig(max_per_clip=5, balance=BalanceConfig(max_answer_share=0.4, answer_floor=3))
-    whole, left_out, kept, groups = select(rows, config), type(select([], config).left_out)(), [], {}
-    for at in range(0, 900, 9):
-        kept += thin(rows[at:at + 9], config, left_out)
-    for rank, r in kept:
-        groups.setdefault((r.family, r.form, r.answer), []).append(rank)
-    limits = answer_limits({n: len(g) for n, g in groups.items()}, config,
-                           lambda caps: {n: sorted(groups[n])[k - 1] for n, k in caps.items()}, left_out)
-    assert limits and left_out == whole.left_out
-    assert whole.ids == {r.id for rank, r in kept if rank <= limits.get((r.family, r.form, r.answer), 2**64)}
+    config = QuestionsConfig(
+        max_per_clip=5, balance=BalanceConfig(max_answer_share=0.4, answer_floor=3, max_per_clip_family=2,
+                                              max_per_family=150),
+        mixture={"shares": {"object_displacement": 2, "object_direction": 1}})
+    whole, left_out = select(rows, config), type(select([], config).left_out)()
+    with pool.Pool() as held:
+        kept = []
+        for at in range(0, 900, 9):
+            kept += (own := thin(rows[at:at + 9], config, left_out))
+            held.add([(*r[1:4], rank) for rank, r in own])
+        limits, counts = find_limits(held.counts, config, held.kth_ranks, left_out)
+    assert limits.answers and limits.families["camera_rotation"] == -1 and left_out == whole.left_out
+    assert whole.ids == {r.id for rank, r in kept if rank <= limits.of(*r[1:4])}
+    assert sum(counts.values()) == len(whole.ids) == 900 - sum(left_out.values())
 
 
 def test_an_item_with_too_many_options_is_refused_by_name():
     with pytest.raises(ValueError, match="many-0"):
-        fast.items_of([choice(record(0, "many", list("abcdef"), list("abcdef"), 1))], [0])
+        items.items_of([choice(record(0, "many", list("abcdef"), list("abcdef"), 1))], [0])

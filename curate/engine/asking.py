@@ -40,8 +40,9 @@ class Asked:
     """What is kept of a clip.
 
     Args:
-        head: json: key, uri, split, doubts, left_out [[family, reason, count]], names, cuts and size of the text, and
-            of each candidate in `asked` its [family, form, answer, rank, regions].
+        head: json: key, uri, recording, split, doubts, left_out [[family, reason, count]], names, picture (perceptual
+            hash of the first frame, hex), cuts and size of the text, and of each candidate in `asked` its [family,
+            form, answer, rank, regions].
         items: `tally.ITEM` records of its choices. text: its json (`shards.encoded`), compressed. marks: JPEG.
     """
 
@@ -92,11 +93,13 @@ def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
     """
     import pyarrow
 
+    from curate.marks import read_jpeg, scene_marks
     from curate.questions import ask
     from curate.questions.balance import row, thin
     from curate.questions.doubts import doubts
     from curate.questions.guessers import choice
-    from curate.questions.tally import items_of
+    from curate.questions.items import items_of
+    from curate.questions.pictures import picture_hash
     from curate.shards.encoded import encode
     from curate.shards.sample import check_media, sample_json
     from curate.shards.writer import split_of
@@ -109,17 +112,20 @@ def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
         by_id = {q.id: q for q in questions}
         kept = {r.id: (rank, r) for rank, r in thin(map(row, questions), recipe.questions, left_out)}
         chosen = [q for q in questions if q.id in kept]
-        split = split_of(scene.clip["recording"], recipe.shards.val_share)
+        split = split_of(scene.clip["recording"], recipe.shards.val_share, recipe.shards.test_share)
         check_media(scene.key, media)
         encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
-        marks = marks_of(folder, scene, {region for q in chosen for region in q.regions})
+        frame = read_jpeg((folder / "frame.jpg").read_bytes())
+        marks = scene_marks(frame, scene, {region for q in chosen for region in q.regions})
     except (SceneError, FileNotFoundError) as error:
         raise Fatal(f"{folder}: torn ({error}); `curate verify` lists all such clips, and without the folder "
                        f"`curate run` makes the clip again") from error
     choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
     items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
     assert len(by_id) == len(questions), "thin refuses an id that comes twice"
-    head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)), "split": split, "doubts": doubts(scene),
+    head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)),
+            "recording": str(scene.clip["recording"]), "split": split, "doubts": doubts(scene),
+            "picture": picture_hash(frame).hex(),
             "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
             "cuts": encoded.cuts, "size": len(encoded.data),
             "asked": [[r.family, r.form, r.answer, rank, list(q.regions)]

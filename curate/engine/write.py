@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,9 +20,15 @@ from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_process
 from curate.engine.ledger import RUN
 from curate.engine.progress import Progress
 from curate.engine.stage import FOLDER
-from curate.questions.audit import report
-from curate.questions.balance import answer_limits
-from curate.questions.tally import ITEM, Tally
+from curate.questions.audit import FAIL, failures, report
+from curate.questions.balance import NO_LIMIT, Limits, find_limits
+from curate.questions.config import MixtureConfig
+from curate.questions.items import ITEM
+from curate.questions.mixture import mixture_report
+from curate.questions.overlap import Overlap, read_ids
+from curate.questions.pictures import Pictures
+from curate.questions.pool import Pool
+from curate.questions.tally import Tally
 from curate.recipe import Recipe
 from curate.recipe.model import fingerprint
 from curate.scene import Scene
@@ -32,11 +38,9 @@ from curate.shards.sample import Sample
 SCRATCH = ".asking.partial"  # in OUT, where there is room for shards; gone when the pass ends
 MAX_DOUBTS = 2000  # clips whose doubts are listed one by one
 
-Limits = Mapping[tuple[str, str], int]
-
 
 class AuditFailed(RuntimeError):
-    """The options give answers away; nothing was published. `report` has the findings."""
+    """The options give answers away, or clips are of a benchmark; nothing was published. `report` has the findings."""
 
     def __init__(self, text: str, report: dict[str, Any]) -> None:
         super().__init__(text)
@@ -56,10 +60,12 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
         confirm: called before the new set takes the place of the older one; raises where `out` is not ours any more.
 
     Returns:
-        {"manifest", "questions", "families", "dropped", "doubts", "audit"}; "doubts" of the first clips that have any.
+        {"manifest", "questions", "families", "splits", "mixture", "dropped", "doubts", "audit"}; "doubts" of the first
+        clips that have any, "mixture" None where the recipe has no target.
 
     Raises:
-        AuditFailed: on an option leak. Fatal: where a staged clip is torn. An older shard set stays.
+        AuditFailed: on an option leak, or what else the recipe says fails. Fatal: where a staged clip is torn. An older
+            shard set stays. ValueError: where a list of benchmark videos cannot be read.
     """
     keys = sorted(keys)
     run = json.loads((out / RUN).read_text())
@@ -69,25 +75,28 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     shutil.rmtree(scratch, ignore_errors=True)  # of a pass that was killed
     scratch.mkdir()
     try:
-        with (scratch / "clips.bin").open("w+b") as spool, Tally(scratch) as tally:
+        with (scratch / "clips.bin").open("w+b") as spool, _Seen(recipe, scratch) as seen:
             asked = ask_all(out, keys, recipe, licence, processes or num_processes(recipe, len(keys)), scratch)
-            dropped, doubtful = _spool(asked, spool, tally, len(keys), quiet)
-            limits = _limits(tally, recipe, dropped)
-            tally.keep(limits)
-            audited = report(tally)
-            if audited["option_leak"] == "fail":
-                leaks = [f"{f['family']} ({t['guesser']}: {t['right']:.0%} right, chance {t['chance']:.0%})"
-                         for f in audited["families"] for t in f["guessers"] if t.get("leak")]
-                raise AuditFailed(f"the options give answers away: {'; '.join(leaks)}; nothing was published", audited)
-            families: Counter = Counter()
+            doubtful = _spool(asked, spool, seen, len(keys), quiet)
+            limits, kept = find_limits(seen.pool.counts, recipe.questions, seen.pool.kth_ranks, seen.dropped)
+            audited = seen.audit(limits, keys)
+            dropped, target = seen.dropped, recipe.questions.target()
+            mixture = target and mixture_report(target, seen.candidates(), kept)
+            counts: Counter = Counter()
             manifest = publish(
-                out, _samples(out, spool, limits, families, len(keys), quiet),
-                run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"]},
+                out, _samples(out, spool, limits, counts, len(keys), quiet),
+                run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"],
+                          **({"mixture": mixture} if mixture else {})},
                 fingerprints={"perception": fingerprint(run["perception"]), "writing": recipe.writing_fingerprint()},
                 max_samples=recipe.shards.max_samples, max_bytes=recipe.shards.max_bytes, confirm=confirm)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    families: Counter = Counter()
+    for (_, family), count in counts.items():
+        families[family] += count
+    assert families == Counter({family: count for family, count in kept.items() if count})
     result = {"manifest": manifest, "questions": sum(families.values()), "families": dict(sorted(families.items())),
+              "splits": _splits(manifest, counts, target), "mixture": mixture,
               "dropped": [{"family": f, "reason": r, "count": n} for (f, r), n in sorted(dropped.items())],
               "doubts": doubtful, "audit": audited}
     temp = out / ".questions.json.partial"
@@ -96,61 +105,105 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     return result
 
 
-def _spool(clips: Iterator[Asked], spool: BinaryIO, tally: Tally, num_clips: int,
-           quiet: bool) -> tuple[Counter, list[dict[str, str]]]:
-    """Takes every clip as it is asked. Returns what was left out, and the first doubts."""
-    dropped: Counter = Counter()
+class _Seen:
+    """What selection and audit need of all clips, most of it on disk."""
+
+    def __init__(self, recipe: Recipe, scratch: Path) -> None:
+        self._settings = recipe.questions.audit
+        self.pool, self.tally, self.pictures = Pool(scratch), Tally(scratch), Pictures()
+        self.overlap = Overlap(read_ids(self._settings.benchmark_ids))
+        self.dropped: Counter = Counter()  # by (family, reason)
+
+    def __enter__(self) -> _Seen:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.__exit__()
+        self.tally.__exit__()
+
+    def add(self, clip: Asked) -> None:
+        head = clip.head
+        self.dropped.update({(family, reason): count for family, reason, count in head.pop("left_out")})
+        self.pool.add([(family, form, answer, rank) for family, form, answer, rank, _ in head["asked"]])
+        self.tally.add(np.frombuffer(clip.items, ITEM), head.pop("names"))
+        self.pictures.add(bytes.fromhex(head.pop("picture")), head["recording"], head["split"])
+        self.overlap.add(head["key"], head["uri"], head.pop("recording"))
+
+    def candidates(self) -> Counter:
+        """Family -> what clips kept of it."""
+        counts: Counter = Counter()
+        for (family, _, _), count in self.pool.counts.items():
+            counts[family] += count
+        return counts
+
+    def audit(self, limits: Limits, keys: list[str]) -> dict[str, Any]:
+        """The report on what is kept. Raises AuditFailed."""
+        self.tally.keep({(family, answer): limit for family, form, answer in self.pool.counts if form == "choice"
+                         and (limit := limits.of(family, form, answer)) < NO_LIMIT})
+        found = report(self.tally, self._settings.purpose)
+        found |= {"duplicates": self.pictures.report(keys), "overlap": self.overlap.report()}
+        fatal = []
+        if found["verdict"] == FAIL:
+            fatal.append(f"the options give answers away: {'; '.join(failures(found))}")
+        if found["overlap"]["clips"] and self._settings.overlap == "fail":
+            listed = "; ".join(f"{name}: {clip}" for name, clip in list(found["overlap"]["listed"].items())[:5])
+            fatal.append(f"{found['overlap']['clips']} clips are of {found['overlap']['videos']} benchmark videos "
+                         f"({listed}); leave them out of the source, or set questions.audit.overlap to report")
+        if fatal:
+            raise AuditFailed(f"{'; and '.join(fatal)}; nothing was published", found)
+        return found
+
+
+def _splits(manifest: dict[str, Any], counts: Counter, target: MixtureConfig | None) -> dict[str, Any]:
+    """Split -> {"clips", "questions", "mixture"}; `counts`: (split, family) -> questions."""
+    out = {}
+    for split, total in manifest["splits"].items():
+        own = {family: count for (name, family), count in counts.items() if name == split}
+        out[split] = {"clips": total["samples"], "questions": total["questions"],
+                      "mixture": target and mixture_report(target, own, own)}
+    return out
+
+
+def _spool(clips: Iterator[Asked], spool: BinaryIO, seen: _Seen, num_clips: int, quiet: bool) -> list[dict[str, str]]:
+    """Takes every clip as it is asked. Returns the first doubts."""
     doubtful: list[dict[str, str]] = []
     progress = Progress(num_clips, quiet=quiet, what="ask")
     try:
         for clip in clips:
             head = clip.head
-            dropped.update({(family, reason): count for family, reason, count in head.pop("left_out")})
             if found := head.pop("doubts"):
                 doubtful += [{"key": head["key"], "uri": head["uri"], "doubt": d} for d in found
                              if len(doubtful) < MAX_DOUBTS]
-            tally.add(np.frombuffer(clip.items, ITEM), head.pop("names"))
+            seen.add(clip)
             clip.write(spool, with_items=False)
             progress.settled("done")
             progress.tick()
     finally:
         progress.close()
-    return dropped, doubtful
+    return doubtful
 
 
-def _limits(tally: Tally, recipe: Recipe, dropped: Counter) -> Limits:
-    """The largest rank kept of every answer that is over its share."""
-    def ranks(caps: Mapping[tuple[str, str, str], int]) -> dict[tuple[str, str, str], int]:
-        found = tally.kth_ranks({(family, answer): cap for (family, _, answer), cap in caps.items()})
-        return {name: found[name[0], name[2]] for name in caps}
-
-    counts = {(family, "choice", answer): count for (family, answer), count in tally.answers.items()}
-    found = answer_limits(counts, recipe.questions, ranks, dropped)
-    return {(family, answer): limit for (family, _, answer), limit in found.items()}
-
-
-def _samples(out: Path, spool: BinaryIO, limits: Limits, families: Counter, num_clips: int,
+def _samples(out: Path, spool: BinaryIO, limits: Limits, counts: Counter, num_clips: int,
              quiet: bool) -> Iterator[Sample]:
-    """The clips as they are packed; counts the families."""
+    """The clips as they are packed; counts questions by (split, family)."""
     spool.seek(0)
     progress = Progress(num_clips, quiet=quiet, what="pack")
     try:
         while (clip := Asked.read(spool)) is not None:
-            yield _sample(out / FOLDER / clip.head["key"], clip, limits, families)
+            yield _sample(out / FOLDER / clip.head["key"], clip, limits, counts)
             progress.settled("done")
             progress.tick()
     finally:
         progress.close()
 
 
-def _sample(folder: Path, clip: Asked, limits: Limits, families: Counter) -> Sample:
+def _sample(folder: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
     wanted, regions, candidates = [], set(), set()
     for family, form, answer, rank, marked in clip.head["asked"]:
-        limit = limits.get((family, answer)) if form == "choice" else None
-        wanted.append(limit is None or rank <= limit)
+        wanted.append(rank <= limits.of(family, form, answer))
         candidates.update(marked)
         if wanted[-1]:
-            families[family] += 1
+            counts[clip.head["split"], family] += 1
             regions.update(marked)
     data, media = clip.json(wanted), media_of(folder)
     media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, Scene.load(folder / "scene.npz"),

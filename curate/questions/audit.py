@@ -1,10 +1,14 @@
-"""Do the options alone tell the answer? Two verdicts for every family of choices.
+"""Can an answer be had without the video? Two verdicts for every family of choices.
 
 *Option leak*: a guesser that sees only the options is right more often than chance. It fails a run. Guessers of ratios
-(rank, nearest to a mean, hub) and of form (letter, length, digits, unit) are scored against the chance of the
-items they judge; where a form goes with the category itself ("left" is shorter than "backward"), against what the
-family's own answer prior would give that guess.
-*Answer prior*: how often the family's commonest answer is right. It is reported.
+(rank, nearest to a mean, hub, cover) and letters are scored against the chance of the items they judge. Where a form
+goes with the answer itself ("left" is shorter than "backward", a large number has fewer decimals), chance is what the
+family's own answer prior gives that guess. Some guessers are fixed; others learn from items of other recordings.
+*Answer prior*: the commonest answer, one direction of two, or a classifier of words is right more often than chance. It
+is reported; it fails a benchmark, or a balanced set of enough recordings (`AuditConfig.purpose`).
+
+A guesser counts where its excess is both large (5 points) and significant (p < 0.01): one-sided binomial, with the
+number of items divided by the design effect of drawing whole recordings, corrected by Holm over all of a verdict.
 """
 
 from __future__ import annotations
@@ -15,12 +19,18 @@ from typing import Any
 
 import numpy as np
 
+from curate.questions.learned import PRIOR
 from curate.questions.question import Question
-from curate.questions.tally import FamilyTally, Tally
+from curate.questions.tally import WORDS, Count, FamilyTally, Tally
 
 ALPHA = 0.01  # family-wise, after Holm
 LEAST_EXCESS = 0.05
 LEAST_ITEMS = 200
+LEAST_RECORDINGS = 10  # fewer say nothing of how answers vary from one to the next
+ENFORCED_FROM = 200  # recordings of a balanced training set
+MOST_ANSWERS = 20  # listed of a family
+PASS, FAIL, NOT_JUDGED = "pass", "fail", "not judged"
+PURPOSES = ("training", "balanced", "benchmark")
 
 
 def binomial_tail(hits: int, num_items: int, chance: float) -> float:
@@ -58,56 +68,110 @@ def holm(p_values: list[float]) -> list[float]:
     return out
 
 
-def audit(questions: Iterable[Question | Mapping[str, Any]]) -> dict[str, Any]:
+def audit(questions: Iterable[Question | Mapping[str, Any]], purpose: str = "training") -> dict[str, Any]:
     """
     Args:
-        questions: all that would be written; forms other than "choice" are counted and passed over.
+        questions: all that would be written; forms other than "choice" are passed over.
+        purpose: as in `report`.
 
     Returns:
         as `report`.
     """
     with Tally() as tally:
         tally.ask(questions)
-        return report(tally)
+        return report(tally, purpose)
 
 
-def report(tally: Tally) -> dict[str, Any]:
+def report(tally: Tally, purpose: str = "training") -> dict[str, Any]:
     """
+    Args:
+        purpose: what the set is for. "training": an answer prior is reported. "balanced": it fails a set of at least
+            ENFORCED_FROM recordings. "benchmark": it fails.
+
     Returns:
-        {"option_leak": "pass" | "fail" | "not judged", "families": [{"family", "items", "recordings", "verdict",
-        "guessers": [...], "answer_prior": {...}}], "rules": {...}}; the family "all" takes every item together.
+        {"verdict", "option_leak", "answer_prior", "answer_prior_fails": whether that verdict counts here, "purpose",
+        "families": rows, "rules"}. A verdict is "pass" | "fail" | "not judged". A row: {"family", "items",
+        "recordings", "verdict", "guessers": [{"guesser", "right", "chance", "design_effect", "p", "p_holm", "leak"}],
+        "answer_prior": {"answer", "right", "chance", "verdict", "guessers", "answers"}}; the family "all" takes every
+        item together and has no answer prior.
     """
-    rows = [_family(family) for family in tally.families(LEAST_ITEMS)]
-    _correct(rows)
-    verdicts = [row["verdict"] for row in rows]
-    overall = "fail" if "fail" in verdicts else "pass" if "pass" in verdicts else "not judged"
-    return {"option_leak": overall, "families": rows,
+    if purpose not in PURPOSES:
+        raise ValueError(f"purpose {purpose!r}; expected one of {', '.join(PURPOSES)}")
+    tallies = tally.families(LEAST_ITEMS)
+    rows = [_family(family) for family in tallies]
+    _correct([t for row in rows for t in row["guessers"]])
+    _correct([t for row in rows for t in (row["answer_prior"] or {"guessers": ()})["guessers"]])
+    for row in rows:
+        for part in filter(None, (row, row["answer_prior"])):
+            part["verdict"] = _verdict(part["guessers"])
+    leak = _worst(row["verdict"] for row in rows)
+    prior = _worst(row["answer_prior"]["verdict"] for row in rows if row["answer_prior"])
+    recordings = max((family.num_recordings for family in tallies), default=0)
+    counts = purpose == "benchmark" or (purpose == "balanced" and recordings >= ENFORCED_FROM)
+    return {"verdict": _worst([leak, prior if counts else NOT_JUDGED]), "option_leak": leak, "answer_prior": prior,
+            "answer_prior_fails": counts, "purpose": purpose, "families": rows,
             "rules": {"alpha": ALPHA, "least_excess": LEAST_EXCESS, "least_items": LEAST_ITEMS, "correction": "Holm",
-                      "clustered_by": "recording"}}
+                      "clustered_by": "recording", "least_recordings_of_prior": LEAST_RECORDINGS}}
 
 
 def _family(family: FamilyTally) -> dict[str, Any]:
     return {"family": family.name, "items": family.num_items, "recordings": family.num_recordings,
-            "verdict": "not judged", "guessers": [_judge(family, name) for name in family.judged],
-            "answer_prior": family.prior}
+            "verdict": NOT_JUDGED, "answer_prior": None if family.name == "all" else _prior(family),
+            "guessers": [_judge("size" if name == PRIOR else name, family.counts[name],
+                                max(family.chance, family.prior_chance.get(name, 0.0))) for name in family.judged]}
 
 
-def _judge(family: FamilyTally, name: str) -> dict[str, Any]:
-    """Was a guesser right more often than chance? Where its form goes with the answer itself, chance is what the
-    family's own answer prior gives its guesses."""
-    hits, num_items = family.hits[name], family.num_items
-    chance = max(family.chance, family.prior_chance.get(name, 0.0))
-    effect = family.design_effect[name]
-    p = binomial_tail(round(hits / effect), max(1, round(num_items / effect)), chance)
-    return {"guesser": name, "right": hits / num_items, "chance": chance, "design_effect": effect, "p": p}
+def _prior(family: FamilyTally) -> dict[str, Any]:
+    tests = []
+    if family.num_items >= LEAST_ITEMS and family.num_recordings >= LEAST_RECORDINGS:
+        if family.kind != "mixed":
+            name = "typical size" if family.kind == "number" else "commonest answer"
+            tests.append(_judge(name, family.counts[PRIOR], family.chance))
+        tests.append(_judge(WORDS, family.counts[WORDS], family.chance))
+        tests += [_balance(pair, count) for pair, count in family.pairs.items() if count.num_items >= LEAST_ITEMS]
+    listed = sorted(family.answers.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
+    right = family.counts[PRIOR].hits / family.num_items if family.kind != "mixed" else family.chance
+    return {"answer": family.answer, "right": right, "chance": family.chance, "verdict": NOT_JUDGED,
+            "guessers": tests, "answers": dict(listed)}
 
 
-def _correct(rows: list[dict[str, Any]]) -> None:
-    """Holm over every guesser of every judged family, then the verdicts."""
-    tests = [t for row in rows for t in row["guessers"]]
+def _judge(name: str, count: Count, chance: float) -> dict[str, Any]:
+    """Was a guesser right more often than chance?"""
+    effect = count.design_effect
+    p = binomial_tail(round(count.hits / effect), max(1, round(count.num_items / effect)), chance)
+    return {"guesser": name, "right": count.hits / count.num_items, "chance": chance, "design_effect": effect, "p": p}
+
+
+def _balance(pair: tuple[str, str], count: Count) -> dict[str, Any]:
+    """Is one of two opposites true more often than the other? Two-sided."""
+    first = 2 * count.hits >= count.num_items
+    test = _judge(f"{pair[0 if first else 1]} of {' and '.join(pair)}", count if first else Count(
+        count.num_items - count.hits, count.num_items, count.design_effect), 0.5)
+    return test | {"p": min(1.0, 2 * test["p"])}
+
+
+def _correct(tests: list[dict[str, Any]]) -> None:
+    """Holm over every guesser of every judged family."""
     for test, p in zip(tests, holm([t["p"] for t in tests])):
         test["p_holm"] = p
         test["leak"] = p < ALPHA and test["right"] - test["chance"] >= LEAST_EXCESS
-    for row in rows:
-        if row["guessers"]:
-            row["verdict"] = "fail" if any(t["leak"] for t in row["guessers"]) else "pass"
+
+
+def _verdict(tests: list[dict[str, Any]]) -> str:
+    return NOT_JUDGED if not tests else FAIL if any(t["leak"] for t in tests) else PASS
+
+
+def _worst(verdicts: Iterable[str]) -> str:
+    found = set(verdicts)
+    return FAIL if FAIL in found else PASS if PASS in found else NOT_JUDGED
+
+
+def failures(found: Mapping[str, Any]) -> list[str]:
+    """What makes a report's verdict "fail", a phrase each."""
+    lines = []
+    for row in found["families"]:
+        tests = [*row["guessers"], *(row["answer_prior"]["guessers"]
+                                     if row["answer_prior"] and found["answer_prior_fails"] else ())]
+        lines += [f"{row['family']} ({t['guesser']}: {t['right']:.0%} right, chance {t['chance']:.0%})"
+                  for t in tests if t["leak"]]
+    return lines

@@ -9,11 +9,20 @@ from typing import Any, NamedTuple
 
 from curate.questions.config import QuestionsConfig
 from curate.questions.draw import stable_hash
+from curate.questions.guessers import known_answer
+from curate.questions.mixture import column_of, mixture_quotas
 from curate.questions.question import Question
 
 OVER_CLIP = "more than max_per_clip"
+OVER_CLIP_FAMILY = "more than max_per_clip_family"
+OVER_FAMILY = "more than max_per_family"
 OVER_ANSWER = "answer over its share"
 OVER_WEIGHT = "over the family's weight"
+OVER_MIXTURE = "over the mixture's share"
+NOT_IN_MIXTURE = "not in the mixture"
+
+Group = tuple[str, str, str]  # family, form, answer
+NO_LIMIT = 2**64
 
 
 class Row(NamedTuple):
@@ -31,7 +40,22 @@ def row(question: Question | Mapping[str, Any]) -> Row:
     q = question if isinstance(question, Mapping) else vars(question)
     values = q["extra"].get("option_values") or []
     answer = values["ABCDE".index(q["letter"])] if q["letter"] and values else ""
-    return Row(q["id"], q["family"], q["form"], answer if isinstance(answer, str) else "", q["extra"]["clip"])
+    return Row(q["id"], q["family"], q["form"], known_answer(answer), q["extra"]["clip"])
+
+
+@dataclass
+class Limits:
+    """The largest rank kept of what is not kept whole; -1 keeps none.
+
+    Args:
+        answers: by (family, form, answer). families: by family, in all its forms.
+    """
+
+    answers: dict[Group, int] = field(default_factory=dict)
+    families: dict[str, int] = field(default_factory=dict)
+
+    def of(self, family: str, form: str, answer: str) -> int:
+        return min(self.answers.get((family, form, answer), NO_LIMIT), self.families.get(family, NO_LIMIT))
 
 
 @dataclass
@@ -43,8 +67,8 @@ class Selection:
 
 
 def thin(rows: Iterable[Row], config: QuestionsConfig, left_out: Counter) -> list[tuple[int, Row]]:
-    """What one clip keeps, each with its rank: weights thin a family, then the clip keeps `max_per_clip`, its families
-    in turn. Depends on nothing but the clip.
+    """What one clip keeps, each with its rank: weights thin a family, then it keeps `max_per_clip_family`, then the
+    clip keeps `max_per_clip`, its families in turn. Depends on nothing but the clip.
 
     Args:
         rows: every candidate of the clip.
@@ -63,6 +87,8 @@ def thin(rows: Iterable[Row], config: QuestionsConfig, left_out: Counter) -> lis
             left_out[candidate.family, OVER_WEIGHT] += 1
         else:
             ranked.append((rank, candidate))
+    if config.balance.max_per_clip_family:
+        ranked = _first_of_families(ranked, config.balance.max_per_clip_family, left_out)
     if not ranked or len(ranked) <= (config.max_per_clip or len(ranked)):
         return ranked
     turn = _in_turn(ranked, ranked[0][1].clip, config.seed)
@@ -70,16 +96,44 @@ def thin(rows: Iterable[Row], config: QuestionsConfig, left_out: Counter) -> lis
     return turn[:config.max_per_clip]
 
 
-def answer_limits(counts: Mapping[tuple[str, str, str], int], config: QuestionsConfig,
-                  ranks: Callable[[dict[tuple[str, str, str], int]], Mapping[tuple[str, str, str], int]],
-                  left_out: Counter) -> dict[tuple[str, str, str], int]:
-    """The largest rank kept of every answer that is over its share; answers that are not in it are kept whole.
+def find_limits(counts: Mapping[Group, int], config: QuestionsConfig,
+                kth_ranks: Callable[[dict[tuple[str, ...], int], Limits], Mapping[tuple[str, ...], int]],
+                left_out: Counter) -> tuple[Limits, dict[str, int]]:
+    """What of all candidates is kept: no answer over its share, then no family over its number, then the mixture.
 
     Args:
-        counts: (family, form, answer) -> how many `thin` kept of it, over all clips.
-        ranks: (family, form, answer) -> k to the k-th smallest rank of each; asked once, for those over their share.
-        left_out: counted into.
+        counts: how many `thin` kept of each group, over all clips.
+        kth_ranks: ({a group, or (family,): k}, limits so far) -> the k-th smallest rank of each within these limits.
+        left_out: counted into, by (family, reason).
+
+    Returns:
+        the limits, and family -> questions kept.
     """
+    caps = _answer_caps(counts, config)
+    limits = Limits()
+    limits.answers = _ranks(caps, limits, kth_ranks)
+    for (family, _, _), (cap, count) in zip(caps, ((cap, counts[group]) for group, cap in caps.items())):
+        left_out[family, OVER_ANSWER] += count - cap
+    totals: Counter = Counter()
+    for group, count in counts.items():
+        totals[group[0]] += caps.get(group, count)
+    kept = {family: min(count, config.balance.max_per_family or count) for family, count in sorted(totals.items())}
+    for family, count in kept.items():
+        left_out[family, OVER_FAMILY] += totals[family] - count
+    if mixture := config.target():
+        before, kept = kept, mixture_quotas(kept, mixture)
+        for family, count in kept.items():
+            inside = column_of(family, mixture.by) in mixture.shares
+            left_out[family, OVER_MIXTURE if inside else NOT_IN_MIXTURE] += before[family] - count
+    found = _ranks({(family,): count for family, count in kept.items() if count < totals[family]}, limits, kth_ranks)
+    limits.families = {family: rank for (family,), rank in found.items()}
+    for name in [name for name, count in left_out.items() if not count]:
+        del left_out[name]
+    return limits, dict(sorted(kept.items()))
+
+
+def _answer_caps(counts: Mapping[Group, int], config: QuestionsConfig) -> dict[Group, int]:
+    """How many are kept of every answer that is over its share."""
     shares: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for (family, form, answer), count in counts.items():
         if answer:
@@ -87,19 +141,20 @@ def answer_limits(counts: Mapping[tuple[str, str, str], int], config: QuestionsC
     caps = {}
     for (family, form), answers in shares.items():
         cap = answer_cap(list(answers.values()), config.balance.max_answer_share, config.balance.answer_floor)
-        for answer, count in answers.items():
-            if count > cap:
-                caps[family, form, answer] = cap
-                left_out[family, OVER_ANSWER] += count - cap
-    limits = {name: -1 for name, cap in caps.items() if not cap}
-    return limits | dict(ranks({name: cap for name, cap in caps.items() if cap}) if len(limits) < len(caps) else {})
+        caps |= {(family, form, answer): cap for answer, count in answers.items() if count > cap}
+    return caps
+
+
+def _ranks(caps: Mapping[tuple[str, ...], int], limits: Limits, kth_ranks: Callable) -> dict[tuple[str, ...], int]:
+    """The largest rank of as many as each may keep."""
+    some = {name: cap for name, cap in caps.items() if cap}
+    return {name: -1 for name, cap in caps.items() if not cap} | dict(kth_ranks(some, limits) if some else {})
 
 
 def select(rows: Iterable[Row], config: QuestionsConfig) -> Selection:
     """
-    Weights thin a family, then a clip keeps `max_per_clip` (its families in turn), then no answer of a family's
-    choices keeps more than `max_answer_share`, or `answer_floor` items where that is more. Holds all rows; the write
-    pass does the same steps clip by clip.
+    First every clip by itself (`thin`), then the whole set (`find_limits`). Holds all rows; the write pass does the
+    same steps clip by clip.
 
     Raises:
         ValueError: where an id comes twice.
@@ -113,15 +168,29 @@ def select(rows: Iterable[Row], config: QuestionsConfig) -> Selection:
         seen.add(candidate.id)
         by_clip[candidate.clip].append(candidate)
     kept = [item for clip in by_clip.values() for item in thin(clip, config, selection.left_out)]
-    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for rank, candidate in kept:
-        groups[candidate.family, candidate.form, candidate.answer].append(rank)
-    limits = answer_limits({name: len(ranks) for name, ranks in groups.items()}, config,
-                           lambda caps: {name: sorted(groups[name])[cap - 1] for name, cap in caps.items()},
-                           selection.left_out)
-    selection.ids = {row.id for rank, row in kept
-                     if (limit := limits.get((row.family, row.form, row.answer))) is None or rank <= limit}
+
+    def kth_ranks(wanted: dict[tuple[str, ...], int], limits: Limits) -> dict[tuple[str, ...], int]:
+        return {name: sorted(rank for rank, row in kept if row[1:1 + len(name)] == name
+                             and rank <= limits.of(row.family, row.form, row.answer))[k - 1]
+                for name, k in wanted.items()}
+
+    counts = Counter((row.family, row.form, row.answer) for _, row in kept)
+    limits, _ = find_limits(counts, config, kth_ranks, selection.left_out)
+    selection.ids = {row.id for rank, row in kept if rank <= limits.of(row.family, row.form, row.answer)}
     return selection
+
+
+def _first_of_families(ranked: list[tuple[int, Row]], most: int, left_out: Counter) -> list[tuple[int, Row]]:
+    """At most so many of each family, those of the lowest rank."""
+    found: Counter = Counter()
+    out = []
+    for rank, candidate in sorted(ranked):
+        found[candidate.family] += 1
+        if found[candidate.family] <= most:
+            out.append((rank, candidate))
+        else:
+            left_out[candidate.family, OVER_CLIP_FAMILY] += 1
+    return out
 
 
 def _in_turn(items: list[tuple[int, Row]], clip: str, seed: int) -> list[tuple[int, Row]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from curate.questions.region_words import RegionDialect
 from curate.questions.units import UNITS
 
 Form = Literal["numeric", "choice", "open"]
@@ -50,6 +51,51 @@ class BalanceConfig(BaseModel):
 
     max_answer_share: float = Field(0.5, gt=0, le=1, description="largest share of one answer among a family's choices")
     answer_floor: int = Field(10, ge=0, description="items of an answer that are kept whatever the balance")
+    max_per_clip_family: int | None = Field(None, ge=1, description="questions of one family in one clip, at most")
+    max_per_family: int | None = Field(None, ge=1, description="questions of one family in the whole set, at most")
+
+
+class MixtureConfig(BaseModel):
+    """Shares of the questions that are written; what is not named is left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["family", "group", "mllm4d", "r4d"] = Field(
+        "family", description="what is named: families, our groups of them, or a benchmark's columns")
+    shares: dict[str, float] = Field(min_length=1, description="name to share; scaled so that they sum to 1")
+    tolerance: float = Field(0.5, ge=0, description="how far a share may exceed its target, relatively, where other "
+                             "columns have too few candidates")
+
+    @model_validator(mode="after")
+    def _known(self) -> MixtureConfig:
+        for name, share in self.shares.items():
+            if not 0 < share < float("inf"):
+                raise ValueError(f"the share of {name!r} is {share}; expected a positive number (leave out what is not "
+                                 f"wanted)")
+        if self.by == "family":
+            from curate.questions.families import families
+            known = tuple(families())
+        else:
+            from curate.questions.columns import OTHER, columns
+            known = (*columns(self.by), OTHER)
+        for name in self.shares:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                raise ValueError(f"a mixture by {self.by} has no {name!r}; {hint}")
+        return self
+
+
+class AuditConfig(BaseModel):
+    """What fails a run. It changes no question."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    purpose: Literal["training", "balanced", "benchmark"] = Field(
+        "training", description="what an answer prior means: training: it is reported; balanced: it fails a set of 200 "
+                                "source recordings or more; benchmark: it fails")
+    benchmark_ids: tuple[str, ...] = Field((), description="text files with the ids of benchmark videos, one a line")
+    overlap: Literal["fail", "report"] = Field("fail", description="what a clip of such a video does")
 
 
 class QuestionsConfig(BaseModel):
@@ -68,10 +114,18 @@ class QuestionsConfig(BaseModel):
     max_p_zero: float = Field(1e-3, gt=0, le=0.05, description="p-value of 'does not move' above which motion "
                               "is not asked about")
     dialect: Literal["seconds", "frames"] = "seconds"
-    region_dialect: Literal["<R1>", "[R1]", "region 1"] = "<R1>"
+    region_dialect: RegionDialect = Field("<R1>", description="how questions name regions: by marks, boxes or points")
+    templates: tuple[str, ...] = Field((), description="folders of further wording, FAMILY.yaml each; relative to the "
+                                       "recipe")
+    wording: dict[str, dict[str, tuple[str, ...]]] = Field(
+        default_factory=dict, description="further wording: family, section (number, category, open), templates")
+    own_wording_only: bool = Field(False, description="families that have wording of the recipe's use that alone")
     units: UnitsConfig = UnitsConfig()
     reasoning: bool = True
     balance: BalanceConfig = BalanceConfig()
+    mixture: Literal["mllm4d", "r4d"] | MixtureConfig | None = Field(
+        None, description="target shares: those of MLLM-4D's seven scenarios, of R4D-Bench's nine columns, or your own")
+    audit: AuditConfig = AuditConfig()
 
     @field_validator("families", mode="before")
     @classmethod
@@ -79,6 +133,14 @@ class QuestionsConfig(BaseModel):
         if isinstance(value, (list, tuple)):
             return [{"name": item} if isinstance(item, str) else item for item in value]
         return value
+
+    @field_validator("wording")
+    @classmethod
+    def _usable_wording(cls, words: dict) -> dict:
+        if words:
+            from curate.questions.own_words import check
+            check(words)  # a TemplateError is a ValueError
+        return words
 
     @model_validator(mode="after")
     def _known_families(self) -> QuestionsConfig:
@@ -109,3 +171,10 @@ class QuestionsConfig(BaseModel):
             return {}
         top = max(f.weight for f in self.families)
         return {f.name: f.weight / top for f in self.families}
+
+    def target(self) -> MixtureConfig | None:
+        """The target mixture, a preset's shares filled in."""
+        if isinstance(self.mixture, str):
+            from curate.questions.columns import SHARES
+            return MixtureConfig(by=self.mixture, shares=SHARES[self.mixture])
+        return self.mixture

@@ -16,6 +16,9 @@ from curate.questions.draw import stable_hash
 from curate.questions.question import Question
 
 NICE_RATIOS = (2.0, 3.0, 3.6, 4.0, 5.0, 10.0)
+COVER = (0.25, 1.75)  # bounds of wrong options over the truth in published engines
+COVER_SLACK = 0.01  # options are printed rounded
+LONGEST_ANSWER = 48  # characters of a category
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,11 @@ class Choice:
     values: tuple[Any, ...]  # numbers or categories, as the options
     truth: int
     recording: str
+    question: str = ""  # its text, for guessers that read it too; with or without the options
 
     @property
     def numeric(self) -> bool:
-        return all(isinstance(v, (int, float)) for v in self.values)
+        return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in self.values)
 
 
 def choice(question: Question | Mapping[str, Any]) -> Choice | None:
@@ -40,7 +44,15 @@ def choice(question: Question | Mapping[str, Any]) -> Choice | None:
     if q["form"] != "choice":
         return None
     return Choice(q["id"], q["family"], tuple(q["options"]), tuple(q["extra"]["option_values"]),
-                  "ABCDE".index(q["letter"]), q["extra"]["recording"])
+                  "ABCDE".index(q["letter"]), q["extra"]["recording"], q.get("question", ""))
+
+
+def known_answer(value: Any) -> str:
+    """A category as it is counted: its text, or for one too long to be of a fixed vocabulary, one of 256 classes; ""
+    for a number. So there are few of them, however large the set."""
+    if not isinstance(value, str):
+        return ""
+    return value if len(value) <= LONGEST_ANSWER else f"text {stable_hash('answer', value) % 256:02x}"
 
 
 # A guesser gives each option a score; the highest is guessed, ties broken by a hash of the item, never by position.
@@ -80,6 +92,16 @@ def _shared_ratio(c: Choice) -> list[float]:
                 for pair, g in gaps.items() if i in pair) for i in range(len(logs))]
 
 
+def _cover(c: Choice) -> list[float]:
+    """How many others lie within the known bounds of wrong options, were this one the truth; then nearest to the mean.
+    """
+    low, high = COVER[0] - COVER_SLACK, COVER[1] + COVER_SLACK
+    mean, spread = sum(c.values) / len(c.values), max(c.values) - min(c.values) or 1.0
+    covered = [sum(low <= w / v <= high for j, w in enumerate(c.values) if j != i) if v else 0
+               for i, v in enumerate(c.values)]
+    return [n - abs(v - mean) / spread / 2 for n, v in zip(covered, c.values)]
+
+
 def _rank(place: int) -> Guesser:
     return lambda c: [float(sorted(c.values).index(v) == place) for v in c.values]
 
@@ -99,7 +121,21 @@ def num_digits(option: str) -> int:
     return len(digits.replace(".", "").lstrip("0"))
 
 
+def last_digit(option: str) -> int:
+    """The last digit that is not a padding zero of a whole number; 0 where there is none."""
+    match = re.search(r"\d[\d,]*(?:\.\d+)?", option)
+    digits = match[0].replace(",", "") if match else ""
+    digits = digits if "." in digits else digits.rstrip("0")
+    return int(digits[-1]) if digits else 0
+
+
+def num_decimals(option: str) -> int:
+    match = re.search(r"\d\.(\d+)", option)
+    return len(match[1]) if match else 0
+
+
 def unit_pattern(option: str) -> str:
+    """The option with a mark in the place of each number."""
     return re.sub(r"[-+−]?\d[\d,]*(?:\.\d+)?", "#", option)
 
 
@@ -116,6 +152,7 @@ NUMBERS: dict[str, Guesser] = {
     "nearest to the geometric mean": _nearest_geometric,
     "hub of nice ratios": _hub,
     "hub of shared ratios": _shared_ratio,
+    "cover of 0.25 to 1.75": _cover,
     "most digits": lambda c: [num_digits(o) for o in c.options],
     "fewest digits": lambda c: [-num_digits(o) for o in c.options],
     "odd unit": _odd_unit,

@@ -7,7 +7,7 @@ import json
 from importlib import metadata
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from curate.perception.config import PerceptionConfig
 from curate.questions.config import QuestionsConfig
@@ -36,8 +36,16 @@ class ShardsConfig(Strict):
     max_samples: int = Field(512, ge=1, description="Clips in one shard at most.")
     max_bytes: int = Field(1 << 30, ge=1 << 16, description="Bytes in one shard at most.")
     val_share: float = Field(0.0, ge=0, lt=1, description="Share of recordings in the split `val`, by stable hash.")
+    test_share: float = Field(0.0, ge=0, lt=1, description="Share of recordings in the split `test`, by the same hash.")
     publish: str | None = Field(None, description="Address that every new shard set is published to as well: "
                                 "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER; without credentials.")
+
+    @model_validator(mode="after")
+    def _some_are_left(self) -> ShardsConfig:
+        if self.val_share + self.test_share >= 1:
+            raise ValueError(f"val_share {self.val_share:g} and test_share {self.test_share:g} leave nothing to train "
+                             f"on; expected a sum below 1")
+        return self
 
     @field_validator("publish")
     @classmethod
@@ -144,7 +152,7 @@ class Recipe(Strict):
         return parts | ({"weights": digests} if digests else {})
 
     def writing_parts(self) -> dict[str, Any]:
-        return {"name": self.name, "questions": self.questions.model_dump(mode="json"),
+        return {"name": self.name, "questions": self.questions.model_dump(mode="json", exclude={"audit"}),
                 "shards": self.shards.model_dump(mode="json", exclude={"publish"})}
 
     def perception_fingerprint(self) -> str:

@@ -35,18 +35,22 @@ class ShardInfo:
         return asdict(self)
 
 
-def split_of(recording: str, val_share: float, seed: int = 0) -> str:
-    """"val" for about `val_share` of all source recordings, "train" for the others.
+def split_of(recording: str, val_share: float, test_share: float = 0.0, seed: int = 0) -> str:
+    """"val" for about `val_share` of all source recordings, "test" for `test_share`, "train" for the others.
 
     By hash of the recording: clips of one video are never on both sides, and a set that grows moves none.
 
     Raises:
-        ValueError: where the share is not in 0..1.
+        ValueError: where a share, or their sum, is not in 0..1.
     """
     if not 0 <= val_share <= 1:
         raise ValueError(f"val_share is {val_share}; expected a share between 0 and 1")
+    if not 0 <= test_share <= 1 - val_share:
+        raise ValueError(f"test_share is {test_share}; expected a share between 0 and 1 that leaves val_share "
+                         f"({val_share}) its own")
     digest = hashlib.sha256(f"{seed}\0{recording}".encode()).digest()
-    return "val" if int.from_bytes(digest[:7], "big") / 2**56 < val_share else "train"
+    place = int.from_bytes(digest[:7], "big") / 2**56
+    return "val" if place < val_share else "test" if place >= 1 - test_share else "train"
 
 
 def shard_name(split: str, index: int, generation: int = 0) -> str:
