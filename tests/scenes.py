@@ -83,6 +83,9 @@ class Truth:
             return float(distance[j] - distance[i])
         if kind == "object_object_distance":
             return float(np.linalg.norm(points[i] - self.points[subjects[1]][i]))
+        if kind == "object_object_distance_change":
+            apart = np.linalg.norm(points - self.points[subjects[1]], axis=-1)
+            return float(apart[j] - apart[i])
         raise KeyError(kind)
 
 
@@ -246,4 +249,4 @@ def _region(region_id: int, label: str, cam_points: np.ndarray, seen: np.ndarray
         cov_frame=cov[0], cov_shared=cov[1], step_cov=cov[2],
         nearest_m=np.where(seen, np.linalg.norm(point, axis=-1) - size_m[2] / 2, np.nan),
         nearest_sigma_m=np.sqrt(np.trace(cov[0] + cov[1], axis1=-2, axis2=-1)), extent_m=np.sort(size_m),
-        mask_first=mask, motion_p=1e-9 if label != "still" and moves else .5, label=label)
+        mask_first=mask, motion_p=1e-9 if label != "still" and moves else .5)

@@ -28,7 +28,8 @@ def test_templates_inside_the_subset():
 
 
 @pytest.mark.parametrize("text,message", [
-    ("number: []", "list of templates"), ("other: [x]", "needs"), ("- x", "needs"),
+    ("number: []", "list of templates"), ("other: [x]", "known: number, category, open"),
+    ("open: [x]", "needs"), ("- x", "found sequence"),
     ("number: [1]", "list of templates"),
     ("number: [", "cannot be read"), ("number: ['no time']", "does not state span")])
 def test_a_broken_template_file_names_itself(tmp_path, text, message):

@@ -16,10 +16,11 @@ from curate.questions.draw import Draw
 from curate.questions.families import Family, Item, QuantityFamily, families
 from curate.questions.gates import MARK_FRAME, Dropped
 from curate.questions.options import OptionSet, category_options, number_options
+from curate.questions.own_words import paraphrases
 from curate.questions.question import Question
 from curate.questions.units import COUNT, UNITS, Unit
 from curate.questions.view import View
-from curate.questions.wording import listed
+from curate.questions.wording import Paraphrase, listed
 from curate.scene import Scene
 
 NUMBER_LEAD = "Give one number."
@@ -112,7 +113,7 @@ class _Asker:
         def related(kind: str, span: tuple[int, int] | None) -> Quantity | None:
             return index.get((kind, tuple(claim.subjects), tuple(span or claim.span)))
 
-        words = self.times.fields(*claim.span) | phrases.regions(claim.subjects, self.config)
+        words = self.times.fields(*claim.span) | phrases.regions([*map(self.view.marked, claim.subjects)])
         words["reference"] = self.family.reference or phrases.REFERENCES.get(claim.reference, claim.reference)
         words["axes"] = self.family.axes.format(start=words["start"])
         words |= claim.words
@@ -171,7 +172,7 @@ class _Asker:
     def _question(self, item: Item, options: OptionSet | None, unit: Unit | None, value: float, low: float,
                   high: float) -> Question:
         family, claim, config = self.family, self.claim, self.config
-        paraphrase = self.draw.pick(family.wording(self.section))
+        paraphrase = self.draw.pick(self._wordings())
         stem = paraphrase.render(item.words)
         texts = [] if options is None else [
             unit.text(text(v, item.num_digits)) if unit else v for v in options.values]
@@ -200,6 +201,11 @@ class _Asker:
                    "num_digits": item.num_digits if unit else 0,
                    "recording": str(self.scene.clip.get("recording", self.scene.key)),
                    "clip": self.scene.key} | claim.extra)
+
+    def _wordings(self) -> tuple[Paraphrase, ...]:
+        own = self.config.wording.get(self.family.name, {}).get(self.section, ())
+        words = paraphrases(self.family.name, self.section, own) if own else ()
+        return words if words and self.config.own_wording_only else (*self.family.wording(self.section), *words)
 
     def _record(self, quantity: Quantity) -> dict:
         """A quantity's record, which all questions about it share."""

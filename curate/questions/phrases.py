@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.questions.config import QuestionsConfig
 from curate.scene import Scene
 
 REFERENCES = {
-    "surface@t1": "the centre of the surface that is visible in the last frame",  # of a clip played backwards
     "surface@t0": "the centre of the surface that is visible in the first frame",
+    "surface@t1": "the centre of the surface that is visible in the last frame",  # of a clip played backwards
     "box-centre": "the centre of the bounding box",
     "nearest": "the nearest visible point",
     "camera-centre": "the camera's optical centre",
@@ -43,12 +42,7 @@ class Times:
                 "at": self.instant(first), "duration": f"{self.seconds[-1]:.2f} s"}
 
 
-def mark(region: int, config: QuestionsConfig) -> str:
-    """Name of a region, as it is drawn in the marked frame (one picture serves every question of a clip)."""
-    return config.region_dialect.replace("1", str(region))
-
-
-def regions(subjects: Sequence[int], config: QuestionsConfig) -> dict[str, str]:
-    marks = [f"the object marked {mark(region, config)} in the first frame" for region in subjects]
-    names = ("region",) if len(marks) == 1 else ("region_a", "region_b")
-    return dict(zip(names, marks)) if marks else {}
+def regions(names: Sequence[str]) -> dict[str, str]:
+    """Fields of the wording for the regions of a question, in its order."""
+    fields = ("region",) if len(names) == 1 else ("region_a", "region_b", "region_c", "region_d")
+    return dict(zip(fields, names))

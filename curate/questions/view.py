@@ -12,7 +12,7 @@ import numpy as np
 from curate.measure import SceneDraws, quantity, values
 from curate.measure.measure import MIN_SEEN, region_spans, usable_frames
 from curate.measure.quantity import Quantity
-from curate.questions import gates, phrases
+from curate.questions import gates, phrases, region_words
 from curate.questions.config import QuestionsConfig
 from curate.questions.digits import settle
 from curate.scene import Region, Scene
@@ -39,6 +39,7 @@ class View:
         self.index = {(q.kind, tuple(q.subjects), tuple(q.span)): q for group in self.by_kind.values() for q in group}
         self._more: dict[tuple, Quantity] = {}
         self._values: dict[tuple, np.ndarray] = {}
+        self._names: dict[int, region_words.Marked] = {}
         self._draws = draws
 
     @cached_property
@@ -95,12 +96,17 @@ class View:
     # ---- words ----
 
     def mark(self, region_id: int) -> str:
-        """As it is drawn and written: "<R1>"."""
-        return phrases.mark(region_id, self.config)
+        """A region's name alone, as options give it: "<R1>", in the recipe's dialect."""
+        return region_words.short(self._marked(region_id), self.config.region_dialect)
 
     def marked(self, region_id: int) -> str:
-        """"the object marked <R1> in the first frame"."""
-        return phrases.regions((region_id,), self.config)["region"]
+        """A region in a sentence: "the object marked <R1> in the first frame"."""
+        return region_words.long(self._marked(region_id), self.config.region_dialect)
+
+    def _marked(self, region_id: int) -> region_words.Marked:
+        if region_id not in self._names:
+            self._names[region_id] = region_words.of_scene(self.scene, self.scene.region(region_id))
+        return self._names[region_id]
 
     def at(self, frame: int) -> str:
         """An instant's name alone: "1.20 s" or "frame 12"."""

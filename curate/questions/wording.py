@@ -23,6 +23,8 @@ FIELDS = frozenset({
     "duration",  # "1.96 s"
 })
 MAX_SOURCE = 1_000
+MAX_FILE = 1 << 20
+SECTIONS = ("number", "category", "open")
 ALLOWED = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.If, nodes.Filter, nodes.Compare,
            nodes.Operand, nodes.Const, nodes.Not)
 
@@ -102,6 +104,41 @@ def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterabl
     return ENVIRONMENT.from_string(tree)
 
 
+def sections_of(path: Path) -> dict[str, list[tuple[str, int]]]:
+    """The sections of a file of templates: name -> (template, its line) each.
+
+    Raises:
+        TemplateError: where it cannot be read, is too large, or holds something else; names file and line.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise TemplateError(f"{path}: {path.stat().st_size} bytes; a file of templates has at most {MAX_FILE}")
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise TemplateError(f"{path}{line}: cannot be read: {getattr(error, 'problem', error)}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise TemplateError(f"{path}:1: expected sections (number, category, open), found "
+                            f"{'nothing' if root is None else root.id}")
+    out: dict[str, list[tuple[str, int]]] = {}
+    for key, value in root.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode) or key.value not in SECTIONS:
+            raise TemplateError(f"{path}:{line}: section {getattr(key, 'value', key.id)!r}; "
+                                f"known: {', '.join(SECTIONS)}")
+        if not isinstance(value, yaml.SequenceNode) or not value.value or any(
+                not isinstance(item, yaml.ScalarNode) or item.tag != "tag:yaml.org,2002:str" for item in value.value):
+            raise TemplateError(f"{path}:{line}: section {key.value!r} must be a list of templates")
+        if key.value in out:
+            raise TemplateError(f"{path}:{line}: the section {key.value!r} stands twice")
+        out[key.value] = [(item.value, item.start_mark.line + 1) for item in value.value]
+    return out
+
+
 def load(path: Path, family: str, required: dict[str, Iterable[str]],
          fields: Iterable[str] = ()) -> dict[str, tuple[Paraphrase, ...]]:
     """The paraphrases of one family.
@@ -114,21 +151,12 @@ def load(path: Path, family: str, required: dict[str, Iterable[str]],
     Raises:
         TemplateError: on a missing or unknown section, an empty one, or a template outside the subset.
     """
-    try:
-        sections = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise TemplateError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(sections, dict) or set(sections) != set(required):
-        found = sorted(sections) if isinstance(sections, dict) else type(sections).__name__
-        raise TemplateError(f"{path}: sections {found}; family {family!r} needs {sorted(required)}")
-    out = {}
-    for section, sources in sections.items():
-        if not isinstance(sources, list) or not sources or not all(isinstance(s, str) for s in sources):
-            raise TemplateError(f"{path}: section {section!r} must be a list of templates")
-        out[section] = tuple(
-            Paraphrase(f"{family}/{section}/{i}", parse(s, f"{path}: {section} {i}", required[section], fields))
-            for i, s in enumerate(sources))
-    return out
+    sections = sections_of(path)
+    if set(sections) != set(required):
+        raise TemplateError(f"{path}: sections {sorted(sections)}; family {family!r} needs {sorted(required)}")
+    return {section: tuple(
+        Paraphrase(f"{family}/{section}/{i}", parse(source, f"{path}:{line}", required[section], fields))
+        for i, (source, line) in enumerate(sources)) for section, sources in sections.items()}
 
 
 def listed(texts: list[str]) -> str:

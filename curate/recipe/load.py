@@ -49,7 +49,31 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
-    return _build(text, str(path), list(overrides))
+    return _with_words(_build(text, str(path), list(overrides)), path)
+
+
+def _with_words(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with what its folders of templates say as part of it.
+
+    Raises:
+        RecipeError: with file and line of every template that cannot be used.
+    """
+    questions = recipe.questions
+    if not questions.templates:
+        return recipe
+    from curate.questions.own_words import read_folders
+    from curate.questions.wording import TemplateError
+
+    try:
+        found = read_folders(path.parent / folder for folder in questions.templates)
+    except TemplateError as error:
+        raise RecipeError(f"{path}: questions.templates:\n{error}") from None
+    words = {name: dict(sections) for name, sections in questions.wording.items()}
+    for name, sections in found.items():
+        own = words.setdefault(name, {})
+        for section, sources in sections.items():
+            own[section] = tuple(own.get(section, ())) + sources
+    return recipe.model_copy(update={"questions": questions.model_copy(update={"wording": words})})
 
 
 def recipe_from_dict(data: dict[str, Any], overrides: Iterable[str] = ()) -> Recipe:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from curate.augment.config import AugmentConfig, check_distinct
 from curate.perception.config import PerceptionConfig
 from curate.questions.config import QuestionsConfig
 from curate.sources.config import ClipConfig, SourceConfig
@@ -112,8 +113,15 @@ class Recipe(Strict):
     perception: PerceptionConfig = Field(default_factory=PerceptionConfig)
     media: MediaConfig = Field(default_factory=MediaConfig)
     questions: QuestionsConfig = Field(default_factory=QuestionsConfig)
+    augment: tuple[AugmentConfig, ...] = Field((), description="Variants of clips, asked about beside them: mirror, "
+                                               "reverse, {playback: 2, share: 0.5}.")
     shards: ShardsConfig = Field(default_factory=ShardsConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
+
+    @field_validator("augment")
+    @classmethod
+    def _distinct(cls, value: tuple[AugmentConfig, ...]) -> tuple[AugmentConfig, ...]:
+        return check_distinct(value)
 
     @field_validator("source")
     @classmethod
@@ -152,8 +160,10 @@ class Recipe(Strict):
         return parts | ({"weights": digests} if digests else {})
 
     def writing_parts(self) -> dict[str, Any]:
-        return {"name": self.name, "questions": self.questions.model_dump(mode="json", exclude={"audit"}),
-                "shards": self.shards.model_dump(mode="json", exclude={"publish"})}
+        augment = {"augment": [one.model_dump(mode="json") for one in self.augment]} if self.augment else {}
+        # what the audit fails changes no question; folders of templates are places, what they say is in `wording`
+        return {"name": self.name, "questions": self.questions.model_dump(mode="json", exclude={"audit", "templates"}),
+                "shards": self.shards.model_dump(mode="json", exclude={"publish"}), **augment}
 
     def perception_fingerprint(self) -> str:
         return fingerprint(self.perception_parts())
