@@ -114,6 +114,9 @@ class QuestionsConfig(BaseModel):
     max_p_zero: float = Field(1e-3, gt=0, le=0.05, description="p-value of 'does not move' above which motion "
                               "is not asked about")
     dialect: Literal["seconds", "frames"] = "seconds"
+    coordinate_dialect: Literal["plain", "box1000", "tokens"] = Field(
+        "plain", description="points and boxes in pixels, in thousandths, or as special tokens for time, width, height "
+                             "and depth")
     region_dialect: RegionDialect = Field("<R1>", description="how questions name regions: by marks, boxes or points")
     templates: tuple[str, ...] = Field((), description="folders of further wording, FAMILY.yaml each; relative to the "
                                        "recipe")
