@@ -21,10 +21,12 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, BinaryIO
 
+from curate.engine.augmented import load
 from curate.engine.outcome import Fatal
 from curate.engine.stage import FOLDER
 from curate.recipe import Recipe
 from curate.scene import Scene, SceneError
+from curate.sources.base import BadInput
 
 CLIPS_A_PROCESS = 64  # fewer are not worth the start of a process
 AHEAD = 4  # clips that a process may be ahead of the writer
@@ -85,8 +87,8 @@ def marks_of(folder: Path, scene: Scene, regions: set[int]) -> bytes:
     return scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, regions)
 
 
-def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
-    """Asks one staged scene; thins by what concerns the clip alone.
+def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> Asked:
+    """Asks one staged scene, or a variant of one; thins by what concerns the clip alone.
 
     Raises:
         Fatal: where the folder is torn; says how to make it anew.
@@ -105,8 +107,8 @@ def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
     from curate.shards.writer import split_of
 
     try:
-        scene = Scene.load(folder / "scene.npz")
-        media = media_of(folder)
+        clip = load(out, key)
+        scene, media = clip.scene, media_of(clip.folder)
         questions, refused = ask(scene, recipe.questions)
         left_out = Counter((d.family, d.reason) for d in refused)
         by_id = {q.id: q for q in questions}
@@ -115,16 +117,17 @@ def ask_clip(folder: Path, recipe: Recipe, licence: str) -> Asked:
         split = split_of(scene.clip["recording"], recipe.shards.val_share, recipe.shards.test_share)
         check_media(scene.key, media)
         encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
-        frame = read_jpeg((folder / "frame.jpg").read_bytes())
+        frame = read_jpeg((clip.folder / "frame.jpg").read_bytes())
         marks = scene_marks(frame, scene, {region for q in chosen for region in q.regions})
-    except (SceneError, FileNotFoundError) as error:
-        raise Fatal(f"{folder}: torn ({error}); `curate verify` lists all such clips, and without the folder "
-                       f"`curate run` makes the clip again") from error
+    except (SceneError, FileNotFoundError, BadInput) as error:
+        raise Fatal(f"{out / FOLDER / key}: torn ({error}); `curate verify` lists all such clips, and without the "
+                       f"folder `curate run` makes the clip again") from error
     choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
     items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
     assert len(by_id) == len(questions), "thin refuses an id that comes twice"
     head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)),
-            "recording": str(scene.clip["recording"]), "split": split, "doubts": doubts(scene),
+            "recording": str(scene.clip["recording"]), "split": split,
+            "doubts": doubts(scene) if clip.is_recorded else [],
             "picture": picture_hash(frame).hex(),
             "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
             "cuts": encoded.cuts, "size": len(encoded.data),
@@ -153,7 +156,7 @@ def ask_all(out: Path, keys: list[str], recipe: Recipe, licence: str, processes:
         Fatal: where a clip is torn, or a process ends early.
     """
     if processes == 1:
-        yield from (ask_clip(out / FOLDER / key, recipe, licence) for key in keys)
+        yield from (ask_clip(out, key, recipe, licence) for key in keys)
         return
     (scratch / "keys.txt").write_text("".join(f"{key}\n" for key in keys))
     (scratch / "recipe.json").write_text(json.dumps({"recipe": recipe.model_dump(mode="json"), "licence": licence}))
@@ -215,7 +218,7 @@ def main(out: str, scratch: str, place: str, step: str, pipe: str) -> None:
     with os.fdopen(int(pipe), "wb") as file, (Path(scratch) / "keys.txt").open() as keys:
         for line in islice(keys, int(place), None, int(step)):
             try:
-                asked = ask_clip(Path(out) / FOLDER / line.strip(), recipe, order["licence"])
+                asked = ask_clip(Path(out), line.strip(), recipe, order["licence"])
             except Fatal as error:
                 asked = Asked({"error": str(error)}, b"", b"", b"")
             try:

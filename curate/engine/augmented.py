@@ -1,0 +1,88 @@
+"""Variants of staged clips in the write pass: which there are, their scenes, and their media, made once.
+
+A variant is named by its key: that of its clip and a suffix (`curate.augment`). Its scene is worked out from the staged
+one, its media lie in OUT/augmented/{key} beside the staged scenes, which stay as perception left them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.augment import Variant, apply
+from curate.augment.config import AugmentConfig
+from curate.engine.ledger import RUN
+from curate.engine.stage import FOLDER
+from curate.scene import Scene
+
+MADE = "augmented"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is asked about: a scene, and the folder of its media."""
+
+    scene: Scene
+    folder: Path
+    is_recorded: bool  # not a variant
+
+
+def with_variants(keys: Iterable[str], wanted: tuple[AugmentConfig, ...]) -> list[str]:
+    """Keys of the clips and of their variants, sorted."""
+    from curate.questions.draw import stable_hash
+
+    found = []
+    for key in keys:
+        found.append(key)
+        for one in wanted:
+            variant = Variant(**one.operations)
+            if stable_hash("augment", variant.suffix, key) < one.share * 2**64:
+                found.append(key + variant.suffix)
+    return sorted(found)
+
+
+def folder_of(out: Path, key: str) -> Path:
+    """Where the media of a staged clip are, or of a variant of one."""
+    folder = out / FOLDER / key
+    return folder if folder.exists() else out / MADE / key
+
+
+def load(out: Path, key: str) -> Clip:
+    """A staged clip, or a variant of one; its media are made where they are not there yet.
+
+    Raises:
+        SceneError, FileNotFoundError, BadInput: where the staged clip is torn.
+    """
+    folder = out / FOLDER / key
+    if folder.exists():
+        return Clip(Scene.load(folder / "scene.npz"), folder, True)
+    try:
+        recorded, variant = Variant.split(key)
+    except ValueError:
+        raise FileNotFoundError(f"{folder}: no such clip") from None
+    scene = apply(Scene.load(out / FOLDER / recorded / "scene.npz"), variant)
+    made = out / MADE / key
+    if not made.exists():
+        _make(out, out / FOLDER / recorded, made, scene, variant)
+    return Clip(scene, made, False)
+
+
+def _make(out: Path, staged: Path, made: Path, scene: Scene, variant: Variant) -> None:
+    """Writes beside and renames, so that what is there is whole."""
+    from curate.augment.media import media
+
+    crf = json.loads((out / RUN).read_text())["recipe"]["media"]["crf"]  # of the run: another recipe may only ask
+    size = (scene.camera.width, scene.camera.height)
+    temp = made.parent / f".{made.name}.{os.getpid()}"
+    shutil.rmtree(temp, ignore_errors=True)
+    temp.mkdir(parents=True)
+    try:
+        for name, data in media(staged, variant, scene.time_s, size, crf).items():
+            (temp / name).write_bytes(data)
+        temp.rename(made)
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
