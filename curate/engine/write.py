@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_processes
+from curate.engine.augmented import folder_of, load, with_variants
 from curate.engine.ledger import RUN
 from curate.engine.progress import Progress
 from curate.engine.stage import FOLDER
@@ -31,7 +32,6 @@ from curate.questions.pool import Pool
 from curate.questions.tally import Tally
 from curate.recipe import Recipe
 from curate.recipe.model import fingerprint
-from curate.scene import Scene
 from curate.shards.publish import publish
 from curate.shards.sample import Sample
 
@@ -53,7 +53,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
 
     Args:
         out: the run's folder.
-        keys: staged clips to write.
+        keys: staged clips to write, and with them the variants that the recipe asks for.
         run_info: facts for the manifest; must not depend on workers or time.
         processes: how many ask at once; default: by the recipe's engine. The shards are the same for any number.
         quiet: no progress on stderr.
@@ -67,7 +67,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
         AuditFailed: on an option leak, or what else the recipe says fails. Fatal: where a staged clip is torn. An older
             shard set stays. ValueError: where a list of benchmark videos cannot be read.
     """
-    keys = sorted(keys)
+    keys = with_variants(keys, recipe.augment)
     run = json.loads((out / RUN).read_text())
     # Of the run, not of a recipe that only asks again: that one may name other media.
     licence = run["recipe"]["source"].get("licence", "")
@@ -190,14 +190,16 @@ def _samples(out: Path, spool: BinaryIO, limits: Limits, counts: Counter, num_cl
     progress = Progress(num_clips, quiet=quiet, what="pack")
     try:
         while (clip := Asked.read(spool)) is not None:
-            yield _sample(out / FOLDER / clip.head["key"], clip, limits, counts)
+            yield _sample(out, clip, limits, counts)
             progress.settled("done")
             progress.tick()
     finally:
         progress.close()
 
 
-def _sample(folder: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
+    key = clip.head["key"]
+    folder = folder_of(out, key)
+def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
     wanted, regions, candidates = [], set(), set()
     for family, form, answer, rank, marked in clip.head["asked"]:
         wanted.append(rank <= limits.of(family, form, answer))
@@ -206,6 +208,5 @@ def _sample(folder: Path, clip: Asked, limits: Limits, counts: Counter) -> Sampl
             counts[clip.head["split"], family] += 1
             regions.update(marked)
     data, media = clip.json(wanted), media_of(folder)
-    media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, Scene.load(folder / "scene.npz"),
-                                                                          regions)
+    media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, load(out, key).scene, regions)
     return Sample(clip.head["key"], media, json.loads(data), data)
