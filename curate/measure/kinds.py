@@ -48,4 +48,5 @@ KINDS: dict[str, Kind] = {
     "object_camera_distance": Kind(objects.object_camera_distance, "m", "object", instant=True, frame="camera"),
     "object_camera_distance_change": Kind(objects.object_camera_distance_change, "m", "object", frame="camera"),
     "object_object_distance": Kind(pairs.object_object_distance, "m", "pair", instant=True),
+    "object_object_distance_change": Kind(pairs.object_object_distance_change, "m", "pair"),
 }

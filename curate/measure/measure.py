@@ -117,6 +117,13 @@ def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator
     usable = {region_id: frames for region_id, frames in usable.items() if len(frames) >= MIN_SEEN}
     if spec.of == "pair":
         for a, b in combinations(usable, 2):
+            if not spec.instant:
+                shared = np.intersect1d(usable[a], usable[b])
+                ends = {int(f) for f in shared}
+                for span in ([(i, j) for i, j in spans if i in ends and j in ends] if spans else
+                             [(int(shared[0]), int(shared[-1]))] if len(shared) > 1 else []):
+                    yield (a, b), span
+                continue
             instants = {i for i, _ in spans} if spans else {0}
             for frame in sorted(instants & set(usable[a].tolist()) & set(usable[b].tolist())):
                 yield (a, b), (frame, frame)

@@ -144,6 +144,10 @@ class Truth:
         if kind == "object_object_distance":
             a, b = (self.path(s, (span[0], span[0]))[0] for s in subjects)
             return TrueValue(float(np.linalg.norm(a - b)))
+        if kind == "object_object_distance_change":
+            before, after = (float(np.linalg.norm(self.path(subjects[0], (f, f))[0] - self.path(subjects[1], (f, f))[0]))
+                             for f in span)
+            return TrueValue(after - before, "closer together" if after < before else "farther apart")
         return self._object(kind, subjects[0], span, reference == "nearest")
 
     def _camera(self, kind: str, span: tuple[int, int]) -> TrueValue:
