@@ -26,7 +26,7 @@ from curate.scene import Region, Scene
 
 RegionDialect = Literal["<R1>", "[R1]", "region 1", "<obj_1>", "box", "box1000", "point", "point1000"]
 MAX_NAME = 40
-_BROKEN_ENDS = frozenset("a an the of with and or in on at to for by from".split())
+_BROKEN_ENDS = frozenset(["a", "an", "the", "of", "with", "and", "or", "in", "on", "at", "to", "for", "by", "from"])
 
 
 @dataclass(frozen=True)
