@@ -134,8 +134,8 @@ def learned(items: list[Choice], kind: str) -> dict[str, Scores]:
 
 
 def _company(items: list[Choice]) -> Scores:
-    def kind(value: str) -> int:
-        return stable_hash("class", known_answer(value)) % 64
+    def kind(value: str) -> str:
+        return known_answer(value)
 
     beside: Counter = Counter()
     for c in items:

@@ -1,4 +1,4 @@
-"""The audit finds planted leaks, passes honest options, keeps leak and prior apart; the selection is order-free."""
+"""The audit finds planted leaks, passes honest options, keeps leak and prior apart."""
 
 import json
 import math
@@ -7,13 +7,13 @@ import random
 import numpy as np
 import pytest
 
-from curate.questions.audit import audit, binomial_tail, holm
-from curate.questions.balance import OVER_ANSWER, OVER_CLIP, OVER_WEIGHT, Row, answer_cap, row, select
-from curate.questions.config import BalanceConfig, QuestionsConfig
+from curate.questions.audit import ALPHA, audit, binomial_tail, holm
 from curate.questions.digits import round_to, text
 from curate.questions.draw import Draw
 from curate.questions.options import category_options, number_options
 from tests.slow_audit import design_effect
+
+DIRECTIONS = ("forward", "backward", "left", "right", "up", "down")
 
 
 def record(i, values, index, family="object_displacement", texts=None, recording=None):
@@ -33,14 +33,14 @@ def honest(count, family="object_displacement", seed=0, centre=2.0, spread=1.0):
 
 
 def quarter_to_seven_quarters(count):
-    """The published recipe: options 0.25 to 1.75 times the truth with a least gap."""
+    """The published recipe: options 0.25 to 1.75 times the truth with a gap of 20 %."""
     rng, out = np.random.default_rng(0), []
     for i in range(count):
         truth = float(rng.uniform(0.5, 10))
         values = [truth]
         while len(values) < 4:
             v = truth * rng.uniform(0.25, 1.75)
-            if min(abs(v - x) for x in values) > 0.1 * truth:
+            if min(abs(v - x) for x in values) > 0.2 * truth:
                 values.append(v)
         values = [round(v, 2) for v in values]
         order = rng.permutation(4)
@@ -74,6 +74,8 @@ def test_a_narrow_prior_of_answers_is_no_leak():
 def test_the_published_recipe_fails_by_the_mean():
     found = leaks(audit(quarter_to_seven_quarters(600)))
     assert found["nearest to the mean"] > 0.6
+    assert found["cover of 0.25 to 1.75"] > found["nearest to the mean"]
+    assert found["learned ratios"] > 0.6
 
 
 def test_mistakes_of_the_truth_alone_fail_by_the_hub():
@@ -84,6 +86,53 @@ def test_mistakes_of_the_truth_alone_fail_by_the_hub():
         values = draw.shuffled([truth, truth / 2, truth * 2, truth * 3.6])
         out.append(record(i, values, values.index(truth)))
     assert leaks(audit(out))["hub of nice ratios"] > 0.8
+
+
+def test_ratios_that_nobody_thought_of_are_learned():
+    out = []
+    for i in range(400):
+        draw = Draw("odd", i)
+        truth = round(math.exp(draw.uniform(0, 3)), 3)
+        ratios = draw.shuffled([1.17, 1.43, 0.62, 2.3, 0.47])[:3]  # three of five, on either side of the truth
+        values = draw.shuffled([truth, *(round(truth * r, 3) for r in ratios)])
+        out.append(record(i, values, values.index(truth), texts=[f"{v:.3f} m" for v in values]))
+    assert leaks(audit(out))["learned ratios"] > 0.8
+
+
+def test_a_unit_that_only_the_truth_is_given_in_is_learned():
+    out = []
+    for i, r in enumerate(honest(400)):
+        index, values = "ABCD".index(r["letter"]), r["extra"]["option_values"]
+        other = Draw("unit", i).pick([j for j in range(4) if j != index])  # centimetres twice: no unit stands alone
+        texts = [f"{v:g} m" if j not in (index, other) else f"{100 * v:.0f} cm" for j, v in enumerate(values)]
+        out.append(record(i, values, index, texts=texts))
+    assert leaks(audit(out))["learned unit"] > 0.4
+
+
+def test_an_opposite_that_always_stands_beside_the_truth_is_learned():
+    opposite = {"left": "right", "right": "left", "up": "down", "down": "up", "forward": "backward",
+                "backward": "forward"}
+    out = []
+    for i in range(600):
+        draw = Draw("opposite", i)
+        truth = draw.pick(sorted(opposite))
+        rest = draw.shuffled([v for v in opposite if v not in (truth, opposite[truth])])
+        rest = [rest[0], next(v for v in rest if v not in (rest[0], opposite[rest[0]]))]  # no second pair
+        values = draw.shuffled([truth, opposite[truth], *rest])
+        out.append(record(i, values, values.index(truth), "object_direction"))
+    assert leaks(audit(out), "object_direction")["learned company"] > 0.4
+
+
+def test_small_whole_numbers_are_held_against_how_often_each_is_true():
+    """Few objects in most clips: the lowest option is often right, and that is no fault of the options."""
+    out = []
+    for i in range(600):
+        draw = Draw("count", i)
+        truth = min(int(-1.2 * math.log(1 - draw.uniform())) + 3, 12)
+        first = truth - draw.integer(4)
+        values = draw.shuffled([float(first + j) for j in range(4)])
+        out.append(record(i, values, values.index(float(truth)), "object_count", texts=[f"{v:.0f}" for v in values]))
+    assert audit(out)["option_leak"] == "pass"
 
 
 def test_the_right_answer_always_second_fails_by_the_letter():
@@ -143,7 +192,7 @@ def test_the_report_does_not_depend_on_the_order():
 def test_hits_that_come_by_recordings_count_less():
     hits = np.repeat([1.0, 0, 0, 0], 50)
     by_recording = [f"r{i // 50}" for i in range(200)]
-    assert design_effect(hits, by_recording) == pytest.approx(50 * 4 / 3)  # of four recordings, one degree is the mean's
+    assert design_effect(hits, by_recording) == pytest.approx(50 * 4 / 3)  # the mean takes one of four degrees
     assert design_effect(np.tile([1.0, 0, 0, 0], 50), by_recording) == 1
 
 
@@ -154,78 +203,87 @@ def test_the_binomial_tail_is_exact():
     assert holm([0.5, 0.001, 0.01]) == pytest.approx([0.5, 0.003, 0.02])
 
 
-# ---- balance ----
-
-def candidates(count=400):
-    rng = random.Random(1)
-    return [Row(f"q{i}", rng.choice(["object_direction", "object_displacement"]), "choice", "", f"clip{i % 40}")
-            for i in range(count)]
+def prior_of(found, family="object_direction"):
+    return next(r["answer_prior"] for r in found["families"] if r["family"] == family)
 
 
-def directions(counts):
-    return [Row(f"{name}{i}", "object_direction", "choice", name, f"c{name}{i}")
-            for name, n in counts.items() for i in range(n)]
+def directions(count, truth_of, question="", per_recording=4):
+    out = []
+    for i in range(count):
+        made = category_options(truth_of(i), DIRECTIONS, 4, Draw("directions", question, i))
+        out.append(record(i, made.values, made.index, "object_direction", recording=f"rec{i // per_recording}")
+                   | {"question": question.format("red" if i % 2 else "blue")})
+    return out
 
 
-def test_selection_is_the_same_in_every_order_and_adds_up():
-    rows = candidates()
-    config = QuestionsConfig(max_per_clip=4)
-    one = select(iter(rows), config)
-    random.Random(5).shuffle(rows)
-    two = select(iter(rows), config)
-    assert one.ids == two.ids and one.left_out == two.left_out
-    assert len(one.ids) + sum(one.left_out.values()) == len(rows)
-    per_clip = {}
-    for r in rows:
-        per_clip[r.clip] = per_clip.get(r.clip, 0) + (r.id in one.ids)
-    assert max(per_clip.values()) == 4
-    assert {reason for _, reason in one.left_out} == {OVER_CLIP}
+def test_balanced_directions_have_no_prior():
+    found = audit(directions(1200, lambda i: DIRECTIONS[i * i % 7 % 6]))
+    even = audit(directions(1200, lambda i: Draw("even", i).pick(DIRECTIONS)))
+    assert prior_of(even)["verdict"] == even["answer_prior"] == "pass"
+    assert prior_of(found)["verdict"] == "fail"  # of squares modulo 7, some come twice as often
 
 
-def test_the_seed_changes_what_is_kept():
-    rows = candidates()
-    one, two = (select(rows, QuestionsConfig(max_per_clip=3, seed=seed)) for seed in (0, 1))
-    assert one.ids != two.ids
+def test_a_side_that_is_true_more_often_is_found_by_its_pair():
+    found = audit(directions(1500, lambda i: Draw("side", i).pick(("left", "left", "right", *2 * ("up", "down")))))
+    tests = {t["guesser"]: t for t in prior_of(found)["guessers"]}
+    side = tests["left of left and right"]
+    assert side["leak"] and side["right"] == pytest.approx(2 / 3, abs=0.05)
+    assert not any(t["leak"] for name, t in tests.items() if "up and down" in name)
 
 
-def test_a_clip_keeps_different_families_first():
-    rows = [Row(f"a{i}", "object_displacement", "numeric", "", "c") for i in range(9)]
-    rows += [Row("b", "object_direction", "choice", "left", "c")]
-    assert "b" in select(rows, QuestionsConfig(max_per_clip=2)).ids
+def test_a_word_of_the_question_that_goes_with_an_answer_is_read():
+    text = "Which way does the {} car move?\nAnswer with the letter.\nA. left"
+    found = audit(directions(800, lambda i: Draw("word", i).pick(("left", "up", "forward") if i % 2 else
+                                                                ("right", "down", "backward")), text))
+    tests = {t["guesser"]: t for t in prior_of(found)["guessers"]}
+    assert tests["bag of words"]["leak"] and tests["bag of words"]["right"] > 0.45
+    assert not tests["commonest answer"]["leak"] and found["option_leak"] == "pass"
 
 
-def test_no_answer_takes_more_than_its_share():
-    config = QuestionsConfig(balance=BalanceConfig(max_answer_share=0.4, answer_floor=0))
-    rows = directions({"forward": 500, "left": 60, "right": 50, "up": 5})
-    kept = select(rows, config)
-    answers = [r.answer for r in rows if r.id in kept.ids]
-    assert max(answers.count(a) for a in set(answers)) / len(answers) <= 0.4
-    assert answers.count("left") == 60 and answers.count("up") == 5
-    assert kept.left_out["object_direction", OVER_ANSWER] == len(rows) - len(answers)
+def test_answers_that_only_repeat_within_a_recording_teach_nothing_about_others():
+    """Forty items a recording, all with its own answer: knowing the other recordings does not help."""
+    found = audit(directions(1600, lambda i: Draw("own", i // 40).pick(DIRECTIONS), per_recording=40))
+    assert prior_of(found)["verdict"] == "pass" and prior_of(found)["guessers"][0]["design_effect"] > 5
 
 
-def test_a_family_with_one_answer_keeps_its_floor():
-    config = QuestionsConfig(balance=BalanceConfig(max_answer_share=0.5, answer_floor=10))
-    assert len(select(directions({"forward": 300}), config).ids) == 10
-    assert answer_cap([5, 5], 0.5, 0) == 5
+@pytest.mark.parametrize("purpose,count,verdict", [
+    ("training", 1200, "pass"), ("balanced", 1200, "fail"), ("balanced", 600, "pass"), ("benchmark", 600, "fail")])
+def test_an_answer_prior_fails_a_benchmark_and_a_balanced_set_of_200_recordings(purpose, count, verdict):
+    found = audit(directions(count, lambda i: "forward" if i % 3 else "left"), purpose)
+    assert found["answer_prior"] == "fail" and found["option_leak"] == "pass"
+    assert found["verdict"] == verdict and found["answer_prior_fails"] == (verdict == "fail")
 
 
-def test_weights_thin_a_family():
-    config = QuestionsConfig(families=[{"name": "object_direction", "weight": 1},
-                                       {"name": "object_displacement", "weight": 4}])
-    rows = candidates(4000)
-    kept = select(rows, config)
-    share = np.mean([r.id in kept.ids for r in rows if r.family == "object_direction"])
-    assert 0.2 < share < 0.3
-    assert all(r.id in kept.ids for r in rows if r.family == "object_displacement")
-    assert set(kept.left_out) == {("object_direction", OVER_WEIGHT)}
+def test_a_prior_of_a_few_recordings_is_told_and_not_judged():
+    found = audit(directions(400, lambda i: "forward", per_recording=50))
+    assert prior_of(found)["verdict"] == "not judged" and prior_of(found)["right"] > 0.9
+    assert prior_of(found)["answers"] == {"forward": 400}
+    with pytest.raises(ValueError, match="purpose"):
+        audit([], "fun")
 
 
-def test_an_id_that_comes_twice_is_refused():
-    with pytest.raises(ValueError, match="twice"):
-        select([*candidates(3), candidates(1)[0]], QuestionsConfig())
+def fair(seed):
+    """Two families as a run might have them: sizes of several kinds, directions that are not even."""
+    rng = np.random.default_rng(seed)
+    kind, out = seed % 4, []
+    while len(out) < 220:
+        centre = {0: 0.7, 1: rng.choice([0.1, 2.5]), 2: rng.choice(np.log([1.0, 1.5, 7.0])), 3: 3.0}[kind]
+        digits = int(rng.integers(1, 4))
+        truth = round_to(math.exp(rng.normal(centre, (1.0, 0.2, 0.02, 1.5)[kind])), digits)
+        made = number_options(truth, 0.2, digits, [3.6, 2.0], 4 + seed % 2, Draw("fair", seed, len(out), truth))
+        if made is not None:
+            out.append(record(len(out), made.values, made.index, texts=[f"{text(v, digits)} m" for v in made.values],
+                              recording=f"rec{len(out) // (1 + seed % 9)}"))
+    chances = rng.dirichlet(np.full(6, 1.0))
+    for i in range(220):
+        made = category_options(str(rng.choice(DIRECTIONS, p=chances)), DIRECTIONS, 4, Draw("fair", seed, i))
+        out.append(record(i, made.values, made.index, "object_direction", recording=f"rec{i // (1 + seed % 9)}"))
+    return out
 
 
-def test_a_row_carries_the_category_and_no_number():
-    assert row(record(0, ["left", "up", "down", "right"], 2, "object_direction")).answer == "down"
-    assert row(record(0, [1.0, 2.0, 3.0, 4.0], 2)).answer == ""
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 1040), marks=pytest.mark.slow)],
+                         ids=["40 sets", "1000 sets"])
+def test_fair_sets_fail_no_more_often_than_is_stated(seeds):
+    """A share ALPHA of fair sets may fail; more than the 1 % point of their number says that it does not hold."""
+    failed = [seed for seed in seeds if audit(fair(seed))["option_leak"] == "fail"]
+    assert binomial_tail(len(failed), len(seeds), ALPHA) > 0.01, failed

@@ -67,6 +67,13 @@ def load(path: Path, overrides: tuple[str, ...] = (), *, estimators: bool = True
     from curate.recipe import RecipeError, load_recipe
 
     recipe = load_recipe(path, overrides)
+    if recipe.questions.audit.benchmark_ids:
+        from curate.questions.overlap import read_ids
+
+        try:
+            read_ids(recipe.questions.audit.benchmark_ids)
+        except ValueError as error:
+            raise RecipeError(f"{path}: questions.audit.benchmark_ids: {error}") from None
     if estimators:
         from curate.perception import check_estimators
         from curate.sources.base import BadInput

@@ -37,6 +37,16 @@ def show(summary: Summary, preview: Path | None, *, failures: bool = True) -> No
     console.print(table)
     if summary.families or summary.dropped:
         console.print(families_table(summary))
+    if summary.mixture:
+        console.print(mixture_table(summary))
+    if len(summary.splits) > 1:
+        parts = (f"{name} {own['clips']} clips, {own['questions']} questions" for name, own in summary.splits.items())
+        console.print(f"splits:  {'; '.join(parts)}", markup=False, soft_wrap=True)
+    if summary.audit and summary.questions:
+        from curate.cli.audit import audit_lines
+
+        for line in audit_lines(summary.audit):
+            console.print(line, markup=False, soft_wrap=True)
     for line in doubt_lines(summary):
         console.print(f"warning: {line}", markup=False, soft_wrap=True, style="yellow")
     if summary.new or summary.lost:
@@ -112,6 +122,23 @@ def families_table(summary: Summary):
         total = sum(count for count, _ in reasons)
         text = ", ".join(f"{reason} ({count})" for count, reason in reasons[:TOP_REASONS])
         table.add_row(family, str(summary.families.get(family, 0)), str(total or "–"), text)
+    return table
+
+
+def mixture_table(summary: Summary):
+    """What came out against the target mixture; also in each split, where there are several."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"mixture by {summary.mixture['by']}", no_wrap=True)
+    splits = list(summary.splits) if len(summary.splits) > 1 else []
+    for name in ("target %", "share %", "questions", "candidates", *(f"{split} %" for split in splits)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in summary.mixture["columns"]:
+        own = [next((f"{100 * c['share']:.1f}" for c in summary.splits[split]["mixture"]["columns"]
+                     if c["column"] == row["column"]), "–") for split in splits]
+        table.add_row(row["column"], f"{100 * row['target']:.1f}", f"{100 * row['share']:.1f}", str(row["questions"]),
+                      str(row["candidates"]), *own)
     return table
 
 

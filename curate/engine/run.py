@@ -35,6 +35,7 @@ class Summary:
 
     Attributes:
         counts: over the planned clips; they sum to `planned`.
+        mixture, splits, audit: as of `write`; None where nothing was written (mixture: where no target is set).
         failures: the first ledger lines of clips that are quarantined or filtered.
         generation: number of the plan's last generation. new, lost: clips that this run found the source to have
             gained and lost since the plan before; `lost_uris`: the first of those lost.
@@ -52,6 +53,9 @@ class Summary:
     failures: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
     doubts: list[dict[str, str]] = field(default_factory=list)
+    mixture: dict[str, Any] | None = None
+    splits: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] | None = None
     workers: str = ""
     generation: int = 0
     again: int = 0
@@ -265,6 +269,7 @@ def _publish(held: Out, recipe: Recipe, summary: Summary, quiet: bool = True) ->
         written = write(held.path, held.done_keys(), recipe, info, quiet=quiet, confirm=held.confirm)
         summary.questions, summary.families = written["questions"], written["families"]
         summary.dropped, summary.doubts = written["dropped"], written["doubts"]
+        summary.mixture, summary.splits, summary.audit = written["mixture"], written["splits"], written["audit"]
         held.events("publish", shards=str(held.path / "shards"), questions=summary.questions,
                     families=summary.families)
         summary.published, summary.unpublished = export(held.path, recipe)

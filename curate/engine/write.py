@@ -20,8 +20,7 @@ from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_process
 from curate.engine.augmented import folder_of, load, with_variants
 from curate.engine.ledger import RUN
 from curate.engine.progress import Progress
-from curate.engine.stage import FOLDER
-from curate.questions.audit import FAIL, failures, report
+from curate.questions.audit import FAIL, complaints, report, with_clips
 from curate.questions.balance import NO_LIMIT, Limits, find_limits
 from curate.questions.config import MixtureConfig
 from curate.questions.items import ITEM
@@ -140,17 +139,10 @@ class _Seen:
         """The report on what is kept. Raises AuditFailed."""
         self.tally.keep({(family, answer): limit for family, form, answer in self.pool.counts if form == "choice"
                          and (limit := limits.of(family, form, answer)) < NO_LIMIT})
-        found = report(self.tally, self._settings.purpose)
-        found |= {"duplicates": self.pictures.report(keys), "overlap": self.overlap.report()}
-        fatal = []
+        found = with_clips(report(self.tally, self._settings.purpose), self.pictures.report(keys),
+                           self.overlap.report(), self._settings.overlap == "fail")
         if found["verdict"] == FAIL:
-            fatal.append(f"the options give answers away: {'; '.join(failures(found))}")
-        if found["overlap"]["clips"] and self._settings.overlap == "fail":
-            listed = "; ".join(f"{name}: {clip}" for name, clip in list(found["overlap"]["listed"].items())[:5])
-            fatal.append(f"{found['overlap']['clips']} clips are of {found['overlap']['videos']} benchmark videos "
-                         f"({listed}); leave them out of the source, or set questions.audit.overlap to report")
-        if fatal:
-            raise AuditFailed(f"{'; and '.join(fatal)}; nothing was published", found)
+            raise AuditFailed(f"{'; and '.join(complaints(found))}; nothing was published", found)
         return found
 
 
@@ -197,8 +189,6 @@ def _samples(out: Path, spool: BinaryIO, limits: Limits, counts: Counter, num_cl
         progress.close()
 
 
-    key = clip.head["key"]
-    folder = folder_of(out, key)
 def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
     wanted, regions, candidates = [], set(), set()
     for family, form, answer, rank, marked in clip.head["asked"]:
@@ -207,6 +197,8 @@ def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
         if wanted[-1]:
             counts[clip.head["split"], family] += 1
             regions.update(marked)
+    key = clip.head["key"]
+    folder = folder_of(out, key)
     data, media = clip.json(wanted), media_of(folder)
     media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, load(out, key).scene, regions)
     return Sample(clip.head["key"], media, json.loads(data), data)

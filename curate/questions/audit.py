@@ -29,6 +29,7 @@ LEAST_ITEMS = 200
 LEAST_RECORDINGS = 10  # fewer say nothing of how answers vary from one to the next
 ENFORCED_FROM = 200  # recordings of a balanced training set
 MOST_ANSWERS = 20  # listed of a family
+MOST_CLIPS = 5  # named of those that are of a benchmark
 PASS, FAIL, NOT_JUDGED = "pass", "fail", "not judged"
 PURPOSES = ("training", "balanced", "benchmark")
 
@@ -166,12 +167,34 @@ def _worst(verdicts: Iterable[str]) -> str:
     return FAIL if FAIL in found else PASS if PASS in found else NOT_JUDGED
 
 
-def failures(found: Mapping[str, Any]) -> list[str]:
-    """What makes a report's verdict "fail", a phrase each."""
-    lines = []
-    for row in found["families"]:
-        tests = [*row["guessers"], *(row["answer_prior"]["guessers"]
-                                     if row["answer_prior"] and found["answer_prior_fails"] else ())]
-        lines += [f"{row['family']} ({t['guesser']}: {t['right']:.0%} right, chance {t['chance']:.0%})"
-                  for t in tests if t["leak"]]
-    return lines
+def with_clips(found: Mapping[str, Any], duplicates: dict[str, Any], overlap: dict[str, Any],
+               overlap_fails: bool) -> dict[str, Any]:
+    """A report together with what was found of the clips.
+
+    Args:
+        found: of `report`. duplicates: of `Pictures.report`. overlap: of `Overlap.report`; where `overlap_fails`, one
+            clip in it makes the verdict "fail".
+    """
+    contaminated = overlap_fails and overlap["clips"] > 0
+    return {**found, "verdict": FAIL if contaminated else found["verdict"], "duplicates": duplicates,
+            "overlap": overlap, "overlap_fails": overlap_fails}
+
+
+def complaints(found: Mapping[str, Any]) -> list[str]:
+    """What makes a report's verdict "fail", a sentence each."""
+    def named(tests: list[tuple[str, dict[str, Any]]]) -> str:
+        return "; ".join(f"{family} ({t['guesser']}: {t['right']:.0%} right, chance {t['chance']:.0%})"
+                         for family, t in tests if t["leak"])
+
+    out = []
+    if leaks := named([(row["family"], t) for row in found["families"] for t in row["guessers"]]):
+        out.append(f"the options give answers away: {leaks}")
+    priors = named([(row["family"], t) for row in found["families"] if row["answer_prior"]
+                    for t in row["answer_prior"]["guessers"]])
+    if priors and found["answer_prior_fails"]:
+        out.append(f"answers can be had without the video: {priors}")
+    if found.get("overlap_fails") and found["overlap"]["clips"]:
+        clips = "; ".join(f"{name}: {clip}" for name, clip in list(found["overlap"]["listed"].items())[:MOST_CLIPS])
+        out.append(f"{found['overlap']['clips']} clips are of {found['overlap']['videos']} benchmark videos ({clips}); "
+                   f"leave them out of the source")
+    return out

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 FOLDS = 4
-CLASSES = 64  # categories are counted together by hash in `company`
+MOST_CATEGORIES = 64  # of a family; of more it is not learned which stand together
 BIN = 0.04  # of sizes, in natural logarithms
 LOWEST, NUM_BINS = -7.0, 460  # from 0.9 mm to 89 km
 WIDTHS = (0.0, 0.08, 0.16, 0.32, 0.64, 1.28)  # of the kernel, tried on recordings held out
@@ -74,14 +74,10 @@ def best_width(sizes: np.ndarray) -> float:
 
 
 class Learner:
-    """One family's items while they are gone through: `count` all, `settle`, then ask.
+    """One family's items while they are gone through: `count` all, `settle`, then ask."""
 
-    Args:
-        classes: name's code -> its hash below CLASSES; may grow until `settle`.
-    """
-
-    def __init__(self, classes: list[int]) -> None:
-        self.classes = classes
+    def __init__(self) -> None:
+        self.classes: dict[int, int] = {}  # code of a category -> place in `company`
         self.kinds: Counter = Counter()  # (numeric, number of options) -> items
         self.answers: list[Counter] = [Counter() for _ in range(FOLDS)]  # code of a category -> items
         self.whole = np.zeros((FOLDS, MOST_WHOLE), np.int64)
@@ -89,7 +85,7 @@ class Learner:
         self.sizes = np.zeros((FOLDS, NUM_BINS), np.int64)
         self.ratios = np.zeros((FOLDS, NUM_RATIOS + 1), np.int64)
         self.writing = np.zeros((len(COLUMNS), FOLDS, 2, 256), np.int64)  # of wrong options, of true ones
-        self.company = np.zeros((FOLDS, CLASSES, CLASSES), np.int64)  # truth, option beside it
+        self.company = np.zeros((FOLDS, MOST_CATEGORIES, MOST_CATEGORIES), np.int64)  # truth, option beside it
 
     @property
     def num_items(self) -> int:
@@ -129,11 +125,19 @@ class Learner:
         true = codes[np.arange(len(items)), items["truth"]]
         for f in range(FOLDS):
             self.answers[f].update(true[fold == f].tolist())
-        classes = np.array(self.classes)[codes]
+        for code in np.unique(codes).tolist():
+            self.classes.setdefault(code, len(self.classes))
+        if len(self.classes) > MOST_CATEGORIES:
+            return
+        classes = self._places(codes)
         others = np.arange(codes.shape[1]) != items["truth"][:, None]
         first = np.broadcast_to(classes[np.arange(len(items)), items["truth"]][:, None], classes.shape)
         np.add.at(self.company, (np.broadcast_to(fold[:, None], classes.shape)[others], first[others],
                                  classes[others]), 1)
+
+    def _places(self, codes: np.ndarray) -> np.ndarray:
+        known, index = np.unique(codes, return_inverse=True)
+        return np.array([self.classes[code] for code in known.tolist()])[index].reshape(codes.shape)
 
     @staticmethod
     def _whole(values: np.ndarray) -> np.ndarray:
@@ -167,7 +171,7 @@ class Learner:
             num = max(k for _, k in self.kinds) - 1
             self._company = np.log((company + 5 * num * offered + 1e-3)
                                    / (company.sum(2, keepdims=True) / max(num, 1) + 5))
-            self.guessers = LEARNED[4:]
+            self.guessers = LEARNED[4:] if len(self.classes) <= MOST_CATEGORIES else ()
 
     def guesses(self, items: np.ndarray) -> dict[str, np.ndarray]:
         """[N] index guessed, by guesser of `guessers` and PRIOR; all items have one number of options."""
@@ -180,9 +184,11 @@ class Learner:
             codes = values.astype(int)
             counts = [{code: self._total[code] - own[code] for code in self._total} for own in self.answers]
             prior = np.array([[counts[f].get(c, 0) for c in row] for f, row in zip(fold.tolist(), codes.tolist())])
-            classes = np.array(self.classes)[codes]
-            beside = self._company[fold[:, None, None], classes[:, :, None], classes[:, None, :]]
-            scores = {"learned company": (beside * others).sum(2)}
+            scores = {}
+            if self.guessers:
+                classes = self._places(codes)
+                beside = self._company[fold[:, None, None], classes[:, :, None], classes[:, None, :]]
+                scores["learned company"] = (beside * others).sum(2)
         else:
             at = self._bins(values)
             prior = self._others[fold[:, None], at]

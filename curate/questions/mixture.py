@@ -20,7 +20,7 @@ def column_quotas(counts: Mapping[str, int], shares: Mapping[str, float], tolera
     """How many of each column are kept.
 
     Shares are taken over the columns that have candidates at all. Where some have too few, the others are kept as long
-    as none exceeds its share by more than `tolerance`, relatively, and one question.
+    as none exceeds its share by more than `tolerance`, relatively.
 
     Args:
         counts: column -> candidates. shares: column -> weight; others get nothing.
@@ -29,7 +29,7 @@ def column_quotas(counts: Mapping[str, int], shares: Mapping[str, float], tolera
         column -> number, at most its candidates.
 
     >>> column_quotas({"a": 100, "b": 100, "c": 7}, {"a": 3, "b": 1}, 0.0)
-    {'a': 100, 'b': 34, 'c': 0}
+    {'a': 99, 'b': 33, 'c': 0}
     """
     present = {name: shares[name] for name in sorted(counts) if counts[name] and shares.get(name, 0) > 0}
     total = sum(present.values())
@@ -41,7 +41,7 @@ def column_quotas(counts: Mapping[str, int], shares: Mapping[str, float], tolera
     def fits(size: int) -> bool:
         found = kept(size)
         most = (1 + tolerance) * sum(found.values())
-        return all(found[name] <= share * most + 1 for name, share in part.items())
+        return all(found[name] <= share * most + 1e-6 for name, share in part.items())
 
     low = max(min((math.floor(counts[name] / share) for name, share in part.items()), default=0), 0)  # exact
     high = max((math.ceil(counts[name] / share) for name, share in part.items()), default=0)

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.questions.draw import stable_hash
 from curate.questions.guessers import FORMS, LETTERS, NUMBERS, Choice, choice
 from curate.questions.items import ITEM, MOST, STATIC, items_of
-from curate.questions.learned import CLASSES, LEARNED, PRIOR, Learner
+from curate.questions.learned import LEARNED, PRIOR, Learner
 from curate.questions.question import Question
 from curate.questions.words import MOST_ITEMS, classify
 
@@ -77,7 +76,6 @@ class Tally:
         self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by `__exit__`)
         self._codes: dict[str, int] = {}
-        self._classes: list[int] = []
         self._limits: dict[tuple[int, int], int] = {}
 
     def __enter__(self) -> Tally:
@@ -109,10 +107,7 @@ class Tally:
         self._file.write(items.tobytes())
 
     def _code(self, name: str) -> int:
-        if name not in self._codes:
-            self._codes[name] = len(self._codes)
-            self._classes.append(stable_hash("class", name) % CLASSES)
-        return self._codes[name]
+        return self._codes.setdefault(name, len(self._codes))
 
     def keep(self, limits: Mapping[tuple[str, str], int]) -> None:
         """From now on items of (family, answer) above a rank do not count; -1 leaves none."""
@@ -127,7 +122,7 @@ class Tally:
         names, learners = list(self._codes), {}
         for block in self._blocks():
             for code, own in _by(block, "family"):
-                learners.setdefault(code, Learner(self._classes)).count(own)
+                learners.setdefault(code, Learner()).count(own)
         if not learners:
             return []
         out, sums, sample = {}, {}, {}
