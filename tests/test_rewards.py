@@ -21,7 +21,8 @@ CHOICE = {"answer_type": "choice", "metric": "accuracy", "answer": "2.4 m", "let
           "options": OPTIONS}
 HOSTILE = ["", "null", "none", "inf", "-inf", "nan", "1e999", "-1e999 m", "{", "[[[[" * 3000, "[" * 20_000,
            "9" * 20_000, "a" * 10**6, "<answer>" * 3000, "camera: " * 3000, "Camera Center: [" * 2000,
-           "R1: null, " * 3000, '{"camera": NaN}', "\x00", "１.５ m", "(1) " * 4000, ", " * 9000, "± " * 9000, " " * 20_000]
+           "R1: null, " * 3000, '{"camera": NaN}', "\x00", "１.５ m", "(1) " * 4000, ", " * 9000,
+           "± " * 9000, " " * 20_000]
 
 
 def number(value, **kwargs):

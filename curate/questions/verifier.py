@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from curate.questions.forms import rft
 from curate.questions.question import Question
-from curate.questions.units import SPELLINGS, UNITS, Unit
+from curate.questions.units import SPELLINGS, UNITS
 
 MAX_TEXT = 20_000  # of an answer; a longer one is read from its end
 LETTERS = "ABCDE"
@@ -57,33 +57,32 @@ def final_text(answer: str) -> str:
     return re.split(r"</think(?:ing)?>", answer, flags=re.IGNORECASE)[-1].strip()
 
 
-def _numbers(text: str) -> list[tuple[float, str]]:
-    """Every number with the spelling of its unit, "" where it is bare; those of frames, pixels, weights left out."""
-    return [(float(match["number"].replace(",", "").replace("−", "-")), (match["unit"] or "").lower())
-            for match in _NUMBER.finditer(text) if not match["foreign"]]
+def spelled_numbers(text: str) -> Iterator[tuple[float, str, float, int, int]]:
+    """Every number of a text, those of frames, pixels and weights left out.
 
-
-def numbers(text: str) -> list[tuple[float, Unit | None]]:
-    """Every number of a text with the unit behind it, if any; numbers of frames, pixels and weights are passed over.
-
-    >>> [(v, u.symbol) for v, u in numbers("about 1.5 m, so 150cm")]
-    [(1.5, 'm'), (150.0, 'cm')]
+    Yields:
+        number, dimension ("" where it is bare), factor from its unit to the inside's, first character, one past the
+        last of number and unit.
     """
-    return [(value, SPELLINGS.get(unit)) for value, unit in _numbers(text) if not unit or unit in SPELLINGS]
+    for match in _NUMBER.finditer(text):
+        if not match["foreign"]:
+            dimension, factor = _READ[match["unit"].lower()] if match["unit"] else ("", 1.0)
+            yield (float(match["number"].replace(",", "").replace("−", "-")), dimension, factor, match.start(),
+                   match.end("unit") if match["unit"] else match.end("number"))
 
 
 def read_numbers(text: str, unit: str) -> list[float]:
     """The numbers that a text states, in `unit`: those with a fitting unit, else the bare ones, taken as being in it.
 
     With unit "" (a count), a number in words where there are no digits: "three".
+
+    >>> read_numbers("about 1.5 m, so 150 cm, after 3 s", "m")
+    [1.5, 1.5]
     """
-    target, found = UNITS.get(unit), _numbers(text)
-    fitting = []
-    for value, spelled in found:
-        dimension, factor = _READ.get(spelled, ("", 1.0))
-        if target and dimension == target.dimension:
-            fitting.append(value * factor * target.factor)
-    fitting = fitting or [value for value, spelled in found if not spelled]
+    target, found = UNITS.get(unit), list(spelled_numbers(text))
+    fitting = [value * factor * target.factor for value, dimension, factor, *_ in found
+               if target and dimension == target.dimension]
+    fitting = fitting or [value for value, dimension, *_ in found if not dimension]
     if not fitting and not unit:
         words = {_WORDS[word.lower()] for word in _WORD.findall(text)}
         return list(words) if len(words) == 1 else []
