@@ -176,3 +176,40 @@ def test_json_is_judged_field_by_field():
     assert score('{"speed": 2.0}', record) == pytest.approx(1 / 3)
     for wrong in ("[]", "{'speed': 2}", '{"speed": {"speed": 2}}', "{" * 100, '{"speed": NaN}', '{"speed": 1e999}'):
         assert score(wrong, record) == 0, wrong
+
+
+def test_coordinate_tokens_are_read_as_what_they_decode_to():
+    from curate.questions.coordinates import Canvas, Writer
+
+    writer = Writer("tokens", Canvas(400, 200, 2.0, 300.0, 300.0, 199.5, 99.5))
+    extra = {"coordinate_dialect": "tokens", "canvas": writer.canvas.to_json()}
+    box = {"answer_type": "box", "target": writer.numbers(100, 50, 200, 150), "extra": extra}
+    assert score(writer.box(100, 50, 200, 150), box) == pytest.approx(1, abs=0.01)
+    assert score(writer.box(150, 50, 250, 150), box) == pytest.approx(1 / 3, abs=0.02)
+    place = {"answer_type": "trajectory", "metric": "st", "target": [[1.0, 0.0, 10.0, 1.0]],
+             "extra": {**extra, "tolerance_m": 1.0}}
+    right = writer.place((1, 0, 10), 1.0, 2)
+    assert score(right, place) > 0.7 and score("[1, 0, 10, 1]", place) == 1
+    assert score(right, {**place, "answer": right}) == 1  # no finer than the tokens are
+    assert score(writer.place((1, 0, 20), 1.0, 2), place) < 0.01
+
+
+def test_what_is_not_known_of_an_object_earns_nothing_by_itself():
+    record = {"answer_type": "json", "metric": "st",
+              "target": {"size": None, "centre": [1.0, 0.0, 10.0], "orientation": [0.0, 90.0, 0.0]}}
+    assert score('{"size": null, "centre": [1, 0, 10], "orientation": [0, 90, 0]}', record) == 1
+    assert score('{"centre": [1, 0, 10], "orientation": [0, 45, 0]}', record) == pytest.approx(0.75)
+    assert score('{"size": null, "centre": null, "orientation": null}', record) == 0
+    assert score('{"size": [1, 1, 1], "centre": [1, 0, 10], "orientation": [0, 90, 0]}', record) == pytest.approx(2 / 3)
+
+
+def test_numbers_of_runs_have_units_and_tolerances():
+    assert score("(1) move forward 300 cm (2) turn left 80 degrees", STEPS) == 1
+    assert score("move forward 3 s, turn left 80°", STEPS) == 0.5
+    within = {**STEPS, "extra": {"tolerance": [0.3, 10.0]}}
+    assert score("move forward 3.3 m, turn left 71°", within) == 1 > score("move forward 3.3 m, turn left 71°", STEPS)
+
+
+def test_facts_have_units_too():
+    assert score("R1 moves 320 cm to the left.", FACTS) == pytest.approx(1 / 3)
+    assert score("R1 moves 3.2 degrees to the left.", FACTS) == 0

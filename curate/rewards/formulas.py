@@ -168,12 +168,12 @@ def scene_scale(truth: Mapping[str, Sequence[Vector | None]], sigma: float = 0.0
         truth: centres by name. sigma: of the truth, in the same unit.
 
     Returns:
-        hypot(0.1 · size, 2 · sigma) with the size = the largest distance between two known centres, at least 0.5.
+        hypot(0.1 · size, 2 · sigma), the size being the diagonal of the box about all centres and the origin (the
+        first camera), at least 0.5.
     """
     points = [p[:3] for centres in truth.values() for p in centres if p is not None]
-    low = [min(axis) for axis in zip(*points)]
-    high = [max(axis) for axis in zip(*points)]
-    size = max(math.dist(low, high), 0.5) if points else 0.5
+    sides = [max(0.0, *axis) - min(0.0, *axis) for axis in zip(*points)]
+    size = max(math.hypot(*sides), 0.5)
     return math.hypot(0.1 * size, 2 * (sigma if math.isfinite(sigma) else 0.0))
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.questions.coordinates import Canvas, plain_text
 from curate.rewards.formulas import (
     box_iou,
     centre_closeness,
@@ -27,9 +28,17 @@ _SIZE = ("size", "size_m", "dimension", "dimensions", "extent", "extent_m")
 _YAW = ("yaw", "heading", "orientation", "rotation")
 
 
+def _coordinates(text: str, record: Record) -> list[list[float] | None]:
+    """Coordinates of an answer, in the numbers of the target: tokens are written out first."""
+    canvas = record["extra"].get("canvas")
+    if isinstance(canvas, Mapping) and "<" in text:
+        text = plain_text(text, Canvas.from_json(canvas))
+    return vectors(text)
+
+
 def _vector(value: Any, lengths: Sequence[int]) -> bool:
     return (isinstance(value, list) and len(value) in lengths
-            and all(isinstance(x, (int, float)) and math.isfinite(x) for x in value))
+            and all(isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) for x in value))
 
 
 @reward()
@@ -54,7 +63,8 @@ def iou(text: str, record: Record) -> float | None:
     """
     truth = record["target"]
     if _vector(truth, (4, 6)):
-        given = next((v for v in vectors(text) if v is not None and len(v) == len(truth)), None)
+        given = next((v for v in _coordinates(text, record) if v is not None and len(v) == len(truth)),
+                     None)
         return box_iou(_upright(given), _upright(truth)) if given else 0.0
     if not isinstance(truth, Mapping) or (box := _box(truth)) is None:
         return None
@@ -89,9 +99,11 @@ def _agreement(given: Any, truth: Any) -> float:
     """How well a JSON value agrees with the true one, 0..1: objects by name, numbers by relative accuracy."""
     if isinstance(truth, Mapping):
         named = {_plain(name): item for name, item in given.items()} if isinstance(given, Mapping) else {}
-        parts = [_angle(named.get(_plain(name)), value) if _plain(name) in _YAW else
-                 _agreement(named.get(_plain(name)), value) for name, value in truth.items()]
-        return sum(parts) / len(parts) if parts else 1.0
+        pairs = [(_plain(name), named.get(_plain(name)), value) for name, value in truth.items()]
+        # what is not known is no part of the mean where the answer leaves it open too, and a mistake where it does not
+        parts = [_turn(there, value) if name in _YAW else _agreement(there, value)
+                 for name, there, value in pairs if not (there is None and value is None)]
+        return sum(parts) / len(parts) if parts else float(isinstance(given, Mapping))
     if isinstance(truth, bool) or truth is None:
         return float(given is truth)
     if isinstance(truth, (int, float)):
@@ -107,11 +119,14 @@ def _agreement(given: Any, truth: Any) -> float:
     return float(_plain(given) == _plain(truth))
 
 
-def _angle(given: Any, truth: Any) -> float:
-    """Degrees, alike modulo a turn: 1 where equal, 0 from 90° on."""
-    if not (isinstance(given, (int, float)) and isinstance(truth, (int, float)) and math.isfinite(given)):
+def _turn(given: Any, truth: Any) -> float:
+    """Degrees, alike modulo a turn, or rotation vectors in degrees: 1 where equal, 0 from 90° on."""
+    if _vector(truth, (3,)) and _vector(given, (3,)):
+        away = math.dist(given, truth)
+    elif _vector([truth], (1,)) and _vector([given], (1,)):
+        away = abs((given - truth + 180) % 360 - 180)
+    else:
         return _agreement(given, truth)
-    away = abs((given - truth + 180) % 360 - 180)
     return max(0.0, 1 - away / 90)
 
 
@@ -135,7 +150,7 @@ def _points(target: Any) -> list[list[float] | None] | None:
 def pck(text: str, record: Record) -> float | None:
     """Share of the points answered that lie within a threshold of the true ones, in the order asked for.
 
-    The threshold is the record's tolerance, else `extra["threshold_px"]`, else a tenth of the extent of the true
+    The threshold is the record's tolerance, else `extra["tolerance_px"]`, else a tenth of the extent of the true
     points, at least 8. null stands for a point that cannot be seen, in truth and answer alike.
     """
     truth = _points(record["target"])
@@ -143,8 +158,8 @@ def pck(text: str, record: Record) -> float | None:
         return None
     known = [p for p in truth if p is not None]
     extent = max((max(axis) - min(axis) for axis in zip(*(p[:2] for p in known))), default=0.0)
-    threshold = record["tolerance"] or record["extra"].get("threshold_px") or max(ALPHA * extent, LEAST_PX)
-    return keypoints_within(vectors(text), truth, float(threshold))
+    threshold = record["tolerance"] or record["extra"].get("tolerance_px") or max(ALPHA * extent, LEAST_PX)
+    return keypoints_within(_coordinates(text, record), truth, float(threshold))
 
 
 def true_centres(record: Record) -> dict[str, list[list[float] | None]]:
@@ -173,7 +188,8 @@ def _scale(record: Record, truth: Centres) -> float:
         if not (isinstance(stated, (int, float)) and 0 < stated < math.inf):
             raise ValueError(f"the record's extra['st_scale_m'] is {stated!r}; expected metres above zero")
         return float(stated)
-    return scene_scale(truth, float(record["extra"].get("sigma_m") or 0.0))
+    sigma, tolerance = (float(record["extra"].get(name) or 0.0) for name in ("sigma_m", "tolerance_m"))
+    return math.hypot(tolerance, 2 * sigma) if tolerance > 0 else scene_scale(truth, sigma)
 
 
 def _named(given: Centres, name: str, truth: Centres) -> Sequence[Sequence[float] | None]:
@@ -217,7 +233,7 @@ def st(text: str, record: Record) -> float | None:
     """Space and time: centres by name, camera and objects half each; or a path [[x, y, z, t], ..] point by point.
 
     Of a path, the closeness in space (scale: a tenth of its size and twice `extra["sigma_m"]`) times that in time
-    (scale: a tenth of its duration, at least 0.1 s). An object without centres is judged by `fields`.
+    (scale: a tenth of its duration, at least 0.1). An object without centres is judged by `fields`.
     """
     truth = true_centres(record)
     if truth:
@@ -228,7 +244,10 @@ def st(text: str, record: Record) -> float | None:
     path = _points(record["target"])
     if path is None:
         return None
-    given = vectors(answer_of(text))
+    written = _coordinates(record["answer"], record) if record["extra"].get("coordinate_dialect") == "tokens" else []
+    if [p and len(p) for p in written] == [p and len(p) for p in path]:
+        path = written  # as near as tokens come: the model answer earns 1
+    given = _coordinates(answer_of(text), record)
     given += [None if true is None and given else [math.inf] for true in path[len(given):]]
     length = max(len(p) for p in path if p is not None) if any(path) else 0
     space = centre_closeness([p[:3] if p else p for p in given], [p[:3] if p else p for p in path],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-from curate.questions.verifier import judge, read_choice
+from curate.questions.verifier import judge, read_choice, spelled_numbers
 from curate.rewards.formulas import cosine, mean_relative_accuracy, sequence_closeness
 from curate.rewards.judged import reward
-from curate.rewards.reading import floats, items, vectors
+from curate.rewards.reading import items, vectors
 from curate.rewards.record import Record
 
 AXES = {"right": (1, 0, 0), "left": (-1, 0, 0), "down": (0, 1, 0), "up": (0, -1, 0), "forward": (0, 0, 1),
@@ -93,6 +94,23 @@ def _stem(word: str) -> str:
     return word.rstrip("e") if len(word) > 3 else word
 
 
+def _amounts(text: str) -> tuple[str, list[tuple[float, str, float]]]:
+    """A text without its numbers and their units, and those: (number, dimension, factor to the inside's unit)."""
+    rest, at, found = [], 0, []
+    for value, dimension, factor, start, end in spelled_numbers(text):
+        rest.append(text[at:start])
+        at = end
+        found.append((value, dimension, factor))
+    return " ".join((*rest, text[at:])), found
+
+
+def _in_unit_of(given: tuple[float, str, float], truth: tuple[float, str, float]) -> float:
+    """A number given, in the unit of the true one: a bare one as it stands, nan where the units do not fit."""
+    if not given[1] or not truth[1]:
+        return given[0]
+    return given[0] * given[2] / truth[2] if given[1] == truth[1] else math.nan
+
+
 def _content(text: str) -> list[str]:
     return [_stem(w) for w in _words(text) if w not in _EMPTY and w not in _NOT]
 
@@ -101,23 +119,28 @@ def _negations(text: str) -> int:
     return sum(w in _NOT for w in _words(text)) % 2
 
 
-def run_cost(given: str, truth: str) -> float:
+def run_cost(given: str, truth: str, tolerance: float = 0.0) -> float:
     """0 where a run is the true one, 1 where it is another; with numbers, 1 − their mean relative accuracy.
 
     The run's words must all be there, with at most four more, and without "or".
+
+    Args:
+        tolerance: a number this near to the true one is right, in its unit.
     """
-    wanted, there = _content(truth), _content(given)
+    (said, numbers), (asked, true) = _amounts(given), _amounts(truth)
+    wanted, there = _content(asked), _content(said)
     if wanted:
         more = len([w for w in there if w not in wanted])
         same = set(wanted) <= set(there) and more <= 4 and not _OR.search(given)
     else:
-        same = bool(floats(truth))
+        same = bool(true)
     if not same or _negations(given) != _negations(truth):
         return 1.0
-    numbers = list(zip(floats(given), floats(truth)))
-    if len(numbers) < len(floats(truth)):
+    if len(numbers) < len(true):
         return 1.0
-    return 1 - sum(mean_relative_accuracy(p, y, 0.05) for p, y in numbers) / len(numbers) if numbers else 0.0
+    near = [1.0 if abs((p := _in_unit_of(n, y)) - y[0]) <= tolerance else mean_relative_accuracy(p, y[0], 0.05)
+            for n, y in zip(numbers, true)]
+    return 1 - sum(near) / len(near) if near else 0.0
 
 
 def _runs(parts: list[str]) -> list[str]:
@@ -127,22 +150,27 @@ def _runs(parts: list[str]) -> list[str]:
 
 @reward()
 def sequence(text: str, record: Record) -> float | None:
-    """1 − edit distance / length over ordered runs: "(1) grows (2) constant", "grows, then constant", a JSON list."""
+    """1 − edit distance / length over ordered runs: "(1) grows (2) constant", "grows, then constant", a JSON list.
+    Numbers within `extra["tolerance"]` (one a run) are right."""
     truth = record["target"]
     if not isinstance(truth, list) or not all(isinstance(run, str) for run in truth):
         return None
-    return sequence_closeness(_runs(items(text)), _runs(truth), run_cost)
+    stated = record["extra"].get("tolerance")
+    fits = isinstance(stated, list) and len(stated) == len(truth) and all(isinstance(t, (int, float)) for t in stated)
+    tolerances = dict(zip(truth, stated)) if fits else {}
+    return sequence_closeness(_runs(items(text)), _runs(truth),
+                              lambda given, true: run_cost(given, true, tolerances.get(true, 0.0)))
 
 
 def states(sentence: str, fact: str) -> bool:
     """Whether a sentence states a fact: its numbers within 10 %, its marks, seven tenths of its other words, and the
     same "not"."""
-    wanted, there = set(_content(fact)), set(_content(sentence))
+    (said, numbers), (asked, true) = _amounts(sentence), _amounts(fact)
+    wanted, there = set(_content(asked)), set(_content(said))
     marks = {w for w in wanted if re.fullmatch(r"r\d+", w)}
     if not marks <= there or _negations(fact) != _negations(sentence):
         return False
-    numbers = floats(sentence)
-    if any(all(abs(x - y) > 0.1 * max(abs(y), 0.05) + 1e-9 for x in numbers) for y in floats(fact)):
+    if any(not any(abs(_in_unit_of(n, y) - y[0]) <= 0.1 * max(abs(y[0]), 0.05) + 1e-9 for n in numbers) for y in true):
         return False
     words = wanted - marks
     directions = {w for w in words if w in {_stem(a) for a in (*AXES, *SPOKEN, "clockwise", "anticlockwise", "left")}}
