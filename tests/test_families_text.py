@@ -4,10 +4,12 @@ captions."""
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from curate.measure import runs
 from curate.questions import gates
 from tests.family_scenes_text import asked, polyline, scene_of
 from tests.scenes import Noise
@@ -78,3 +80,69 @@ class TestTrajectory:
         way = np.linalg.norm(np.diff(truth.camera.translation[[0, 8, 16, 24]][:, [0, 2]], axis=0), axis=1)
         assert target[0].startswith("move forward")
         assert [numbers(part)[0] for part in target if part.startswith("move")] == pytest.approx(list(way), rel=0.01)
+
+
+class TestPhases:
+    COMES_AND_GOES = staticmethod(polyline([(0, (0, 0, 6)), (0.8, (0, 0, 4)), (1.6, (0, 0, 4)), (2.4, (0, 0, 6))]))
+
+    def test_distance_shrinks_rests_grows(self):
+        question = asked(scene_of(self.COMES_AND_GOES)[0], "procedural_change")[0]["open"]
+        assert question.target == ["shrinks", "constant", "grows"]
+        assert question.answer == "(1) shrinks (2) constant (3) grows" and question.metric == "sequence"
+
+    def test_options_are_lists_of_as_many_phases(self):
+        question = asked(scene_of(self.COMES_AND_GOES)[0], "procedural_change")[0]["choice"]
+        assert question.answer == "(1) shrinks (2) constant (3) grows"
+        assert len(set(question.options)) == 4
+        for option in question.options:
+            phases = re.sub(r"\(\d\) ", "|", option).replace(" |", "|").split("|")[1:]
+            assert len(phases) == 3 and all(a != b for a, b in pairwise(phases))
+
+    def test_a_short_rest_is_left_out(self):
+        path = polyline([(0, (0, 0, 6)), (1.1, (0, 0, 4)), (1.25, (0, 0, 4)), (2.4, (0, 0, 6))])
+        question = asked(scene_of(path)[0], "procedural_change")[0]["open"]
+        assert question.target == ["shrinks", "grows"] and "shorter than 0.3 s" in question.question
+
+    def test_a_rest_about_as_long_as_the_shortest_phase_is_not_asked(self):
+        path = polyline([(0, (0, 0, 6)), (1.0, (0, 0, 4)), (1.3, (0, 0, 4)), (2.4, (0, 0, 6))])
+        assert asked(scene_of(path)[0], "procedural_change") == ({}, {gates.UNCERTAIN})
+
+    def test_what_neither_comes_nor_goes_is_constant(self):
+        assert asked(scene_of(STILL)[0], "procedural_change")[0]["open"].target == ["constant"]
+
+    def test_wording_states_rates_times_and_places(self):
+        text = asked(scene_of(STILL)[0], "procedural_change")[0]["open"].question
+        for part in ("0.1 m/s", "0.3 s", "<R1>", "between 0.00 s and 2.40 s", "optical centre", "first frame"):
+            assert part in text
+
+    def test_speed_rises_and_falls(self):
+        place = lambda t: np.stack([-1 + 1.5 * t / 2.4 - 0.2 * np.sin(2 * np.pi * t / 2.4), 0 * t, 6 + 0 * t], -1)  # noqa: E731
+        question = asked(scene_of(place)[0], "speed_phases")[0]["open"]
+        assert question.target == ["speeds up", "slows down"]  # speed 0.625 - 0.52 cos(2π t / 2.4)
+
+    def test_even_speed_on_a_bend_is_constant(self):
+        place = lambda t: np.stack([np.sin(t), 0 * t, 5 + np.cos(t)], -1)  # noqa: E731
+        found, _ = asked(scene_of(place)[0], "speed_phases")
+        assert found["open"].target == ["constant"]
+        assert sorted(found["choice"].options) == ["(1) constant", "(1) slows down", "(1) speeds up"]
+
+    def test_speed_of_what_stands_still_is_not_asked(self):
+        assert asked(scene_of(STILL)[0], "speed_phases") == ({}, {gates.STILL})
+
+
+class TestRuns:
+    """Codes of single courses: what a reader would write down."""
+
+    @pytest.mark.parametrize(("labels", "expected"), [
+        ([1, 1, 1, 1], (1,)), ([1, 1, 2, 2], (1, 2)), ([1, 1, 0, 1], (1,)), ([0, 1, 2, 0], ()), ([2, 2, 0, 0], (2, 0))])
+    def test_phases_of_at_least_two_steps(self, labels, expected):
+        code = runs.phases(np.array([labels, labels[::-1]]), np.arange(5.0), 2.0)
+        assert runs.decode(int(code[0])) == expected
+        assert runs.decode(int(code[1])) == expected[::-1]
+
+    @pytest.mark.parametrize(("values", "expected"), [
+        ([0, 1, 2, 3], (0,)), ([3, 2, 0], (1,)), ([0, 2, 1.5, 3, 0], (0, 1)), ([1, 1.4, 0.8, 1.2], ()),
+        ([2, 0, 3, 1], (1, 0, 1))])
+    def test_swings_of_at_least_one(self, values, expected):
+        code = runs.swings(np.array([values, values], float), np.ones(2))
+        assert [runs.decode(int(c)) for c in code] == [expected, expected]
