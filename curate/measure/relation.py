@@ -1,0 +1,65 @@
+"""Where regions are as the camera sees them, over joint draws: their places in its axes, how far they get from where
+they were, and how far the camera turns. Draw n is the same world in every array; lengths are unscaled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.geometry.rotations import exp_so3
+from curate.measure.draws import SceneDraws
+from curate.measure.paths import p_still
+from curate.measure.smoothing import lengths
+
+Span = tuple[int, int]
+
+
+def in_camera(draws: SceneDraws, region_id: int, frame: int) -> np.ndarray:
+    """R_tᵀ (P_t − c_t) [S, 3] m of a region's reference point: right, down, forward in the camera's axes at a frame."""
+    path = draws.region(region_id)
+    if ("in camera", frame) not in path.memo:
+        offset = path.points[:, frame - draws.scene.region(region_id).first] - draws.camera.points[:, frame]
+        rotation = exp_so3(draws.rotation_error[:, frame]) @ draws.scene.T_world_cam.rotation[frame]
+        path.memo["in camera", frame] = np.einsum("sji,sj->si", rotation, offset)
+    return path.memo["in camera", frame]
+
+
+def shift_in_camera(draws: SceneDraws, region_id: int, span: Span) -> np.ndarray:
+    """R_iᵀ (P_j − P_i) [S, 3] m: what a region moves in the world, in the camera's axes at the span's first frame."""
+    path = draws.region(region_id)
+    if ("shift", *span) not in path.memo:
+        first = draws.scene.region(region_id).first
+        moved = path.points[:, span[1] - first] - path.points[:, span[0] - first]
+        rotation = exp_so3(draws.rotation_error[:, span[0]]) @ draws.scene.T_world_cam.rotation[span[0]]
+        path.memo["shift", *span] = np.einsum("sji,sj->si", rotation, moved)
+    return path.memo["shift", *span]
+
+
+def away(draws: SceneDraws, region_id: int | None, span: Span) -> np.ndarray:
+    """‖P_t − P_i‖ [S, n] m at every frame t of a span that begins at i; of the camera's centre where there is no
+    region. Noise makes it larger, never smaller."""
+    path = draws.camera if region_id is None else draws.region(region_id)
+    if ("away", *span) not in path.memo:
+        first = 0 if region_id is None else draws.scene.region(region_id).first
+        points = path.points[:, span[0] - first:span[1] - first + 1]
+        path.memo["away", *span] = lengths(points - points[:, :1])
+    return path.memo["away", *span]
+
+
+def still_p_value(draws: SceneDraws, region_id: int | None, span: Span) -> float:
+    """p-value of "it does not move over this span" (chi-square), of a region or, where there is none, of the camera's
+    centre."""
+    if region_id is None:
+        return p_still(draws.camera, draws.camera_smoother, *span)
+    first = draws.scene.region(region_id).first
+    return p_still(draws.region(region_id), draws.smoother(region_id), span[0] - first, span[1] - first)
+
+
+def turned(draws: SceneDraws, span: Span) -> np.ndarray:
+    """[S] rad: the largest angle by which the camera is turned, at any frame of a span, from its first."""
+    if ("turned", *span) not in draws.camera.memo:
+        start, largest = span[0], np.zeros(draws.num_draws)
+        for frame in range(start + 1, span[1] + 1):
+            trace = np.trace(draws.relative_rotation(start, frame), axis1=1, axis2=2)
+            largest = np.maximum(largest, np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+        draws.camera.memo["turned", *span] = largest
+    return draws.camera.memo["turned", *span]
