@@ -152,6 +152,7 @@ def test_shares_of_walk_and_white_are_found_by_direction():
 
 def test_errors_of_poses_alone_enter_draws_and_covariances_alike():
     from tests.scenes import make_scene
+    from tests.slow_draws import pose_effect
 
     scene, _ = make_scene()
     num, rng = scene.num_frames, np.random.default_rng(1)
@@ -159,7 +160,7 @@ def test_errors_of_poses_alone_enter_draws_and_covariances_alike():
     scene = replace(scene, step_cov=np.zeros((num, 6, 6)), pose_cov=root @ np.swapaxes(root, -1, -2))
     poses = scene.T_world_cam
     draws = SceneDraws(scene, 4096)
-    effect = draws._pose_effect(poses.translation, np.arange(num)).reshape(num, 3, -1)
+    effect = pose_effect(scene, poses.translation, np.arange(num)).reshape(num, 3, -1)
     i, j = 1, num - 2
     moved = poses.rotation[i].T @ (effect[j] - effect[i])
     stated = displacement_covariance(poses, scene.step_cov, i, j, scene.pose_cov)

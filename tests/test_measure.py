@@ -16,8 +16,10 @@ from curate.measure import KINDS, SceneDraws, measure, probability_greater, quan
 from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import AXES_3D, describe
 from curate.measure.draws import drift_covariance
+from curate.measure.pose_errors import covariance_root
 from curate.scene import Scene
 from tests.scenes import Noise, make_scene
+from tests.slow_draws import pose_effect
 
 EXACT_M = 2e-5  # the smallest noise the smoother assumes, and its quantiles
 
@@ -52,14 +54,14 @@ def test_p_zero_of_nothing_is_one_and_of_a_clear_vector_is_small():
 
 def test_pose_effect_is_the_derivative_of_the_chain():
     scene, _ = make_scene(4, "driving", 6)
-    draws = SceneDraws(scene, 2)
+    roots = covariance_root(scene.step_cov[1:])
     poses, frame = scene.T_world_cam, 5
     cam = np.array([1.0, -.5, 12])
     point = poses[frame] @ cam
-    effect = draws._pose_effect(point[None], np.array([frame])).reshape(3, 5, 6)
+    effect = pose_effect(scene, point[None], np.array([frame])).reshape(3, 5, 6)
     for step in range(5):
         for unit in range(6):
-            error = 1e-4 * draws._step_root[step][:, unit] / np.linalg.norm(draws._step_root[step][:, unit])
+            error = 1e-4 * roots[step][:, unit] / np.linalg.norm(roots[step][:, unit])
             rotation, centre = np.eye(3), np.zeros(3)
             for k in range(frame):
                 turn = poses.rotation[k].T @ poses.rotation[k + 1]
@@ -68,7 +70,7 @@ def test_pose_effect_is_the_derivative_of_the_chain():
                     turn, shift = exp_so3(error[:3]) @ turn, shift + error[3:]
                 centre, rotation = centre + rotation @ shift, rotation @ turn
             moved = rotation @ cam + centre - point
-            expected = effect[:, step, unit] * 1e-4 / np.linalg.norm(draws._step_root[step][:, unit])
+            expected = effect[:, step, unit] * 1e-4 / np.linalg.norm(roots[step][:, unit])
             assert np.allclose(moved, expected, atol=2e-7)
 
 

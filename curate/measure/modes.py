@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GRID = 48  # amplitudes of the prior
+PLACES = np.linspace(0, 1, GRID)  # of them, in the logarithm
 BEYOND = 1e4  # the grid reaches this far past the variances at which the stiffest and the loosest mode give way
 
 
@@ -22,12 +23,15 @@ class Modes:
     Args:
         energy: [m], ascending, prior variance over noise variance at q = 1.
         contrast: [n, m], data to modes. to_data: [n, m], modes to data. coefficient: [m], of the data.
+        turn: [m, m] orthonormal, modes to contrasts. White noise is drawn in contrasts and turned, so that a draw does
+            not depend on which of a mode's two signs, or which basis of equal modes, rounding has chosen.
     """
 
     energy: np.ndarray
     contrast: np.ndarray
     to_data: np.ndarray
     coefficient: np.ndarray
+    turn: np.ndarray
 
     def evidence(self, power: float) -> tuple[np.ndarray, np.ndarray]:
         """Grid of q and the log of its posterior weights; the prior is flat in q to the `power`."""
@@ -35,10 +39,12 @@ class Modes:
             return np.zeros(1), np.zeros(1)
         low = 1 / BEYOND / self.energy[-1]
         high = BEYOND / max(self.energy[0], 1e-12 * self.energy[-1])
-        grid = np.geomspace(low, high, GRID)
+        width = np.log(high / low)
+        log_grid = np.log(low) + width * PLACES
+        grid = np.exp(log_grid)
         variance = 1 + grid[:, None] * self.energy
         log = -0.5 * (np.log(variance) + self.coefficient**2 / variance).sum(-1)
-        return grid, log + power * np.log(grid) + np.log(np.log(high / low))
+        return grid, log + power * log_grid + np.log(width)
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,11 @@ class Contrasts:
         """
         value, vector = np.linalg.eigh((gram + gram.T) / 2)
         contrast = self.to_contrast @ vector
-        return Modes(np.clip(value, 0, None), contrast, self.to_data @ vector, contrast.T @ data)
+        return Modes(np.clip(value, 0, None), contrast, self.to_data @ vector, contrast.T @ data, vector)
 
 
 def systematic(weight: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
     """Indices [num] by weight, each with its share of the draws, in random order."""
-    picks = np.searchsorted(np.cumsum(weight), (np.arange(num) + .5) / num * weight.sum())
-    return rng.permutation(picks.clip(0, len(weight) - 1))
+    total = np.cumsum(weight)
+    upto = np.ceil(total * (num / total[-1]) - 0.5)  # how many of the places (n + ½) / num lie below each sum
+    return rng.permutation(np.repeat(np.arange(len(weight)), np.diff(upto, prepend=0).astype(int)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.geometry.rotations import skew
+from curate.measure.pose_errors import adds_up, as_motion, at_points
 from curate.scene import Scene
 
 
@@ -20,17 +20,12 @@ def pan_of_points(points: np.ndarray, baseline_m: float) -> np.ndarray:
     return -points * depth * (1 + x**2) / baseline_m
 
 
-def pan_of_path(scene: Scene, points: np.ndarray, frames: np.ndarray) -> np.ndarray:
+def pan_motion(scene: Scene) -> np.ndarray:
+    """∂/∂ψ [T, 6] of the turn and shift (rad/rad, m/rad) of all that a frame sees, by the camera's steps before it."""
+    poses = scene.T_world_cam  # step k leads from frame k to k + 1
+    return adds_up(as_motion(poses.rotation[:-1], poses.translation[1:], scene.rig_step[1:, :, None])[..., 0])
+
+
+def pan_of_path(scene: Scene, points: np.ndarray, frames: np.ndarray | slice) -> np.ndarray:
     """∂/∂ψ [n, 3] m/rad of world points [n, 3] seen at `frames` [n], through the camera's steps up to there."""
-    poses = scene.T_world_cam
-    earlier, centre = poses.rotation[:-1], poses.translation[1:]  # step k leads from frame k to k + 1
-    turn, shift = ((earlier @ scene.rig_step[1:, part, None])[..., 0] for part in (slice(3), slice(3, 6)))
-    lever = points[:, None] - centre[None]
-    moved = (skew(turn)[None] @ lever[..., None])[..., 0] + shift
-    return (moved * (np.arange(len(centre)) < frames[:, None])[..., None]).sum(1)
-
-
-def pan_turns(scene: Scene) -> np.ndarray:
-    """∂/∂ψ [T, 3] of the camera's rotation from the first frame, rad/rad, world axes."""
-    turn = (scene.T_world_cam.rotation[:-1] @ scene.rig_step[1:, :3, None])[..., 0]
-    return np.concatenate([np.zeros((1, 3)), np.cumsum(turn, 0)])
+    return (at_points(points) @ pan_motion(scene)[frames, :, None])[..., 0]

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from curate.measure.modes import Contrasts, Modes, systematic
+from curate.measure.strata import stratified_normals
 
 UNSEEN = 100.0  # standard deviation at unseen frames, in extents of the path: no information
 STEADY = 100.0  # variance of a steady acceleration, and of a steady change of it, over the fluctuating one's
@@ -80,13 +81,14 @@ def _velocity_maps(phase: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
-    """[..., 3] to [...]."""
-    return np.sqrt(np.einsum("...a,...a->...", vectors, vectors))
+    """[..., 3] to [...]. By columns: sums over an axis of three take several times longer."""
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    return np.sqrt(x * x + y * y + z * z)
 
 
 @dataclass
 class PathPosterior:
-    """Posterior of a path in 3D.
+    """Posterior of a path in 3D. Draws are the last axis in memory, where what is done to all of them is fast.
 
     Args:
         time_s: [T].
@@ -115,7 +117,7 @@ class PathPosterior:
     @cached_property
     def chords(self) -> np.ndarray:
         """[S, T-1] m, between successive frames."""
-        return lengths(np.diff(self.points, axis=1))
+        return lengths(self.points[:, 1:] - self.points[:, :-1])
 
     @cached_property
     def speeds(self) -> np.ndarray:
@@ -137,7 +139,8 @@ class PathSmoother:
                  ray: np.ndarray | None = None) -> None:
         num = len(time_s)
         seen = np.isfinite(points).all(-1)
-        filled = np.stack([np.interp(time_s, time_s[seen], points[seen, axis]) for axis in range(3)], -1)
+        filled = points if seen.all() else np.stack([np.interp(time_s, time_s[seen], points[seen, axis])
+                                                     for axis in range(3)], -1)
         spread = float(np.ptp(filled, axis=0).max())
         sigma = np.sqrt(np.diagonal(noise).reshape(num, 3)[seen].max(initial=0))
         floor = max(FLOOR, FLOOR * spread)
@@ -149,10 +152,10 @@ class PathSmoother:
         keep = np.repeat(seen, 3)
         self.noise = np.where(keep[:, None] & keep[None], noise, 0) + np.diag(self.extra_sigma**2)
         self._still: dict[tuple[int, int], tuple[float, int]] = {}
-        self.shapes, self.spreads = self._factorise(ray)
+        self.ray, self.shapes = ray, self._factorise(ray)
 
-    def _factorise(self, ray: np.ndarray | None) -> tuple[list[Modes], list[np.ndarray]]:
-        """For each share of RAY_SHARES the modes, and the root [3, 3] of the prior's covariance between axes."""
+    def _factorise(self, ray: np.ndarray | None) -> list[Modes]:
+        """The modes for each share of RAY_SHARES."""
         num = len(self.time_s)
         basis = np.stack([np.ones(num), self.phase], -1)[:, :min(num, 2)]
         contrasts = Contrasts.of(self.noise, np.kron(basis, np.eye(3)))
@@ -163,8 +166,7 @@ class PathSmoother:
         part = contrast.T @ (along @ prior).reshape(3 * num, -1)
         rest = 0 if ray is None else contrast.T @ prior.reshape(3 * num, -1) - part
         shares = (1.0,) if ray is None else RAY_SHARES
-        return ([contrasts.modes(part + share * rest, self.data.reshape(-1)) for share in shares],
-                [along + np.sqrt(share) * (np.eye(3) - along) for share in shares])
+        return [contrasts.modes(part + share * rest, self.data.reshape(-1)) for share in shares]
 
     def amplitudes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Shape of the prior (index), variance q of its amplitude, and their posterior weight: [n] each."""
@@ -194,60 +196,89 @@ class PathSmoother:
 
         Args:
             errors: source -> [S/2, 3T] draws of the errors from their covariances (their sum has `noise`, less the
-                unseen frames' noise, which is added here to "own").
+                unseen frames' noise, which is added here to "own"). Fastest where draws are the last axis in memory.
             num_parts: draws kept for the split of the error.
             rng: of this path alone; what it draws last is drawn when the velocity is first asked for.
         """
         num, half = len(self.time_s), len(next(iter(errors.values())))
         which, grid, weight = self.amplitudes()
         picks = systematic(weight, half, rng)
+        few = min(num_parts, half)
+        shared = [name for name in errors if name != "own"]
+        # columns: of "own" the first few draws, of all together the rest, of each other source the first few
+        work = np.concatenate([errors["own"].T[:, :few], sum(error.T[:, few:] for error in errors.values()),
+                               *(errors[name].T[:, :few] for name in shared)], 1)
         hidden = np.flatnonzero(~np.repeat(self.seen, 3))
         if len(hidden):
-            errors = {name: error.copy() for name, error in errors.items()}
-            for error in errors.values():
-                error[:, hidden] = 0
-            errors["own"][:, hidden] = self.extra_sigma[hidden] * rng.standard_normal((half, len(hidden)))
-        total = sum(errors.values())
-        normal = rng.standard_normal((half, self.shapes[0].contrast.shape[1]))
-        base = np.broadcast_to(self.data.reshape(-1), (half, 3 * num)).copy()
-        deviation = -total
-        parts = {name: -error[:num_parts] for name, error in errors.items()}
-        rows_of = []
-        for index, shape in enumerate(self.shapes):
-            rows = np.flatnonzero(which[picks] == index)
-            if not len(rows):
-                continue
-            rows_of.append((index, rows))
-            gain = grid[picks[rows], None] * shape.energy
-            shrink = 1 / (1 + gain)
-            base[rows] -= (shrink * shape.coefficient) @ shape.to_data.T  # posterior mean given the amplitude
-            wander = np.sqrt(gain) * shrink * normal[rows]
-            deviation[rows] += (wander + (total[rows] @ shape.contrast) * shrink) @ shape.to_data.T
-            few = rows[rows < num_parts]
-            for name, part in parts.items():
-                modes = (errors[name][few] @ shape.contrast) * shrink[:len(few)]
-                part[few] += (modes + wander[:len(few)] if name == "own" else modes) @ shape.to_data.T
-        mean = base.mean(0)
-        parts["own"] += base[:num_parts] - mean
+            work[hidden, half:] = 0
+            work[hidden, :half] = self.extra_sigma[hidden, None] * stratified_normals(rng, len(hidden), half)
+        pick = np.concatenate([picks] + [picks[:few]] * len(shared))
+        normal = stratified_normals(rng, self.shapes[0].contrast.shape[1], half)
+        moved, base = self._condition(work, pick, normal, which, grid)
+        parts = {"own": moved[:, :few]} | {name: moved[:, half + k * few:half + (k + 1) * few]
+                                           for k, name in enumerate(shared)}
+        deviation = np.concatenate([sum(parts.values()), moved[:, few:half]], 1)
+        base = base.take(picks, 1)
+        mean = base.mean(1)
+        parts["own"] = parts["own"] + (base[:, :few] - mean[:, None])
         to_velocity, root = _velocity_maps(self.phase.tobytes())
         to_velocity, root = to_velocity / self.duration, root / self.duration
 
         def both(base: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-            out = np.empty((2, half, 3 * num))
-            np.add(base, deviation, out=out[0])
-            np.subtract(base, deviation, out=out[1])
-            return out.reshape(2 * half, num, 3)
+            """[S, T, 3] of [3T, S/2]."""
+            out = np.empty((3 * num, 2 * half))
+            np.add(base, deviation, out=out[:, :half])
+            np.subtract(base, deviation, out=out[:, half:])
+            return by_draw(out)
+
+        def by_draw(of: np.ndarray) -> np.ndarray:
+            return of.reshape(num, 3, -1).transpose(2, 0, 1)
 
         def velocity() -> np.ndarray:
-            jitter = rng.standard_normal((half, 3 * num))  # the last that is drawn from `rng`
-            for index, rows in rows_of:
-                spread = (jitter[rows].reshape(-1, 3) @ self.spreads[index]).reshape(len(rows), -1)
-                jitter[rows] = spread * np.sqrt(grid[picks[rows]])[:, None]
-            # one product for all axes: many small ones take longer
-            derivative, spread = (np.kron(matrix, np.eye(3)).T for matrix in (to_velocity, root))
-            return both(base @ derivative, deviation @ derivative + jitter @ spread)
+            jitter = stratified_normals(rng, 3 * num, half).reshape(num, 3, half)  # the last drawn from `rng`
+            if self.ray is not None:
+                share = np.sqrt(np.array(RAY_SHARES))[which[picks]]
+                jitter = share * jitter + self.ray[:, None] * ((1 - share) * (self.ray @ jitter)[:, None])
+            jitter = jitter * np.sqrt(grid[picks])
+            moved = to_velocity @ deviation.reshape(num, -1) + root @ jitter.reshape(num, -1)
+            return both((to_velocity @ base.reshape(num, -1)).reshape(3 * num, half), moved.reshape(3 * num, half))
 
         mean = mean.reshape(num, 3)
-        return PathPosterior(
-            self.time_s, mean, to_velocity @ mean, both(base, deviation), velocity,
-            {name: part.reshape(-1, num, 3) for name, part in parts.items()}, to_velocity)
+        return PathPosterior(self.time_s, mean, to_velocity @ mean, both(base, deviation), velocity,
+                             {name: by_draw(parts[name]) for name in errors}, to_velocity)
+
+    def _condition(self, errors: np.ndarray, pick: np.ndarray, normal: np.ndarray, which: np.ndarray,
+                   grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What errors do to the path, given the data.
+
+        Args:
+            errors: [3T, columns]. pick: [columns], the amplitude of each.
+            normal: [m, S/2], by which the path itself deviates in the first S/2 columns.
+            which, grid: shape and variance of each amplitude, as `amplitudes`.
+
+        Returns:
+            deviations [3T, columns], and the posterior mean [3T, amplitudes].
+        """
+        # one product for each shape: its columns side by side, first those where the path itself deviates
+        kind = 2 * which[pick] + (np.arange(len(pick)) >= normal.shape[1])
+        order = np.argsort(kind, kind="stable")
+        ends = np.searchsorted(kind[order], np.arange(2 * len(self.shapes) + 1))
+        pick, errors = pick[order], errors.take(order, 1)
+        out, base = np.empty_like(errors), np.empty((len(errors), len(grid)))
+        for index, shape in enumerate(self.shapes):
+            begin, between, end = ends[2 * index:2 * index + 3]
+            there = np.flatnonzero(which == index)
+            gain = grid[there] * shape.energy[:, None]
+            shrink = 1 / (1 + gain)
+            base[:, there] = shape.to_data @ (shrink * shape.coefficient[:, None])
+            if begin == end:
+                continue
+            own = pick[begin:end] - there[0]
+            modes = (shape.contrast.T @ errors[:, begin:end]) * shrink.take(own, 1)
+            wander = shape.turn.T @ normal.take(order[begin:between], 1)
+            modes[:, :between - begin] += wander * (np.sqrt(gain) * shrink).take(own[:between - begin], 1)
+            np.matmul(shape.to_data, modes, out=out[:, begin:end])
+        out -= errors
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return out.take(back, 1), self.data.reshape(-1, 1) - base

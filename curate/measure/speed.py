@@ -52,7 +52,7 @@ def speed_profile(path: PathPosterior, i: int, j: int, rng: np.random.Generator)
     gain = grid[systematic(np.exp(log - log.max()), half, rng)][:, None] * modes.energy
     shrink = 1 / (1 + gain)
     base = data - (shrink * modes.coefficient) @ modes.to_data.T
-    wander = np.sqrt(gain) * shrink * rng.standard_normal(gain.shape)
+    wander = np.sqrt(gain) * shrink * (rng.standard_normal(gain.shape) @ modes.turn)
     deviation = error - (wander + (error @ modes.contrast) * shrink) @ modes.to_data.T
     return np.maximum(np.concatenate([base + deviation, base - deviation]), 0), base.mean(0)
 
