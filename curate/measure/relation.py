@@ -13,13 +13,23 @@ from curate.measure.smoothing import lengths
 Span = tuple[int, int]
 
 
+def point(draws: SceneDraws, region_id: int, frame: int) -> np.ndarray:
+    """[S, 3] m, world, of a region's reference point."""
+    return draws.region(region_id).points[:, frame - draws.scene.region(region_id).first]
+
+
+def to_camera(draws: SceneDraws, vectors: np.ndarray, frame: int) -> np.ndarray:
+    """World vectors [S, 3] in the axes of the camera at a frame: right, down, forward."""
+    rotation = exp_so3(draws.rotation_error[:, frame]) @ draws.scene.T_world_cam.rotation[frame]
+    return np.einsum("sji,sj->si", rotation, vectors)
+
+
 def in_camera(draws: SceneDraws, region_id: int, frame: int) -> np.ndarray:
     """R_tᵀ (P_t − c_t) [S, 3] m of a region's reference point: right, down, forward in the camera's axes at a frame."""
     path = draws.region(region_id)
     if ("in camera", frame) not in path.memo:
-        offset = path.points[:, frame - draws.scene.region(region_id).first] - draws.camera.points[:, frame]
-        rotation = exp_so3(draws.rotation_error[:, frame]) @ draws.scene.T_world_cam.rotation[frame]
-        path.memo["in camera", frame] = np.einsum("sji,sj->si", rotation, offset)
+        offset = point(draws, region_id, frame) - draws.camera.points[:, frame]
+        path.memo["in camera", frame] = to_camera(draws, offset, frame)
     return path.memo["in camera", frame]
 
 
@@ -27,10 +37,8 @@ def shift_in_camera(draws: SceneDraws, region_id: int, span: Span) -> np.ndarray
     """R_iᵀ (P_j − P_i) [S, 3] m: what a region moves in the world, in the camera's axes at the span's first frame."""
     path = draws.region(region_id)
     if ("shift", *span) not in path.memo:
-        first = draws.scene.region(region_id).first
-        moved = path.points[:, span[1] - first] - path.points[:, span[0] - first]
-        rotation = exp_so3(draws.rotation_error[:, span[0]]) @ draws.scene.T_world_cam.rotation[span[0]]
-        path.memo["shift", *span] = np.einsum("sji,sj->si", rotation, moved)
+        moved = point(draws, region_id, span[1]) - point(draws, region_id, span[0])
+        path.memo["shift", *span] = to_camera(draws, moved, span[0])
     return path.memo["shift", *span]
 
 
