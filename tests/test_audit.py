@@ -10,6 +10,7 @@ import pytest
 from curate.questions.audit import ALPHA, audit, binomial_tail, holm
 from curate.questions.digits import round_to, text
 from curate.questions.draw import Draw
+from curate.questions.guessers import known_answer
 from curate.questions.options import category_options, number_options
 from tests.slow_audit import design_effect
 
@@ -244,6 +245,33 @@ def test_answers_that_only_repeat_within_a_recording_teach_nothing_about_others(
     """Forty items a recording, all with its own answer: knowing the other recordings does not help."""
     found = audit(directions(1600, lambda i: Draw("own", i // 40).pick(DIRECTIONS), per_recording=40))
     assert prior_of(found)["verdict"] == "pass" and prior_of(found)["guessers"][0]["design_effect"] > 5
+
+
+def points(count, around):
+    """Places in a picture, the others drawn around the truth or all alike."""
+    rng, out = np.random.default_rng(0), []
+    for i in range(count):
+        middle = rng.uniform(200, 440, 2)
+        places = [middle if around and j == 0 else middle + rng.normal(0, 40, 2) for j in range(4)]
+        order = rng.permutation(4)
+        texts = [f"({places[j][0]:.0f}, {places[j][1]:.0f})" for j in order]
+        out.append(record(i, texts, int(np.flatnonzero(order == 0)[0]), "correspondence"))
+    return out
+
+
+def test_a_place_that_the_others_lie_around_is_found():
+    tests = {t["guesser"]: t for t in prior_of(audit(points(400, True)), "correspondence")["guessers"]}
+    assert tests["nearest to the middle"]["leak"] and tests["nearest to the middle"]["right"] > 0.5
+    assert prior_of(audit(points(400, False)), "correspondence")["verdict"] == "pass"
+
+
+def test_answers_of_no_fixed_vocabulary_are_counted_in_classes():
+    classes = {known_answer(f"({i}, {7 * i})") for i in range(5000)}
+    assert len(classes) == 256 and all(name.startswith("text ") for name in classes)
+    assert known_answer("forward 3.2 m, turn left 80°").startswith("text ")
+    for kept in ("left", "<R2>", "<obj_1>", "(1) grows (2) constant", "3"):
+        assert known_answer(kept) == kept
+    assert known_answer(3.5) == ""
 
 
 @pytest.mark.parametrize("purpose,count,verdict", [

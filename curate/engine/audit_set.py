@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from curate.engine.augmented import folder_of
 from curate.questions.audit import report, with_clips
 from curate.questions.overlap import Overlap
 from curate.questions.pictures import Pictures, picture_hash
 from curate.questions.tally import Tally
-
-SCENES = "scenes"
+from curate.shards import schema
 
 
 def audit_set(out: Path, *, purpose: str = "training", ids: dict[str, str] | None = None,
@@ -50,8 +50,10 @@ def audit_set(out: Path, *, purpose: str = "training", ids: dict[str, str] | Non
 
 
 def _picture(out: Path, key: str) -> bytes:
+    if not schema.KEY.fullmatch(key):  # a set may come from anywhere: no path out of OUT
+        return b""
     try:
-        data = (out / SCENES / key / "frame.jpg").read_bytes()
+        data = (folder_of(out, key) / "frame.jpg").read_bytes()
         from curate.marks import read_jpeg
 
         return picture_hash(read_jpeg(data))

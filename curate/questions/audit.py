@@ -128,6 +128,7 @@ def _prior(family: FamilyTally) -> dict[str, Any]:
         if family.kind != "mixed":
             name = "typical size" if family.kind == "number" else "commonest answer"
             tests.append(_judge(name, family.counts[PRIOR], family.chance))
+        tests += [_judge(name, family.counts[name], family.chance) for name in family.read if name != PRIOR]
         tests.append(_judge(WORDS, family.counts[WORDS], family.chance))
         tests += [_balance(pair, count) for pair, count in family.pairs.items() if count.num_items >= LEAST_ITEMS]
     listed = sorted(family.answers.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]

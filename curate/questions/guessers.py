@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +48,18 @@ def choice(question: Question | Mapping[str, Any]) -> Choice | None:
 
 
 def known_answer(value: Any) -> str:
-    """A category as it is counted: its text, or for one too long to be of a fixed vocabulary, one of 256 classes; ""
-    for a number. So there are few of them, however large the set."""
+    """A category as it is counted: its text, or for one that is of no fixed vocabulary (long, or with numbers other
+    than that of a mark or of a step) one of 256 classes; "" for a number. So there are few, however large the set.
+
+    >>> known_answer("left"), known_answer("<R2>"), known_answer("(54, 80)")
+    ('left', '<R2>', 'text 7e')
+    """
     if not isinstance(value, str):
         return ""
-    return value if len(value) <= LONGEST_ANSWER else f"text {stable_hash('answer', value) % 256:02x}"
+    numbers = re.findall(r"\d+", re.sub(r"\(\d\)", "", value))
+    if len(value) <= LONGEST_ANSWER and len(numbers) <= 1 and all(len(n) <= 2 for n in numbers):
+        return value
+    return f"text {stable_hash('answer', value) % 256:02x}"
 
 
 # A guesser gives each option a score; the highest is guessed, ties broken by a hash of the item, never by position.
@@ -163,6 +170,26 @@ FORMS: dict[str, Guesser] = {
     "longest": lambda c: [len(o) for o in c.options],
     "shortest": lambda c: [-len(o) for o in c.options],
 }
+
+
+def coordinates(options: Sequence[str]) -> list[list[float]] | None:
+    """The numbers of options that are places: two or more in each, as many in all; else None."""
+    found = [[float(n) for n in re.findall(r"[-+]?\d+(?:\.\d+)?", o.replace("−", "-"))] for o in options]
+    return found if len(found[0]) > 1 and len({len(f) for f in found}) == 1 else None
+
+
+def _central(c: Choice) -> list[float]:
+    """Near the middle of the options' places, each coordinate by its range."""
+    places = [] if c.numeric else coordinates(c.options) or []
+    off = [0.0] * len(c.options)
+    for axis in zip(*places):
+        mean, spread = sum(axis) / len(axis), max(axis) - min(axis) or 1.0
+        off = [o + ((x - mean) / spread) ** 2 for o, x in zip(off, axis)]
+    return [-o for o in off]
+
+
+# Of options that are places. An object's place may go with the answer itself: part of the answer prior.
+PLACES: dict[str, Guesser] = {"nearest to the middle": _central}
 
 
 def guess(item: Choice, guesser: Guesser, name: str = "") -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +21,10 @@ from curate.questions.guessers import (
     LETTERS,
     NICE_RATIOS,
     NUMBERS,
+    PLACES,
     Choice,
+    coordinates,
+    guess,
     known_answer,
     last_digit,
     num_decimals,
@@ -31,7 +35,7 @@ from curate.questions.words import OPTION_WORDS, QUESTION_WORDS, bag, stem
 
 MOST = 5  # options of an item
 NO_GUESS = 255
-STATIC = (*LETTERS, *NUMBERS, *FORMS)  # guessers of a place each in `guess`
+STATIC = (*LETTERS, *NUMBERS, *FORMS, *PLACES)  # guessers of a place each in `guess`
 ITEM = np.dtype([("rank", "u8"), ("recording", "u8"), ("tie", "u8"), ("values", "f8", MOST),
                  ("guess", "u1", len(STATIC)), ("family", "u2"), ("answer", "u2"), ("num", "u1"), ("truth", "u1"),
                  ("unit", "u1", MOST), ("written", "u1", MOST), ("digit", "u1", MOST), ("numeric", "?"),
@@ -102,25 +106,29 @@ def items_of(choices: Sequence[Choice], ranks: Sequence[int]) -> tuple[np.ndarra
         ranks: of the selection, one a choice.
     """
     items, names = np.zeros(len(choices), ITEM), {"": 0}
-    values = np.full((len(choices), MOST), np.nan)
     items["guess"] = NO_GUESS
-    for i, (c, rank) in enumerate(zip(choices, ranks)):
+    if not choices:
+        return items, list(names)
+    columns: dict[str, list] = {name: [] for name in ("recording", "tie", "family", "answer", "num", "truth", "numeric",
+                                                      "question", "values", "words", "unit", "written", "digit")}
+    for c in choices:
         k = len(c.options)
         if not 1 <= k <= MOST:
             raise ValueError(f"question {c.id!r} has {k} options; expected 1 to {MOST}")
-        known = () if c.numeric else [known_answer(v) for v in c.values]
-        values[i, :k] = c.values if c.numeric else [names.setdefault(v, len(names)) for v in known]
-        row = items[i]
-        row["rank"], row["recording"], row["tie"] = rank, hash_of(c.recording), stable_hash("tie", "", c.id)
-        row["family"] = names.setdefault(c.family, len(names))
-        row["answer"] = 0 if c.numeric else names[known[c.truth]]
-        row["num"], row["truth"], row["numeric"] = k, c.truth, c.numeric
-        row["question"] = bag(stem(c.question, c.options), QUESTION_WORDS)
-        for j, option in enumerate(c.options):
-            row["words"][j] = bag(option, OPTION_WORDS)
-            if c.numeric:
-                row["unit"][j], row["written"][j], row["digit"][j] = form_codes(option)
-    items["values"] = values
+        numeric = c.numeric
+        values = c.values if numeric else [names.setdefault(known_answer(v), len(names)) for v in c.values]
+        forms = [form_codes(option) for option in c.options] if numeric else [(0, 0, 0)] * k
+        unit, written, digit = zip(*forms, *[(0, 0, 0)] * (MOST - k))
+        row = (hash_of(c.recording), stable_hash("tie", "", c.id), names.setdefault(c.family, len(names)),
+               0 if numeric else values[c.truth], k, c.truth, numeric, bag(stem(c.question, c.options), QUESTION_WORDS),
+               (*values, *[math.nan] * (MOST - k)),
+               [*(bag(o, OPTION_WORDS) for o in c.options), *[(0,) * OPTION_WORDS] * (MOST - k)], unit, written, digit)
+        for column, cell in zip(columns.values(), row):
+            column.append(cell)
+    items["rank"] = np.array(ranks, np.uint64)
+    for name, column in columns.items():
+        items[name] = np.array(column, ITEM[name].base)
+    values = items["values"]
     for numeric, k in sorted({(c.numeric, len(c.options)) for c in choices}):
         at = np.flatnonzero((items["numeric"] == numeric) & (items["num"] == k))
         own = [choices[i] for i in at]
@@ -132,9 +140,14 @@ def items_of(choices: Sequence[Choice], ranks: Sequence[int]) -> tuple[np.ndarra
         scores |= {"longest": length, "shortest": -length}
         for name, score in scores.items():
             items["guess"][at, STATIC.index(name)] = _guess(score, name, ids)
+        for name, guesser in () if numeric else PLACES.items():
+            for i, c in zip(at.tolist(), own):
+                if coordinates(c.options):
+                    items["guess"][i, STATIC.index(name)] = guess(c, guesser, name)
     return items, list(names)
 
 
+@lru_cache(1 << 14)
 def form_codes(option: str) -> tuple[int, int, int]:
     """How a number is written, as bytes: its unit; unit, digits and decimals together; its last digit."""
     unit = unit_pattern(option)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.questions.guessers import FORMS, LETTERS, NUMBERS, Choice, choice
-from curate.questions.items import ITEM, MOST, STATIC, items_of
+from curate.questions.draw import stable_hash
+from curate.questions.guessers import FORMS, LETTERS, NUMBERS, PLACES, Choice, choice
+from curate.questions.items import ITEM, MOST, NO_GUESS, STATIC, items_of
 from curate.questions.learned import LEARNED, PRIOR, Learner
 from curate.questions.question import Question
 from curate.questions.words import MOST_ITEMS, classify
@@ -23,6 +24,7 @@ from curate.questions.words import MOST_ITEMS, classify
 GUESSERS = (*STATIC, *LEARNED, PRIOR)  # a bit of `hits` each
 GUESSED = np.dtype([("recording", "u8"), ("hits", "u8"), ("family", "u2"), ("answer", "u2")])
 BLOCK = 1 << 15  # items in memory at once
+MOST_NAMES = 60_000  # of families and categories; what comes beyond is counted in 256 classes
 BUCKET_BYTES = 8 << 20  # of guesses whose recordings are counted together
 EXACT = 2.0**40  # probabilities are summed as whole numbers of this part
 WORDS = "bag of words"
@@ -47,7 +49,8 @@ class FamilyTally:
 
     Args:
         judged: guessers of the options that may be held against them; none for too few items.
-        counts: guesser -> Count, of `judged`, of PRIOR and of WORDS.
+        read: guessers that show the answer prior.
+        counts: guesser -> Count, of `judged`, of `read` and of WORDS.
         prior_chance: guesser -> chance that the family's answer prior gives its guesses, where that is looked at.
         answer: the commonest. answers: category -> items where it is true. pairs: (a, b) -> Count of a among both.
     """
@@ -58,6 +61,7 @@ class FamilyTally:
     num_recordings: int = 0
     chance: float = 0.0
     judged: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
     counts: dict[str, Count] = field(default_factory=dict)
     prior_chance: dict[str, float] = field(default_factory=dict)
     answer: str = ""
@@ -107,6 +111,8 @@ class Tally:
         self._file.write(items.tobytes())
 
     def _code(self, name: str) -> int:
+        if name not in self._codes and len(self._codes) >= MOST_NAMES:  # 16 bits of a record hold it
+            name = f"text {stable_hash('answer', name) % 256:02x}"
         return self._codes.setdefault(name, len(self._codes))
 
     def keep(self, limits: Mapping[tuple[str, str], int]) -> None:
@@ -119,16 +125,18 @@ class Tally:
         Args:
             least_items: families with fewer are counted, their guessers are not judged.
         """
-        names, learners = list(self._codes), {}
+        names, learners, places = list(self._codes), {}, {}
         for block in self._blocks():
             for code, own in _by(block, "family"):
                 learners.setdefault(code, Learner()).count(own)
+                made = (own["guess"][:, [STATIC.index(name) for name in PLACES]] != NO_GUESS).all()
+                places[code] = places.get(code, True) and bool(made)
         if not learners:
             return []
         out, sums, sample = {}, {}, {}
         for code, learner in learners.items():
             learner.settle()
-            out[code] = _family(names[code], learner, least_items)
+            out[code] = _family(names[code], learner, least_items, places[code])
             sums[code], sample[code] = np.zeros(len(GUESSERS), object), []
         together = _together(learners.values(), least_items)
         with _Buckets(self._folder, self._file.tell()) as buckets:
@@ -188,14 +196,14 @@ def _numbers(most: int) -> list[str]:
     return [n for n in NUMBERS if not n.startswith("rank") or int(n[5:]) <= most]
 
 
-def _family(name: str, learner: Learner, least_items: int) -> FamilyTally:
+def _family(name: str, learner: Learner, least_items: int, places: bool) -> FamilyTally:
     most, kind = max(k for _, k in learner.kinds), learner.kind
     judged = list(LETTERS)[:most]
     if kind != "mixed":
         judged += [*(_numbers(most) if kind != "category" else ()), *FORMS, *learner.guessers]
         judged += [PRIOR] if kind == "number" else []
-    return FamilyTally(name, kind, learner.num_items, chance=_chance(learner.kinds),
-                       judged=judged if learner.num_items >= least_items else [])
+    return FamilyTally(name, kind, learner.num_items, read=[*(PLACES if places else ()), PRIOR],
+                       chance=_chance(learner.kinds), judged=judged if learner.num_items >= least_items else [])
 
 
 def _together(learners: Iterable[Learner], least_items: int) -> FamilyTally:
@@ -279,7 +287,7 @@ class _Buckets:
                 own = rows if code is None else rows[rows["family"] == code]
                 _, index = np.unique(own["recording"], return_inverse=True)
                 tally.num_recordings += len(np.unique(index))
-                for name in dict.fromkeys([*tally.judged, *([] if code is None else [PRIOR])]):
+                for name in dict.fromkeys([*tally.judged, *tally.read]):
                     add((code, name), (own["hits"] >> np.uint64(GUESSERS.index(name))) & np.uint64(1), index)
                 for a, b, first, second in pairs.get(code, ()):
                     both = (own["answer"] == first) | (own["answer"] == second)
