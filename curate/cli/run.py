@@ -57,6 +57,10 @@ def command(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
     \b
     Exit codes: 0 done, 3 some clips quarantined (the others are in the shards), 2 bad request, 1 failure.
     """
+    if inline:
+        from curate.engine.child import start_ahead
+
+        start_ahead()
     from curate.engine.run import run
 
     checked = with_publish(with_workers(load(recipe, overrides), workers, inline, address), publish_to)

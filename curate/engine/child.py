@@ -16,7 +16,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
@@ -33,6 +35,8 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
         "from curate.engine.child import main; main(int(sys.argv[2]), int(sys.argv[3]))")
 WORKER = "curate.engine.stage:ClipWorker"
+AHEAD = ("curate.recipe.model", "cv2", "curate.perception.pipeline", "curate.engine.stage", "curate.lift.builder",
+         "scipy.sparse", "scipy.spatial", "scipy.optimize", "open3d")
 START_S = 600.0  # loading packages and estimators on a slow disk
 DUMP_S = 0.3  # for a hung process to write down where it is
 KILL_S = 10.0  # that a killed process is waited for
@@ -53,16 +57,9 @@ class Child:
     """
 
     def __init__(self, recipe: Recipe, out: str, worker: str = WORKER) -> None:
-        ours, theirs = socket.socketpair()
-        self._trace = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child
-        fds = (theirs.fileno(), self._trace.fileno())
-        # A session of its own: Ctrl-C at a terminal is the driver's to answer, and children of the child die with it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", BOOT, json.dumps(sys.path), *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL,
-            start_new_session=True, env={**os.environ, **ENVIRONMENT})
-        theirs.close()
+        self._process, self._socket, self._trace = _spare.pop() if _spare else _start()
         self.pid = self._process.pid
-        self._socket, self._buffer = ours, b""
+        self._buffer = b""
         self.clip: ClipSpec | None = None
         self.deadline = time.monotonic() + START_S
         self.is_ready = False
@@ -155,6 +152,38 @@ class Child:
             self._socket.sendall(json.dumps(message).encode() + b"\n")
 
 
+_spare: list[tuple[subprocess.Popen, socket.socket, Any]] = []  # started ahead, waiting for its first order
+
+
+def start_ahead() -> None:
+    """Starts the process of the next `Child` now: it loads its packages while the caller still reads a recipe and
+    plans. It ends with the caller, whether it has been used or not."""
+    if not _spare:
+        _spare.append(_start())
+
+
+def _start() -> tuple[subprocess.Popen, socket.socket, Any]:
+    """A process, the channel to it, and the file where it writes where it hangs."""
+    ours, theirs = socket.socketpair()
+    trace = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child
+    fds = (theirs.fileno(), trace.fileno())
+    # A session of its own: Ctrl-C at a terminal is the driver's to answer, and children of the child die with it.
+    process = subprocess.Popen(
+        [sys.executable, "-c", BOOT, json.dumps(sys.path), *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL,
+        start_new_session=True, env={**os.environ, **ENVIRONMENT})
+    theirs.close()
+    return process, ours, trace
+
+
+def _warm_up(order_came: Callable[[], bool]) -> None:
+    """Loads what every clip needs, as long as nothing has been ordered. What fails is told where it is needed."""
+    for name in AHEAD:
+        if order_came():
+            return
+        with suppress(Exception):
+            import_module(name)
+
+
 def main(channel: int, trace: int) -> None:
     """The child's whole life: one line in for each clip, one line out. Ends where the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -163,6 +192,9 @@ def main(channel: int, trace: int) -> None:
         faulthandler.enable(file)
         faulthandler.register(signal.SIGUSR2, file, all_threads=True)
         end = socket.socket(fileno=channel)
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        _warm_up(lambda: bool(poll.poll(0)))
         lines = end.makefile("rb")
         order = json.loads(lines.readline() or b"{}")
         if not order:
@@ -182,6 +214,8 @@ def main(channel: int, trace: int) -> None:
             say({"fatal": str(cannot_start(error))})
             return
         say({"ready": True})
+        # The lift needs it last, and it takes a second: meanwhile native code of the first clip runs.
+        threading.Thread(target=_warm_up, args=(lambda: False,), daemon=True).start()
         for line in lines:
             say(asdict(worker.perceive(ClipSpec(**json.loads(line)))))
 
