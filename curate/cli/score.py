@@ -1,4 +1,4 @@
-"""`curate score`: a run of rendered videos against their truth."""
+"""`curate score`: a run of rendered videos against their truth, or a model's answers against a set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.cli import score_answers
 from curate.cli.errors import FAILURE
-from curate.cli.options import Command, out_argument
+from curate.cli.options import Command, Folder
 
 if TYPE_CHECKING:
     from curate.synth.score import Report
@@ -17,19 +18,30 @@ if TYPE_CHECKING:
 MAX_WRONG = 10
 
 
-@click.command(cls=Command, short_help="Hold a run's answers against a known truth.")
-@out_argument
+@click.command(cls=Command, short_help="Hold a run's answers against a known truth, or a model's against a set.")
+@click.argument("out", metavar="OUT|ANSWERS", type=Folder())
+@click.option("--against", metavar="OUT|SHARDS|URL|FILE",
+              help="ANSWERS is a file of a model's answers, and these are the questions: a run, a shard set, or a "
+                   "benchmark's JSON file.")
+@click.option("--split", metavar="NAME", help="With --against a set: of this split alone. Default: every split.")
+@click.option("--report", "report_path", metavar="FILE", type=click.Path(path_type=Path),
+              help="Of ANSWERS: write every figure and every judged answer there, as JSON.")
 @click.option("--truth", "truth_dir", metavar="DIR", type=click.Path(path_type=Path),
               help="Folder of the scenes' truth; default: `truth` beside the run's videos, or, of a source of kind "
                    "`rendered`, written to OUT/truth.")
 @click.option("--no-preview", is_flag=True, help="Do not rebuild the HTML preview.")
 @click.option("--quiet", is_flag=True, help="Write the file, print nothing.")
 @click.pass_context
-def command(ctx: click.Context, out: Path, truth_dir: Path | None, no_preview: bool, quiet: bool) -> None:
+def command(ctx: click.Context, out: Path, against: str | None, split: str | None, report_path: Path | None,
+            truth_dir: Path | None, no_preview: bool, quiet: bool) -> None:
     """Hold every answer of a run against the scenes' true geometry, and show how reliable its intervals are.
 
     For rendered scenes, whose motion is known. Prints a table and the floor, writes OUT/score.json, and puts
     reliability diagrams and each answer's truth into the preview. Exit code 1 below the floor.
+
+    With a file of a model's ANSWERS (JSON lines with id and text): scores it per family and per column of R4D-Bench and
+    MLLM-4D, with intervals clustered by source recording. Letters, option texts, values and units are read; what
+    letters alone would score stands beside it. A benchmark's own file (choices, answer, response) needs no --against.
 
     \b
     Examples:
@@ -37,7 +49,15 @@ def command(ctx: click.Context, out: Path, truth_dir: Path | None, no_preview: b
       curate score out/demo/run --truth out/demo/data/truth
       curate run recipes/rendered.yaml --out out/rendered && curate score out/rendered
       curate ask out/demo/run --recipe mine.yaml && curate score out/demo/run
+      curate score answers.jsonl --against out/mine                # a model's answers to a run's questions
+      curate score answers.jsonl --against s3://bucket/set --split val --report scores.json
+      curate score vlm4d_outputs.json                              # choices, answer and response in one file
     """
+    if against is not None or split or report_path or score_answers.is_answers(out):
+        if truth_dir is not None:
+            raise click.UsageError("--truth is of a run of rendered scenes; answers are scored --against a set", ctx)
+        score_answers.run(ctx, out, against, split, report_path, quiet)
+        return
     from curate.cli.console import make_console
     from curate.cli.run import build_preview
     from curate.synth.score import score
