@@ -1,0 +1,217 @@
+"""What only a second view can tell: the shift between the left and the right view of one instant.
+
+A point at depth z along the line of sight (of both rectified views) is d = f B / z − (cx_r − cx_l) pixels farther left
+in the right view than in the left one, in the same row. Depths are of the reference point; scenes of unknown scale have
+disparities too. In a mirrored clip B is negative, and everything shifts right.
+
+`disparity_order`: which of two marked objects shifts more (or less), and so is nearer (or farther) along the line of
+    sight. Choice of marks, certain from joint draws.
+`view_shift`: how many pixels an object shifts, and which way. Choice among numbers by the role rule.
+`view_point`: where the reference point is in the right view. Choice among places of one row; open, judged by PCK.
+`view_box`: the box around the visible part in the right view: the left one's, shifted. Gate: what the shift differs by
+    over the object's depth is a small part of the box. Open, judged by IoU.
+`view_visibility`: whether the reference point lies within the right view's image. Choice, certain from joint draws.
+
+All of the first frame, where the marks are, and of the last one of the region; nothing without a second view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+
+from curate.measure.magnitude import quantiles
+from curate.questions import gates, places
+from curate.questions.claim import Category, Claim, Open
+from curate.questions.digits import round_to, significant_digits, text
+from curate.questions.draw import Draw
+from curate.questions.families.base import Family, Item
+from curate.questions.families.correspondence import point_claim
+from curate.questions.families.grounding import noted, writer_of
+from curate.questions.options import number_options
+from curate.questions.view import View
+from curate.scene import Region
+
+LEAST_PX = 2.0  # a shift that is told in pixels
+SLANT = 0.25  # of a box's width: by how much its parts may shift differently
+BETWEEN = "from the left view to the right view of the same instant"
+IN_RIGHT = "in the right view of the same instant"
+SLANTED = "its parts shift by different amounts"
+SMALL = "the shift is too small to be told in pixels"
+SIDES = {True: "left", False: "right"}
+INSIDE, OUTSIDE = "inside the right view's image", "beyond the edge of the right view's image"
+
+
+def _frames(view: View, region: Region) -> list[int]:
+    """The marked frame and the last one of a region."""
+    frames = view.frames(region)
+    return sorted({int(frames[0]), int(frames[-1])}) if frames[0] == gates.MARK_FRAME else [int(frames[-1])]
+
+
+def _shift(view: View, region: Region, frame: int) -> tuple[float, np.ndarray]:
+    """Pixels to the left, and their draws [S]."""
+    drawn = places.camera_points(view.draws, region, frame)[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (float(places.disparity(view.scene, region.point_cam[frame, 2])),
+                np.where(drawn > 0, places.disparity(view.scene, drawn), np.nan))
+
+
+def ordered(view: View) -> Iterator[Claim]:
+    if not places.has_second_view(view.scene):
+        return
+    frame = gates.MARK_FRAME
+    there = [r for r in view.regions if frame in view.frames(r)]
+    sign = 1 if view.scene.baseline_m > 0 else -1
+    for a, b in combinations(there, 2):
+        draw = Draw(view.scene.key, view.config.seed, "disparity_order", a.id, b.id)
+        larger = draw.pick((True, False))
+        first, second = draw.shuffled([a, b])
+        (x, drawn_x), (y, drawn_y) = (_shift(view, r, frame) for r in (first, second))
+        more = float((sign * (drawn_x - drawn_y) > 0).mean())  # nan counts for neither
+        less = float((sign * (drawn_x - drawn_y) < 0).mean())
+        names = tuple(view.mark(r.id) for r in (first, second))
+        wins = (more if larger else less), (less if larger else more)
+        best = int(wins[1] > wins[0])
+
+        def steps(item: Item, x=x, y=y, names=names, larger=larger) -> list[str]:
+            return [f"From the left view to the right one {names[0]} shifts by {abs(x):.1f} pixels and {names[1]} by "
+                    f"{abs(y):.1f}.",
+                    f"The {'larger' if larger else 'smaller'} shift belongs to the {'nearer' if larger else 'farther'} "
+                    f"one: {item.answer}."]
+
+        yield Claim((first.id, second.id), (frame, frame), "image", first.reference, steps=steps,
+                    category=Category(names[best], wins[best], names),
+                    words={"more": "more" if larger else "less", "larger": "larger" if larger else "smaller",
+                           "nearer": "nearer" if larger else "farther"})
+
+
+def shifted(view: View) -> Iterator[Claim]:
+    if not places.has_second_view(view.scene):
+        return
+    for region in view.rigid:
+        for frame in _frames(view, region):
+            value, drawn = _shift(view, region, frame)
+            side, value, drawn = SIDES[value > 0], abs(value), np.abs(drawn)
+            common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image",
+                      "reference": region.reference}
+            if not (value >= LEAST_PX and np.isfinite(drawn).all()):
+                yield Claim(**common, refusal=SMALL)
+                continue
+            levels = tuple(quantiles(drawn[None])[0])
+            num_digits = significant_digits(gates.relative_half_width(value, levels))
+            answer = round_to(value, num_digits)
+            draw = Draw(view.scene.key, view.config.seed, "view_shift", region.id, frame)
+            found = number_options(answer, gates.option_gap(answer, levels), num_digits, (), view.config.num_options,
+                                   draw)
+            if found is None:
+                yield Claim(**common, refusal=gates.CROWDED)
+                continue
+            texts = tuple(f"{text(v, num_digits)} pixels to the {side}" for v in found.values)
+
+            def steps(item: Item, region=region, frame=frame, value=value) -> list[str]:
+                focal, base = view.scene.camera.fx, abs(view.scene.baseline_m)
+                return [f"The point is {region.point_cam[frame, 2]:.2f} m deep along the line of sight; the focal "
+                        f"length is {focal:.1f} pixels and the views are {base:.3f} m apart.",
+                        f"The shift is focal length times distance of the views over depth, {value:.1f} pixels."]
+
+            yield Claim(**common, category=Category(texts[found.index], 1.0, texts), steps=steps)
+
+
+def in_right(view: View) -> Iterator[Claim]:
+    if not places.has_second_view(view.scene):
+        return
+    writer, scene = writer_of(view), view.scene
+
+    def place(region: Region, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        point, drawn = region.point_cam[frame], places.camera_points(view.draws, region, frame)
+        out = [places.pixels(scene, p) - places.disparity(scene, p[..., 2])[..., None] * np.array([1.0, 0.0])
+               for p in (point, drawn)]
+        return out[0], out[1]
+
+    for region in view.rigid:
+        for frame in _frames(view, region):
+            shift, _ = _shift(view, region, frame)
+            here = place(region, frame)
+            others = [place(r, frame)[0] for r in view.rigid if r is not region and frame in view.frames(r)]
+            others = [p for p in others if places.inside(scene, p)]
+
+            def steps(item: Item, region=region, frame=frame, shift=shift, here=here) -> list[str]:
+                u, v = region.centroid_px[frame] + 0.5
+                return [f"In the left view the point is seen at ({u:.0f}, {v:.0f}), in pixels.",
+                        f"In the right view it is in the same row, {abs(shift):.1f} pixels farther to the "
+                        f"{SIDES[shift > 0]}: ({here[0][0]:.0f}, {here[0][1]:.0f})."]
+
+            yield point_claim(view, writer, here, others, [(shift, 0.0), (2 * shift, 0.0)], name="view_point",
+                              subjects=(region.id,), frame=frame, images="image", reference=region.reference,
+                              words={}, steps=steps, along_row=True)
+
+
+def right_boxes(view: View) -> Iterator[Claim]:
+    if not places.has_second_view(view.scene):
+        return
+    writer, scene = writer_of(view), view.scene
+    for region in view.rigid:
+        for frame in _frames(view, region):
+            common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image"}
+            shift, _ = _shift(view, region, frame)
+            box, length = region.box[frame], float(region.extent_m[np.isfinite(region.extent_m)].max(initial=0.0))
+            depth = region.point_cam[frame, 2]
+            nearer = float(places.disparity(scene, max(depth - length / 2, depth / 2)))
+            moved = box - shift * np.array([1.0, 0.0, 1.0, 0.0])
+            carried = places.carried_box(scene, region, frame, gates.MARK_FRAME)
+            if abs(nearer - shift) > SLANT * (box[2] - box[0]):
+                yield Claim(**common, refusal=SLANTED)
+            elif not places.box_iou(box, carried) >= 0.6 or box[0] < 1 or box[2] > scene.camera.width - 1:
+                yield Claim(**common, refusal="its box does not keep to the object")  # or the left view cuts it
+            elif moved[0] < 0 or moved[2] > scene.camera.width:
+                yield Claim(**common, refusal="behind the camera or outside of the image")
+            else:
+                right = [float(v) for v in moved]
+
+                def steps(item: Item, box=box, shift=shift) -> list[str]:
+                    return [f"In the left view the visible part spans columns {box[0]:.0f} to {box[2]:.0f} and rows "
+                            f"{box[1]:.0f} to {box[3]:.0f}; in the right view it is {abs(shift):.1f} pixels farther to "
+                            f"the {SIDES[shift > 0]}."]
+
+                yield Claim(**common, steps=steps, words={"format": writer.box_format}, extra=noted(writer),
+                            coordinates=writer.box_spans(right, view.times.seconds[frame]),
+                            open=Open(writer.box(*right), writer.numbers(*right), "box", "iou",
+                                      "Answer with the box alone."))
+
+
+def visible(view: View) -> Iterator[Claim]:
+    if not places.has_second_view(view.scene):
+        return
+    width = view.scene.camera.width
+    for region in view.rigid:
+        for frame in _frames(view, region):
+            _, drawn = _shift(view, region, frame)
+            column = places.pixels(view.scene, places.camera_points(view.draws, region, frame))[:, 0] - drawn
+            share = float(((column > 0) & (column < width)).mean())
+            name, confidence = (INSIDE, share) if share >= 0.5 else (OUTSIDE, 1 - share)
+            middle = float(np.median(column)) if np.isfinite(column).all() else math.nan
+
+            def steps(item: Item, region=region, frame=frame, middle=middle) -> list[str]:
+                u = region.centroid_px[frame][0] + 0.5
+                return [f"In the left view the point is in column {u:.0f}, in the right one it would be in column "
+                        f"{middle:.0f} of an image {width} pixels wide."]
+
+            yield Claim((region.id,), (frame, frame), "image", region.reference, steps=steps,
+                        category=Category(name, confidence, (INSIDE, OUTSIDE)))
+
+
+ONE = ("region", "at", "reference", "axes")
+FAMILIES = (
+    Family("disparity_order", ordered, states={"category": ("region_a", "region_b", "at", "reference", "axes")},
+           fields=("more", "larger", "nearer"), axes=BETWEEN, metric=False),
+    Family("view_shift", shifted, states={"category": ONE}, axes=BETWEEN, metric=False),
+    Family("view_point", in_right, forms=("choice", "open"),
+           states={"category": (*ONE, "format"), "open": (*ONE, "format")}, fields=("format",), axes=IN_RIGHT,
+           metric=False),
+    Family("view_box", right_boxes, forms=("open",), states={"open": ("region", "at", "axes", "format")},
+           fields=("format",), axes=IN_RIGHT, metric=False),
+    Family("view_visibility", visible, states={"category": ("region", "at", "reference")}, axes=IN_RIGHT, metric=False),
+)
