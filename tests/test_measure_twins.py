@@ -8,12 +8,16 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from curate.measure import SceneDraws
+from curate.geometry.rotations import exp_so3, log_so3, quaternion, skew
+from curate.measure import SceneDraws, chi2
+from curate.measure.chi2 import chi2_survival
 from curate.measure.draws import calm, ray_root
+from curate.measure.magnitude import by_part
 from curate.measure.modes import systematic
 from curate.measure.pose_errors import PoseErrors, at_points
 from curate.measure.rig_effect import pan_of_path
-from curate.measure.smoothing import PathSmoother
+from curate.measure.smoothing import PathSmoother, lengths
+from curate.measure.speed import debiased_speeds
 from curate.measure.strata import stratified_normals, stratified_tails
 from tests.scenes import make_scene
 from tests.slow_draws import draw_rows, pose_effect
@@ -96,6 +100,77 @@ def test_calm_is_the_least_squares_polynomial():
     phase = (time - time[0]) / (time[-1] - time[0])
     expected = np.stack([np.polyval(np.polyfit(phase, values[:, k], 3), phase) for k in range(2)], -1)
     np.testing.assert_allclose(calm(values, time), expected, atol=1e-9)
+
+
+# ---- numbers of draws ----
+
+def draws_in_memory(rng, *shape):
+    """[S, ...] with the draws last in memory, as paths keep them."""
+    return np.moveaxis(rng.normal(size=(*shape[1:], shape[0])), -1, 0)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1.0, 3.1])
+def test_rotations_by_columns_are_series_and_each_others_inverse(size):
+    vectors = draws_in_memory(np.random.default_rng(0), 50, 3)
+    vectors *= size / np.linalg.norm(vectors, axis=1, keepdims=True)
+    drawn = exp_so3(vectors)
+    for rotation, vector in zip(drawn, vectors):
+        series, term = np.eye(3), np.eye(3)
+        for k in range(1, 40):
+            term = term @ skew(vector) / k
+            series = series + term
+        np.testing.assert_allclose(rotation, series, atol=1e-13)
+    np.testing.assert_allclose(log_so3(drawn), vectors, atol=1e-12)
+    np.testing.assert_allclose(quaternion(drawn), np.stack([quaternion(one) for one in drawn]), atol=1e-15)
+    mixed = np.concatenate([drawn, exp_so3(np.array([[0, 3.0, 0]]))])  # not all by one branch
+    np.testing.assert_allclose(quaternion(mixed)[:-1], quaternion(drawn), atol=1e-12)
+
+
+def test_relative_rotations_are_products_of_three():
+    scene = scene_with_own_errors()
+    draws, rotation = SceneDraws(scene, 64), scene.T_world_cam.rotation
+    between = draws.rotation_error[:, 5] - draws.rotation_error[:, 1]
+    expected = rotation[1].T @ exp_so3(between) @ rotation[5]
+    np.testing.assert_allclose(draws.relative_rotation(1, 5), expected, atol=1e-13)
+
+
+def test_few_degrees_of_freedom_are_summed_as_many_are(monkeypatch):
+    points = [(x, dof) for x in (1e-12, 0.3, 4.0, 60.0, 900.0, 2000.0) for dof in range(1, 16)]
+    few = [chi2_survival(x, dof) for x, dof in points]
+    monkeypatch.setattr(chi2, "FEW", 0)
+    np.testing.assert_allclose(few, [chi2_survival(x, dof) for x, dof in points], rtol=1e-10, atol=1e-300)
+
+
+def test_speeds_lose_the_noise_across_them_frame_by_frame():
+    rng = np.random.default_rng(1)
+    mean, velocity = rng.normal(size=(5, 3)), draws_in_memory(rng, 40, 5, 3)
+    for frame, speeds in enumerate(debiased_speeds(mean, velocity).T):
+        covariance, direction = np.cov(velocity[:, frame].T, bias=True), mean[frame] / np.linalg.norm(mean[frame])
+        across = np.trace(covariance) - direction @ covariance @ direction
+        plain = np.sqrt(np.maximum((velocity[:, frame] ** 2).sum(1) - 2 * across, 0))
+        np.testing.assert_allclose(speeds, plain, atol=1e-7)
+
+
+def test_all_parts_in_one_step_are_each_part_alone():
+    rng = np.random.default_rng(2)
+    parts = {"own": draws_in_memory(rng, 8, 4, 3), "pose": rng.normal(size=(5, 4, 3))}
+    found = by_part(parts, lambda vectors: lengths(vectors).sum(1))
+    assert list(found) == ["own", "pose"] and by_part({}, len) == {}
+    for name, part in parts.items():
+        np.testing.assert_allclose(found[name], np.linalg.norm(part, axis=-1).sum(1))
+
+
+def test_the_still_statistic_is_that_of_the_best_fitting_point():
+    rng = np.random.default_rng(3)
+    points, root = rng.normal(size=(6, 3)), rng.normal(size=(18, 18)) + 3 * np.eye(18)
+    points[2] = np.nan
+    smoother = PathSmoother(np.arange(6.0), points, root @ root.T)
+    statistic, dof = smoother.still_statistic(1, 5)
+    rows = np.flatnonzero(np.repeat([0, 1, 0, 1, 1, 1], 3))
+    weigh = np.linalg.cholesky(np.linalg.inv(smoother.noise[np.ix_(rows, rows)])).T
+    design, data = weigh @ np.tile(np.eye(3), (4, 1)), weigh @ points[[1, 3, 4, 5]].reshape(-1)
+    residual = data - design @ np.linalg.lstsq(design, data, rcond=None)[0]
+    assert dof == 9 and statistic == pytest.approx(residual @ residual)
 
 
 # ---- strata ----

@@ -18,20 +18,29 @@ def skew(v: np.ndarray) -> np.ndarray:
 def exp_so3(v: np.ndarray) -> np.ndarray:
     """Rotation vector [..., 3] (axis times angle, radians) to matrix [..., 3, 3]."""
     v = np.asarray(v, float)
-    theta = np.linalg.norm(v, axis=-1)[..., None, None]
-    k = skew(v)
+    x, y, z = v[..., 0], v[..., 1], v[..., 2]
+    theta2 = x * x + y * y + z * z
+    theta = np.sqrt(theta2)
     small = theta < 1e-6
     safe = np.where(small, 1.0, theta)
-    a = np.where(small, 1 - theta**2 / 6, np.sin(safe) / safe)
-    b = np.where(small, 0.5 - theta**2 / 24, (1 - np.cos(safe)) / safe**2)
-    return np.eye(3) + a * k + b * (k @ k)
+    a = np.where(small, 1 - theta2 / 6, np.sin(safe) / safe)
+    b = np.where(small, 0.5 - theta2 / 24, (1 - np.cos(safe)) / safe**2)
+    # I + a [v]x + b [v]x² by columns, [v]x² = v vᵀ − θ² I; the batch is the last axis in memory
+    out = np.empty((3, 3, *v.shape[:-1]))
+    bx, by, bz = b * x, b * y, b * z
+    out[0, 0], out[1, 1], out[2, 2] = 1 - by * y - bz * z, 1 - bx * x - bz * z, 1 - bx * x - by * y
+    ax, ay, az, xy, xz, yz = a * x, a * y, a * z, bx * y, bx * z, by * z
+    out[0, 1], out[1, 0], out[0, 2], out[2, 0] = xy - az, xy + az, xz + ay, xz - ay
+    out[1, 2], out[2, 1] = yz - ax, yz + ax
+    return np.moveaxis(out, (0, 1), (-2, -1))
 
 
 def log_so3(rotation: np.ndarray) -> np.ndarray:
     """Rotation matrix [..., 3, 3] to rotation vector [..., 3], radians, length in [0, π]."""
     from_quaternion = quaternion(rotation)
     w, xyz = from_quaternion[..., :1], from_quaternion[..., 1:]
-    norm = np.linalg.norm(xyz, axis=-1, keepdims=True)
+    x, y, z = xyz[..., :1], xyz[..., 1:2], xyz[..., 2:]
+    norm = np.sqrt(x * x + y * y + z * z)
     angle = 2 * np.arctan2(norm, w)
     scale = np.where(norm < 1e-9, 2.0, angle / np.where(norm < 1e-9, 1.0, norm))
     return scale * xyz
@@ -41,6 +50,10 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
     """[..., 3, 3] to unit quaternion [..., 4] (w, x, y, z), w ≥ 0. Largest-component branch (Shepperd 1978)."""
     r = np.asarray(rotation, float)
     m00, m11, m22 = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    trace = m00 + m11 + m22
+    if (trace >= np.maximum(np.maximum(m00, m11), m22)).all():  # one branch for all: turns of less than 120° or so
+        w, x, y, z = 1 + trace, r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
+        return np.moveaxis(np.stack([w, x, y, z]) / np.sqrt(w * w + x * x + y * y + z * z), 0, -1)
     q = np.stack([
         np.stack([1 + m00 + m11 + m22, r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0],
                   r[..., 1, 0] - r[..., 0, 1]], -1),
@@ -59,7 +72,7 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
 def angle_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Angle of vectors [..., 3], radians in [0, π]; exact near 0 and π (atan2 form)."""
     a, b = np.asarray(a, float), np.asarray(b, float)
-    (x, y, z), (u, v, w) = (np.moveaxis(of, -1, 0) for of in (a, b))
+    x, y, z, u, v, w = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
     # by columns: sums over an axis of three take several times longer
     cross = (y * w - z * v) ** 2 + (z * u - x * w) ** 2 + (x * v - y * u) ** 2
     return np.arctan2(np.sqrt(cross), x * u + y * v + z * w)

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+FEW = 16  # degrees of freedom
+
 
 def chi2_survival(x: float, dof: int) -> float:
     """P(χ²_dof > x).
@@ -25,6 +27,14 @@ def chi2_survival(x: float, dof: int) -> float:
         return 1.0
     if math.isinf(half):
         return 0.0
+    if dof < FEW:  # a few terms take less one by one
+        tail, term = (math.erfc(math.sqrt(half)), math.sqrt(half) / math.gamma(1.5)) if dof % 2 else (0.0, 1.0)
+        if half < 700:  # e⁻ʰ is a number
+            scale = math.exp(-half)
+            for power in range(dof // 2):
+                tail += scale * term
+                term *= half / (power + (1.5 if dof % 2 else 1.0))
+            return min(1.0, tail)
     start = 0.0 if dof % 2 == 0 else 0.5
     powers = start + np.arange(dof // 2)
     log_terms = powers * math.log(half) - half - _log_factorials(start, dof // 2)

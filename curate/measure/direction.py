@@ -16,7 +16,7 @@ AXES_2D = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 def probabilities(draws: np.ndarray, axes: dict[str, tuple[int, ...]]) -> dict[str, float]:
     """Share of draws [S, d] whose dominant axis has each name."""
     names, matrix = list(axes), np.array(list(axes.values()), float)
-    counts = np.bincount(np.argmax(draws @ matrix.T, -1), minlength=len(names))
+    counts = np.bincount(np.argmax(matrix @ draws.T, 0), minlength=len(names))
     return {name: float(count / len(draws)) for name, count in zip(names, counts)}
 
 

@@ -111,6 +111,7 @@ class SceneDraws:
         self._pan = stratified_normals(self.rng("pan"), 1, half)[0] * self.pan_sigma  # [S/2] rad
         self._regions: dict[int, PathPosterior] = {}
         self._smoothers: dict[int, PathSmoother] = {}
+        self._relative: dict[tuple[int, int], np.ndarray] = {}
 
     def rng(self, name: str) -> np.random.Generator:
         """Random numbers of this name alone, so that the order of asking changes nothing."""
@@ -149,10 +150,13 @@ class SceneDraws:
         return np.concatenate([-turns, turns], -1).transpose(2, 0, 1)
 
     def relative_rotation(self, i: int, j: int) -> np.ndarray:
-        """Draws [S, 3, 3] of R_cam@i_cam@j."""
-        rotation = self.scene.T_world_cam.rotation
-        between = self.rotation_error[:, j] - self.rotation_error[:, i]
-        return rotation[i].T @ exp_so3(between) @ rotation[j]
+        """Draws [S, 3, 3] of R_cam@i_cam@j; not to be written to."""
+        if (i, j) not in self._relative:
+            rotation = self.scene.T_world_cam.rotation
+            between = exp_so3(self.rotation_error[:, j] - self.rotation_error[:, i]).transpose(1, 2, 0)
+            turned = np.kron(rotation[i].T, rotation[j].T) @ between.reshape(9, -1)  # of all draws at once
+            self._relative[i, j] = turned.reshape(3, 3, -1).transpose(2, 0, 1)
+        return self._relative[i, j]
 
     def smoother(self, region_id: int) -> PathSmoother:
         self.region(region_id)

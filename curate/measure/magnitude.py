@@ -7,7 +7,7 @@ where the interval then reaches down to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,15 +42,16 @@ class Sample:
 
 def across_variance(covariance: np.ndarray, direction: np.ndarray) -> float:
     """Variance at right angles to `direction` [..., 3] (mean over leading axes), of covariance [3, 3]."""
-    norm2 = np.maximum(np.sum(direction**2, -1), 1e-300)
-    along = np.einsum("...i,ij,...j->...", direction, covariance, direction) / norm2
-    return float(max(np.trace(covariance) - along.mean(), 0.0))
+    norm2 = np.maximum((direction * direction).sum(-1), 1e-300)
+    along = ((direction @ covariance) * direction).sum(-1) / norm2
+    return max(float(covariance[0, 0] + covariance[1, 1] + covariance[2, 2] - along.mean()), 0.0)
 
 
 def covariance_of(draws: np.ndarray) -> np.ndarray:
     """[S, d] to [d, d]."""
-    centred = draws - draws.mean(0)
-    return centred.T @ centred / len(draws)
+    of = draws.T  # as they lie in memory
+    centred = of - of.mean(1, keepdims=True)
+    return centred @ centred.T / len(draws)
 
 
 def without_noise(drawn: np.ndarray, across: float) -> np.ndarray:
@@ -62,7 +63,22 @@ def vector_length(mean: np.ndarray, draws: np.ndarray, parts: dict[str, np.ndarr
                   covariance: np.ndarray) -> tuple[np.ndarray, dict]:
     """Debiased lengths [S] of vectors [S, 3], of that covariance [3, 3], and of their parts' [P]."""
     across = across_variance(covariance, mean)
-    return (without_noise(lengths(draws), across), {name: lengths(mean + part) for name, part in parts.items()})
+    return without_noise(lengths(draws), across), by_part(parts, lambda all_parts: lengths(mean + all_parts))
+
+
+def by_part(parts: dict[str, np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    """A function of vectors [n, ..., 3] to numbers [n], taken of all parts in one step."""
+    if not parts:
+        return {}
+    first, *rest = parts.values()
+    back, forth = (*range(1, first.ndim), 0), (first.ndim - 1, *range(first.ndim - 1))
+    # draws are the last axis in memory
+    numbers = of(np.concatenate([part.transpose(back) for part in (first, *rest)], -1).transpose(forth))
+    out, start = {}, 0
+    for name, part in parts.items():
+        out[name] = numbers[start:start + len(part)]
+        start += len(part)
+    return out
 
 
 def quantiles(draws: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import angular_error, describe
-from curate.measure.magnitude import Sample, covariance_of, vector_length, without_noise
+from curate.measure.magnitude import Sample, by_part, covariance_of, vector_length, without_noise
 from curate.measure.smoothing import PathPosterior, PathSmoother, lengths
 
 
@@ -56,17 +56,17 @@ def _less_excess(draws: np.ndarray, of_mean: float) -> np.ndarray:
 
 def _chords(points: np.ndarray) -> np.ndarray:
     """[N, T, 3] to [N], m."""
-    return lengths(np.diff(points, axis=1)).sum(1)
+    return lengths(points[:, 1:] - points[:, :-1]).sum(1)
 
 
 def _arc_over_chords(points: np.ndarray, velocity: np.ndarray, time_s: np.ndarray) -> float:
     """How much longer the spline [T, 3] is than the chords between its knots (Simpson's rule on its speed), ≥ 1."""
-    h = np.diff(time_s)
-    chord = np.diff(points, axis=0)
+    h = time_s[1:] - time_s[:-1]
+    chord = points[1:] - points[:-1]
     middle = 1.5 * chord / h[:, None] - 0.25 * (velocity[:-1] + velocity[1:])
-    speed = np.linalg.norm(velocity, axis=-1)
-    arc = (h / 6 * (speed[:-1] + 4 * np.linalg.norm(middle, axis=-1) + speed[1:])).sum()
-    chords = np.linalg.norm(chord, axis=-1).sum()
+    speed = lengths(velocity)
+    arc = (h / 6 * (speed[:-1] + 4 * lengths(middle) + speed[1:])).sum()
+    chords = lengths(chord).sum()
     return max(float(arc / chords), 1.0) if chords > 0 else 1.0
 
 
@@ -80,7 +80,8 @@ def path_length(path: PathPosterior, i: int, j: int) -> Sample:
 def _path_length(path: PathPosterior, i: int, j: int) -> Sample:
     mean = path.mean[i:j + 1]
     bend = _arc_over_chords(mean, path.mean_velocity[i:j + 1], path.time_s[i:j + 1])
-    parts = {name: bend * _chords(mean + part[:, i:j + 1]) for name, part in path.parts.items()}
+    parts = by_part({name: part[:, i:j + 1] for name, part in path.parts.items()},
+                    lambda all_parts: bend * _chords(mean + all_parts))
     drawn = _less_excess(path.chords[:, i:j].sum(1), float(_chords(mean[None])[0]))
     return Sample(bend * drawn, parts, magnitude=True)
 
@@ -96,8 +97,8 @@ def mean_speed(path: PathPosterior, i: int, j: int) -> Sample:
 def path_direction(path: PathPosterior, i: int, j: int, rotation: np.ndarray, axes: dict) -> Sample:
     """Direction of the displacement in the axes of `rotation` [3, 3] (axes to world). Draws: angular error, rad."""
     mean, draws, parts = _ends(path, i, j)
-    local, mean = draws @ rotation, mean @ rotation
+    local, mean = (rotation.T @ draws.T).T, mean @ rotation
     extra = describe(mean, local, axes) | {"vector_m": [float(x) for x in mean]}
-    return Sample(angular_error(mean, local), {name: angular_error(mean, mean + part @ rotation)
-                                               for name, part in parts.items()},
+    turned = by_part(parts, lambda all_parts: angular_error(mean, mean + (rotation.T @ all_parts.T).T))
+    return Sample(angular_error(mean, local), turned,
                   scaled=False, p_zero=zero_p_value(mean, covariance_of(local)), extra=extra)

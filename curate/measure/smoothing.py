@@ -180,14 +180,18 @@ class PathSmoother:
         """Chi-square and degrees of freedom of "the point does not move between these frames (inclusive)"."""
         if (first, last) in self._still:
             return self._still[first, last]
-        frames = np.arange(first, last + 1)[self.seen[first:last + 1]]
-        rows = (3 * frames[:, None] + np.arange(3)).reshape(-1)
-        y = self.data[frames].reshape(-1)
-        ones = np.kron(np.ones((len(frames), 1)), np.eye(3))
-        solved = np.linalg.solve(self.noise[np.ix_(rows, rows)], np.column_stack([y, ones]))
-        normal = ones.T @ solved[:, 1:]
-        shift = ones.T @ solved[:, 0]
-        statistic = float(y @ solved[:, 0] - shift @ np.linalg.solve(normal, shift)), 3 * (len(frames) - 1)
+        span = slice(3 * first, 3 * (last + 1))
+        noise, data = self.noise[span, span], self.data[first:last + 1]
+        if not (seen := self.seen[first:last + 1]).all():
+            rows = np.flatnonzero(np.repeat(seen, 3))
+            noise, data = noise[np.ix_(rows, rows)], data[seen]
+        num = len(data)
+        right = np.empty((num, 3, 4))
+        right[..., 0], right[..., 1:] = data, np.eye(3)
+        solved = np.linalg.solve(noise, right.reshape(3 * num, 4))
+        total = solved.reshape(num, 3, 4).sum(0)
+        shift, normal = total[:, 0], total[:, 1:]
+        statistic = (float(data.reshape(-1) @ solved[:, 0] - shift @ np.linalg.solve(normal, shift)), 3 * (num - 1))
         self._still[first, last] = statistic
         return statistic
 
