@@ -113,3 +113,81 @@ class TestEventDuration:
 
     def test_of_what_stands_still(self):
         assert asked(scene_of(STILL)[0], "event_duration") == ({}, {gates.STILL})
+
+
+class TestOrder:
+    SLOWER = staticmethod(polyline([(0, (0, 0, 6)), (2.4, (0, 0, 7.2))]))  # 0.5 m/s
+
+    def test_the_faster_one_is_there_first(self):
+        question = asked(scene_of(self.SLOWER, PASSES)[0], "event_order")[0]["choice"]
+        assert question.answer == "<R2>" and sorted(question.options) == ["<R1>", "<R2>"]
+        assert question.regions == [1, 2] and 0.1 < question.extra["level_m"] < 1.2  # which both reach
+        assert f"{question.extra['level_m']:g} m" in question.question
+
+    def test_who_starts_later_is_later(self):
+        late = polyline([(0, (0, 0, 6)), (1.2, (0, 0, 6)), (2.4, (2.4, 0, 6))])  # 2 m/s, but from 1.2 s on
+        question = asked(scene_of(PASSES, late)[0], "event_order")[0].get("choice")
+        level = question.extra["level_m"]  # at `level` s and at 1.2 + level / 2 s
+        assert question.answer == ("<R1>" if level < 2.4 else "<R2>")
+
+    def test_a_tie_and_a_single_object_are_not_asked(self):
+        beside = polyline([(0, (-1.2, 0, 6)), (2.4, (1.2, 0, 6))])
+        assert asked(scene_of(PASSES, beside)[0], "event_order") == ({}, {gates.UNCERTAIN})
+        assert asked(scene_of(PASSES, STILL)[0], "event_order") == ({}, set())
+
+
+class TestFastest:
+    @staticmethod
+    def questions(path):
+        found, _ = ask(scene_of(path)[0], QuestionsConfig(families=["fastest_time"]))
+        return {q.extra["extreme"]: q for q in found}
+
+    def test_what_brakes_is_fastest_first_and_slowest_last(self):
+        found = self.questions(lambda t: np.stack([-1 + t - 0.2 * t**2, 0 * t, 5 + 0 * t], -1))
+        assert found["fastest"].answer == "from 0.00 s to 0.80 s" and found["slowest"].answer == "from 1.60 s to 2.40 s"
+        assert sorted(found["fastest"].options) == ["from 0.00 s to 0.80 s", "from 0.80 s to 1.60 s",
+                                                    "from 1.60 s to 2.40 s"]
+
+    def test_even_speed_has_no_fastest_part(self):
+        assert self.questions(PASSES) == {}
+
+
+class TestSpan:
+    @staticmethod
+    def question(path, kind, **config):
+        found, _ = ask(scene_of(path)[0], QuestionsConfig(families=["event_span"], **config))
+        return next((q for q in found if q.extra["event"] == kind), None)
+
+    def test_closer_than(self):
+        comes = polyline([(0, (0, 0, 6)), (2.4, (0, 0, 3.6))])  # 1 m/s
+        question = self.question(comes, "closer")
+        level = question.extra["level"]
+        assert question.target == pytest.approx([6 - level, 2.4], abs=0.02)
+        assert question.metric == "tiou" and question.answer_type == "span" and f"{level:g} m" in question.question
+
+    def test_within_a_pass_it_has_two_ends(self):
+        passes = polyline([(0, (-1.8, 0, 1.6)), (2.4, (1.8, 0, 1.6))])  # 1.5 m/s
+        found = [self.question(passes, "closer", seed=seed) for seed in range(8)]
+        question = next(q for q in found if q is not None)
+        half = np.sqrt(question.extra["level"]**2 - 1.6**2) / 1.5
+        assert question.target == pytest.approx([1.2 - half, 1.2 + half], abs=0.03)
+
+    def test_faster_than(self):
+        brakes = lambda t: np.stack([-1 + t - 0.2 * t**2, 0 * t, 5 + 0 * t], -1)  # noqa: E731
+        question = next(q for q in (self.question(brakes, "faster", seed=seed) for seed in range(8)) if q is not None)
+        assert question.target == pytest.approx([0, (1 - question.extra["level"]) / 0.4], abs=0.05)
+        assert "m/s" in question.question
+
+    def test_never_or_always(self):
+        assert self.question(STILL, "closer") is None and self.question(STILL, "faster") is None
+
+
+class TestVideoDuration:
+    def test_from_first_to_last_frame(self):
+        found, _ = asked(scene_of(PASSES)[0], "video_duration")
+        assert found["numeric"].value == pytest.approx(2.4, abs=0.05) and found["numeric"].unit == "s"
+        assert found["numeric"].low <= 2.4 <= found["numeric"].high
+        assert len(found["choice"].options) == 4 and "2.4" not in found["numeric"].question
+
+    def test_needs_no_scale(self):
+        assert "numeric" in asked(scene_of(PASSES, scale="relative")[0], "video_duration")[0]

@@ -70,10 +70,10 @@ class Happening:
         return Number(levels[4], tuple(levels), "time")
 
 
-def round_level(values: np.ndarray, draw: Draw) -> float | None:
-    """A round number that a course [n] takes at some time, that time drawn from all with equal chance; None where there
-    is none between its least and its largest."""
-    at = draw.uniform(0.05, 0.95) * (len(values) - 1)
+def round_level(values: np.ndarray, draw: Draw, edge: float = 0.05) -> float | None:
+    """A round number that a course [n] takes at some time, drawn from all times but a share `edge` at either end with
+    equal chance; None where there is none between its least and its largest."""
+    at = draw.uniform(edge, 1 - edge) * (len(values) - 1)
     wanted = float(np.interp(at, np.arange(len(values)), values))
     low, high = float(values.min()), float(values.max())
     inside = [x for x in ROUND if low < x < high]
