@@ -20,7 +20,7 @@ from curate.questions.families.grounding import AMBIGUOUS, AT_BORDER, NOT_CARRIE
 from curate.questions.families.views import INSIDE, OUTSIDE
 from curate.questions.point_options import point_options
 from curate.questions.view import View
-from tests.family_scenes_motion import asked, motion_scene, straight, turning
+from tests.family_scenes_coordinates import asked, moving_scene, straight, turning
 from tests.scenes import Noise
 
 IMAGE = ("grounding_2d", "grounding_mark", "correspondence_seen", "correspondence_still", "correspondence_many")
@@ -54,7 +54,7 @@ def test_at_least_eight_paraphrases_of_each_section(name):
 
 def test_a_place_is_in_the_axes_of_the_camera_at_that_time():
     # after 2 s the object is at (1.5, 0.1, 6) and the camera at (0, 0, 2)
-    scene = motion_scene((straight((.5, .1, 6), (.5, 0, 0)),), camera=straight((0, 0, 0), (0, 0, 1)),
+    scene = moving_scene((straight((.5, .1, 6), (.5, 0, 0)),), camera=straight((0, 0, 0), (0, 0, 1)),
                          noise=Noise.none())
     q = one(at_end(asked(scene, "grounding_point")))
     assert q.answer == "[1.50, 0.10, 4.00, 2.00]" and q.target == [[1.5, .1, 4.0, 2.0]]
@@ -70,7 +70,7 @@ def test_a_place_is_in_the_axes_of_the_camera_at_that_time():
 def test_a_pose_is_in_the_axes_of_the_first_camera():
     # turned by 40° about the axis that points down, in the world as in the first camera's axes
     def scene(sigma):
-        return motion_scene((straight((.5, .1, 6), (.5, 0, 0)),), (turning((0, 20, 0)),), noise=Noise.none(),
+        return moving_scene((straight((.5, .1, 6), (.5, 0, 0)),), (turning((0, 20, 0)),), noise=Noise.none(),
                             camera=straight((0, 0, 0), (0, 0, 1)), camera_turn=turning((0, 5, 0)), turn_sigma=sigma)
 
     q = one(at_end(asked(scene(1e-3), "grounding_3d")))
@@ -84,13 +84,13 @@ def test_a_pose_is_in_the_axes_of_the_first_camera():
 
 
 def test_a_place_whose_error_is_a_tenth_of_the_distance_is_not_asked_for():
-    blurred = motion_scene((straight((0, 0, 30), (.5, 0, 0)),), noise=Noise(own_disparity_px=.6))  # disparity 2.3 px
+    blurred = moving_scene((straight((0, 0, 30), (.5, 0, 0)),), noise=Noise(own_disparity_px=.6))  # disparity 2.3 px
     for name in SPACE:
         assert not asked(blurred, name) and refused(blurred, name) == {gates.UNCERTAIN}
 
 
 def test_a_box_is_that_of_the_frame_asked_about():
-    scene = motion_scene((straight((-.5, 0, 5), (.5, 0, 0)),), noise=Noise.none())
+    scene = moving_scene((straight((-.5, 0, 5), (.5, 0, 0)),), noise=Noise.none())
     q = one(at_end(asked(scene, "grounding_2d")))
     assert q.target == [float(round(v)) for v in scene.regions[0].box[LAST]] == json.loads(q.answer)
     assert (q.answer_type, q.metric, q.frame, q.reference) == ("box", "iou", "image", "")
@@ -107,24 +107,24 @@ def test_a_box_is_that_of_the_frame_asked_about():
 def test_the_mark_that_is_at_a_place():
     # two objects that change places; at the end the first one is where the second one was
     paths = straight((-.8, 0, 5), (.8, 0, 0)), straight((.8, .3, 5), (-.8, 0, 0))
-    questions = at_end(asked(motion_scene(paths, noise=Noise.none()), "grounding_mark"))
+    questions = at_end(asked(moving_scene(paths, noise=Noise.none()), "grounding_mark"))
     assert len(questions) == 4 and all(q.regions == [1, 2] and set(q.options) == {"<R1>", "<R2>"} for q in questions)
     found = {re.search(r"(\[[\d, ]+\])", q.question)[1]: q.answer for q in questions}
     # 0.8 m to the right at 5 m are 92 px; 0.3 m down are 35 px
     assert found["[412, 180]"] == "<R1>" and found["[228, 215]"] == "<R2>"
     assert sum(len(json.loads(place)) == 4 for place in found) == 2
     # with something nearer at the same place nothing is certain
-    hidden = motion_scene((paths[0], straight((.4, 0, 2.5)), paths[1]), noise=Noise.none())
+    hidden = moving_scene((paths[0], straight((.4, 0, 2.5)), paths[1]), noise=Noise.none())
     assert AMBIGUOUS in refused(hidden, "grounding_mark")
-    assert AT_BORDER in refused(motion_scene(paths, noise=Noise(drift_px=5)), "grounding_mark")
-    assert not asked(motion_scene(paths), "grounding_mark", region_dialect="box")  # the question would say where
+    assert AT_BORDER in refused(moving_scene(paths, noise=Noise(drift_px=5)), "grounding_mark")
+    assert not asked(moving_scene(paths), "grounding_mark", region_dialect="box")  # the question would say where
 
 
 # ---- correspondence ----
 
 def test_a_point_as_seen_and_with_the_camera_held_still():
     # the camera goes 1 m to the right past an object at rest 5 m ahead: 115.2 px to the left, or nothing
-    scene = motion_scene((straight((0, 0, 5)), straight((1, .5, 8))), camera=straight((0, 0, 0), (.5, 0, 0)))
+    scene = moving_scene((straight((0, 0, 5)), straight((1, .5, 8))), camera=straight((0, 0, 0), (.5, 0, 0)))
     questions = at_end(asked(scene, "correspondence_seen", "correspondence_still"))
     answers = {(q.family, q.form): q for q in questions if q.regions == [1]}
     assert answers["correspondence_seen", "open"].target == [[205.0, 180.0]]
@@ -145,14 +145,14 @@ def test_a_point_as_seen_and_with_the_camera_held_still():
 
 def test_a_moving_object_is_placed_in_the_first_frames_image():
     # the object goes 1 m to the right at 5 m while the camera follows it: the image stays, the truth moves
-    scene = motion_scene((straight((0, 0, 5), (.5, 0, 0)),), camera=straight((0, 0, 0), (.5, 0, 0)))
+    scene = moving_scene((straight((0, 0, 5), (.5, 0, 0)),), camera=straight((0, 0, 0), (.5, 0, 0)))
     found = {q.family: q.target for q in at_end(asked(scene, "correspondence_seen", "correspondence_still"), "open")}
     assert found == {"correspondence_seen": [[320.0, 180.0]], "correspondence_still": [[435.0, 180.0]]}
 
 
 def test_several_points_come_in_the_order_asked_for():
     starts = (-1, 0, 5), (0, .3, 5), (1, -.3, 5)
-    scene = motion_scene(tuple(straight(s, (.2, 0, 0)) for s in starts))
+    scene = moving_scene(tuple(straight(s, (.2, 0, 0)) for s in starts))
     questions = asked(scene, "correspondence_many")
     assert len(questions) == 4 and {q.start_frame for q in questions} == {LAST}
     orders = set()
@@ -167,7 +167,7 @@ def test_several_points_come_in_the_order_asked_for():
 
 
 def test_a_point_that_cannot_be_known_is_not_asked_for():
-    scene = motion_scene((straight((0, 0, 5), (.5, 0, 0)),), noise=Noise(own_px=8.0))
+    scene = moving_scene((straight((0, 0, 5), (.5, 0, 0)),), noise=Noise(own_px=8.0))
     assert not [q for q in asked(scene, "correspondence_seen") if q.form == "open"]
     assert gates.UNCERTAIN in refused(scene, "correspondence_seen")
 
@@ -208,27 +208,27 @@ def test_five_options_and_rows():
 
 def test_the_nearer_object_shifts_more():
     # 576 · 0.12 / 4 = 17.3 px against 8.6 px
-    scene = motion_scene((straight((-.5, 0, 4)), straight((1, 0, 8))))
+    scene = moving_scene((straight((-.5, 0, 4)), straight((1, 0, 8))))
     q = one(asked(scene, "disparity_order"))
     wants_less = re.search(r"\b(less|smaller|farther)\b", q.question) is not None
     assert q.answer == ("<R2>" if wants_less else "<R1>") and set(q.options) == {"<R1>", "<R2>"}
     assert "left view" in q.question and "surface that is visible in the first frame" in q.question
     relative = one(asked(replace(scene, scale="relative"), "disparity_order"))  # pixels need no scale
     assert relative.answer == q.answer
-    assert refused(motion_scene((straight((-.5, 0, 4)), straight((1, 0, 4.001)))), "disparity_order") == {
+    assert refused(moving_scene((straight((-.5, 0, 4)), straight((1, 0, 4.001)))), "disparity_order") == {
         gates.UNCERTAIN}
 
 
 def test_both_ways_of_asking_for_the_order_come_up():
     said = set()
     for z in np.linspace(4, 6, 12):
-        scene = motion_scene((straight((-.5, 0, z)), straight((1, 0, 9)), straight((0, .5, 15))))
+        scene = moving_scene((straight((-.5, 0, z)), straight((1, 0, 9)), straight((0, .5, 15))))
         said |= {bool(re.search(r"\b(less|smaller|farther)\b", q.question)) for q in asked(scene, "disparity_order")}
     assert said == {True, False}
 
 
 def test_the_shift_between_the_views_and_its_direction():
-    scene = motion_scene((straight((-.5, 0, 4)),))
+    scene = moving_scene((straight((-.5, 0, 4)),))
     q = next(q for q in asked(scene, "view_shift") if q.start_frame == 0)
     assert re.fullmatch(r"17\.\d+ pixels to the left", q.answer) and all("to the left" in o for o in q.options)
     assert float(q.answer.split()[0]) == pytest.approx(17.28, rel=.02)
@@ -238,7 +238,7 @@ def test_the_shift_between_the_views_and_its_direction():
 
 
 def test_the_point_and_the_box_in_the_right_view():
-    scene = motion_scene((straight((-.5, .25, 4)), straight((1, 0, 6))), noise=Noise.none())
+    scene = moving_scene((straight((-.5, .25, 4)), straight((1, 0, 6))), noise=Noise.none())
     # left: 320 − 72 = 248, 180 + 36 = 216; right: 17.28 px farther left
     for q in asked(scene, "view_point"):
         if q.regions == [1] and q.start_frame == 0:
@@ -255,12 +255,12 @@ def test_what_the_right_camera_does_not_see():
     def at(column):
         return straight(((column - 320) / 576 * 2, 0, 2))
 
-    found = {q.regions[0]: q.answer for q in asked(motion_scene((at(10), at(60))), "view_visibility")}
+    found = {q.regions[0]: q.answer for q in asked(moving_scene((at(10), at(60))), "view_visibility")}
     assert found == {1: OUTSIDE, 2: INSIDE}
 
 
 def test_one_view_has_no_stereo_questions():
-    scene = replace(motion_scene((straight((-.5, 0, 4)), straight((1, 0, 8)))), baseline_m=0.0)
+    scene = replace(moving_scene((straight((-.5, 0, 4)), straight((1, 0, 8)))), baseline_m=0.0)
     view = View(scene, QuestionsConfig(), (), True)
     assert not places.has_second_view(scene) and not any(list(families()[name].make(view)) for name in STEREO)
 
@@ -268,7 +268,7 @@ def test_one_view_has_no_stereo_questions():
 # ---- dialects ----
 
 def test_the_same_answers_in_tokens_and_thousandths():
-    scene = motion_scene((straight((-.5, 0, 5), (.5, 0, 0)), straight((1, .3, 7))))
+    scene = moving_scene((straight((-.5, 0, 5), (.5, 0, 0)), straight((1, .3, 7))))
     names = ("grounding_2d", "grounding_point", "correspondence_seen", "view_point", "correspondence_many", "view_box")
     made = {dialect: {q.id: q for q in asked(scene, *names, coordinate_dialect=dialect)}
             for dialect in ("plain", "box1000", "tokens")}
