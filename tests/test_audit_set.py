@@ -177,6 +177,20 @@ def test_a_mixture_is_in_the_report_and_in_the_manifest(out):
     assert sum(own["questions"] for own in made["splits"].values()) == made["questions"]
 
 
+def test_the_summary_holds_mixture_splits_and_audit_and_a_missing_list_is_a_fault_of_the_recipe(out, tmp_path):
+    def ask(*settings):
+        (tmp_path / "r.yaml").write_text(json.dumps(SMALL))
+        return CliRunner().invoke(main, ["ask", str(out), "--recipe", str(tmp_path / "r.yaml"), "--no-preview",
+                                         *(part for s in settings for part in ("--set", s))])
+
+    done = ask("questions.mixture=mllm4d")
+    assert done.exit_code == 0 and "mixture by mllm4d" in done.stdout and "option leak:  not judged" in done.stdout
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("lateral_shift"))
+    assert row[:5] == ["lateral_shift", "14.3", "0.0", "0", "0"]
+    done = ask("questions.audit.benchmark_ids=[none.txt]")
+    assert done.exit_code == 2 and "benchmark_ids: none.txt: no such file" in done.stderr
+
+
 def test_what_is_no_set_is_said(tmp_path):
     assert curate(tmp_path / "none").exit_code == 2 and "no such folder" in curate(tmp_path / "none").stderr
     done = curate(tmp_path)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.questions.guessers import CLASS
 from curate.questions.learned import PRIOR
 from curate.questions.question import Question
 from curate.questions.tally import WORDS, Count, FamilyTally, Tally
@@ -131,9 +132,11 @@ def _prior(family: FamilyTally) -> dict[str, Any]:
         tests += [_judge(name, family.counts[name], family.chance) for name in family.read if name != PRIOR]
         tests.append(_judge(WORDS, family.counts[WORDS], family.chance))
         tests += [_balance(pair, count) for pair, count in family.pairs.items() if count.num_items >= LEAST_ITEMS]
-    listed = sorted(family.answers.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
+    known = {name: count for name, count in family.answers.items() if not name.startswith(CLASS)}
+    listed = sorted(known.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
     right = family.counts[PRIOR].hits / family.num_items if family.kind != "mixed" else family.chance
-    return {"answer": family.answer, "right": right, "chance": family.chance, "verdict": NOT_JUDGED,
+    answer = "" if family.answer.startswith(CLASS) else family.answer  # texts of no fixed vocabulary have no commonest
+    return {"answer": answer, "right": right, "chance": family.chance, "verdict": NOT_JUDGED,
             "guessers": tests, "answers": dict(listed)}
 
 

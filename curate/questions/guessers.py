@@ -19,6 +19,7 @@ NICE_RATIOS = (2.0, 3.0, 3.6, 4.0, 5.0, 10.0)
 COVER = (0.25, 1.75)  # bounds of wrong options over the truth in published engines
 COVER_SLACK = 0.01  # options are printed rounded
 LONGEST_ANSWER = 48  # characters of a category
+CLASS = "text "  # and two hex digits: answers of no fixed vocabulary
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def known_answer(value: Any) -> str:
     numbers = re.findall(r"\d+", re.sub(r"\(\d\)", "", value))
     if len(value) <= LONGEST_ANSWER and len(numbers) <= 1 and all(len(n) <= 2 for n in numbers):
         return value
-    return f"text {stable_hash('answer', value) % 256:02x}"
+    return f"{CLASS}{stable_hash('answer', value) % 256:02x}"
 
 
 # A guesser gives each option a score; the highest is guessed, ties broken by a hash of the item, never by position.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curate.questions.draw import stable_hash
-from curate.questions.guessers import FORMS, LETTERS, NUMBERS, PLACES, Choice, choice
+from curate.questions.guessers import CLASS, FORMS, LETTERS, NUMBERS, PLACES, Choice, choice
 from curate.questions.items import ITEM, MOST, NO_GUESS, STATIC, items_of
 from curate.questions.learned import LEARNED, PRIOR, Learner
 from curate.questions.question import Question
@@ -112,7 +112,7 @@ class Tally:
 
     def _code(self, name: str) -> int:
         if name not in self._codes and len(self._codes) >= MOST_NAMES:  # 16 bits of a record hold it
-            name = f"text {stable_hash('answer', name) % 256:02x}"
+            name = f"{CLASS}{stable_hash('answer', name) % 256:02x}"
         return self._codes.setdefault(name, len(self._codes))
 
     def keep(self, limits: Mapping[tuple[str, str], int]) -> None:
