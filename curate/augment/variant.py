@@ -70,14 +70,9 @@ def variant_of(scene: Scene) -> Variant:
     return Variant(**{name: value for name, value in scene.clip.get(RECORD, {}).items() if name != "of"})
 
 
-def group_of(scene: Scene) -> str:
-    """Key of the clip that it was made of; its own for a clip as it was recorded."""
-    return str(scene.clip.get(RECORD, {}).get("of", scene.key))
-
-
 def renamed(scene: Scene, variant: Variant) -> Scene:
     """The scene with the key, the clip's record and the origin of a variant of its clip."""
-    group = group_of(scene)
+    group = scene.group
     clip = {name: value for name, value in scene.clip.items() if name != RECORD}
     origin = {name: value for name, value in scene.origin.items() if name != RECORD}
     if variant.suffix:

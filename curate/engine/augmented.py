@@ -45,6 +45,14 @@ def with_variants(keys: Iterable[str], wanted: tuple[AugmentConfig, ...]) -> lis
     return sorted(found)
 
 
+def recorded(key: str) -> str:
+    """Key of the clip that a variant's key is of; the key itself where it is no variant's."""
+    try:
+        return Variant.split(key)[0]
+    except ValueError:
+        return key
+
+
 def folder_of(out: Path, key: str) -> Path:
     """Where the media of a staged clip are, or of a variant of one."""
     folder = out / FOLDER / key
@@ -61,13 +69,13 @@ def load(out: Path, key: str) -> Clip:
     if folder.exists():
         return Clip(Scene.load(folder / "scene.npz"), folder, True)
     try:
-        recorded, variant = Variant.split(key)
+        own, variant = Variant.split(key)
     except ValueError:
         raise FileNotFoundError(f"{folder}: no such clip") from None
-    scene = apply(Scene.load(out / FOLDER / recorded / "scene.npz"), variant)
+    scene = apply(Scene.load(out / FOLDER / own / "scene.npz"), variant)
     made = out / MADE / key
     if not made.exists():
-        _make(out, out / FOLDER / recorded, made, scene, variant)
+        _make(out, out / FOLDER / own, made, scene, variant)
     return Clip(scene, made, False)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.engine import generation
+from curate.engine.augmented import recorded
 from curate.engine.index import DONE, NONE, ClipIndex
 from curate.engine.ledger import LEDGER, PLAN, RUN, OutError, load_ledger, run_info, staged_keys
 from curate.engine.plan import read_keys
@@ -190,10 +191,10 @@ def _check_ends(out: Path, index: ClipIndex, clips: Path, again: str) -> Iterato
                       f"`curate run RECIPE --out {out}` makes it again")
     if unsettled:
         yield Problem(LEDGER, "", f"{len(unsettled)} planned clips have no end yet", again, tuple(unsettled[:NAMED]))
-    yield from _check_published(out, sorted(ready))
+    yield from _check_published(out, set(ready))
 
 
-def _check_published(out: Path, ready: list[str]) -> Iterator[Problem]:
+def _check_published(out: Path, ready: set[str]) -> Iterator[Problem]:
     """Is each staged clip of the plan in the published set, and no other? By the list of its samples alone."""
     from curate.shards.sidecars import CHECKSUMS
 
@@ -201,14 +202,14 @@ def _check_published(out: Path, ready: list[str]) -> Iterator[Problem]:
     try:
         manifest.load(root)
         lines = (root / CHECKSUMS).read_text().splitlines()
-        published = sorted({line.split(" ")[3].split("-q")[0] for line in lines})
+        published = {line.split(" ")[3].split("-q")[0] for line in lines}
     except (ShardError, OSError, IndexError, ValueError):
         return  # `curate.shards.verify` says so
     ask = f"run `curate ask {out} --recipe RECIPE` to write the set anew"
-    if missing := sorted(set(ready) - set(published)):
+    if missing := sorted(ready - published):
         yield Problem("shards", "", f"{len(missing)} clips that are staged are not in the published set", ask,
                       tuple(missing[:NAMED]))
-    if strange := sorted(set(published) - set(ready)):
+    if strange := sorted({key for key in published if recorded(key) not in ready} - ready):
         yield Problem("shards", "", f"{len(strange)} published clips are not staged, or not of the plan any more", ask,
                       tuple(strange[:NAMED]))
 

@@ -67,9 +67,11 @@ class View:
 
     @cached_property
     def regions(self) -> list[Region]:
-        """Regions that may be asked about: marked (seen in the marked frame) and measured in some frames."""
+        """Regions that may be asked about: marked (seen in the marked frame) and measured in some frames. Of a body
+        that is not rigid the reference point must be of the marked frame."""
         return [r for r in self.scene.regions
-                if r.seen[gates.MARK_FRAME] and gates.is_named(self.scene, r) and len(usable_frames(r)) >= MIN_SEEN]
+                if r.seen[gates.MARK_FRAME] and gates.is_named(self.scene, r) and len(usable_frames(r)) >= MIN_SEEN
+                and (r.rigid or r.defined == "first")]
 
     @cached_property
     def rigid(self) -> list[Region]:

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from curate.augment import Variant, apply
 from curate.marks import colour_of
 from curate.questions.doubts import doubts
 from curate.report import collect
@@ -68,18 +69,30 @@ def _family(name: str, asked: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "questions": shown, "total": len(asked), "wrong": len(wrong), "more": len(asked) - len(shown)}
 
 
+def _scene(out: Path, key: str, record: dict[str, Any] | None) -> Scene:
+    """
+    Raises:
+        OSError, SceneError: where it cannot be read.
+    """
+    group = record["group"] if record else key
+    scene = Scene.load(out / "scenes" / group / "scene.npz")
+    return scene if group == key else apply(scene, Variant.split(key)[1])
+
+
 def _clip(out: Path, page: Path, item: dict[str, Any], scores: Scores) -> dict[str, Any]:
     """One card; what cannot be read is left out of it with its reason."""
-    key, folder = item["key"], out / "scenes" / item["key"]
+    key = item["key"]
+    place = "scenes" if (out / "scenes" / key).exists() or not item["json"] else "augmented"
+    folder = out / place / key
     card: dict[str, Any] = {"key": key, "title": _title(item), "json": item["json"], "fault": "", "map": None,
                             "scene": None, "doubts": [], "rig": None}
-    card["media"] = {name: f"../scenes/{key}/{name}" for name in ("v0.mp4", "v1.mp4", "depth.jpg", "frame.jpg")
+    card["media"] = {name: f"../{place}/{key}/{name}" for name in ("v0.mp4", "v1.mp4", "depth.jpg", "frame.jpg")
                      if (folder / name).is_file()}
     if item["mark"]:
         (page / f"{key}.jpg").write_bytes(item["mark"])
         card["media"]["mark"] = f"{key}.jpg"
     try:
-        scene = Scene.load(folder / "scene.npz")
+        scene = _scene(out, key, item["json"])
         card["scene"] = scene
         card["regions"], card["doubts"], card["rig"] = _regions(scene), doubts(scene), rig_facts(scene)
         card["map"] = birdseye(scene, {r.id: _css(colour_of(r.id)) for r in scene.regions})

@@ -163,7 +163,8 @@ def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str,
     time_s = np.asarray(scene.time_s, float)
     times = (time_s - time_s[0]).tolist()
     record = {
-        "version": schema.VERSION, "key": scene.key, "clip_key": scene.key, "generation": int(generation),
+        "version": schema.VERSION, "key": scene.key, "clip_key": scene.key, "group": scene.group,
+        "generation": int(generation),
         "recording": redact(scene.clip["recording"]),
         "source": {"uri": redact(scene.clip["uri"]), "kind": str(scene.clip["kind"]), "licence": licence,
                    "sha256": sha256, "split": split, "start_frame": int(scene.clip["start"])},

@@ -38,6 +38,7 @@ SAMPLE: dict[str, Any] = {
     "version": INT,
     "key": STRING,
     "clip_key": STRING,  # equal to `key` in the layout "clip"
+    "group": STRING,  # `clip_key` of the clip that it was made of by mirroring and the like; its own as recorded
     "generation": INT,
     "recording": STRING,
     "source": {"uri": STRING, "kind": STRING, "licence": STRING, "sha256": STRING, "split": STRING,
@@ -204,7 +205,7 @@ def problems(sample: Any, free: bool = True) -> list[str]:
         return out
     if sample["version"] != VERSION:
         return [f"version: {sample['version']}; this reads version {VERSION}"]
-    for name in ("key", "clip_key"):
+    for name in ("key", "clip_key", "group"):
         if not KEY.fullmatch(sample[name]):
             out.append(f"{name}: {sample[name]!r}; expected lower-case letters, digits, '_' and '-', no dots")
     num_frames, time_s = sample["num_frames"], sample["time_s"]
@@ -356,7 +357,7 @@ def json_schema() -> dict[str, Any]:
 
     schema = convert(SAMPLE)
     schema["properties"]["version"] = {"const": VERSION}
-    for name in ("key", "clip_key"):
+    for name in ("key", "clip_key", "group"):
         schema["properties"][name]["pattern"] = f"^{KEY.pattern}$"
     schema["properties"]["qa"]["items"]["properties"]["form"]["enum"] = ["numeric", "choice", "open"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "curate4d shard sample", **schema}

@@ -172,6 +172,8 @@ def score_samples(samples: Iterable[Mapping[str, Any]], truth_dir: Path) -> Repo
     report = Report([], [(name, item) for name in names for item in read_askable(Path(truth_dir), name)])
     scenes: dict[str, tuple[SceneTruth, Renderer]] = {}
     for record in samples:
+        if record["group"] != record["clip_key"]:
+            continue  # mirrored and the like: of another world than the scene's
         name = Path(record["source"]["uri"]).stem
         if name not in names:
             raise ValueError(f"clip {record['key']} of {record['source']['uri']}: "
