@@ -11,6 +11,7 @@ import pytest
 
 from curate.measure import runs
 from curate.questions import gates
+from curate.questions.families import families
 from tests.family_scenes_text import asked, polyline, scene_of
 from tests.scenes import Noise
 
@@ -146,3 +147,46 @@ class TestRuns:
     def test_swings_of_at_least_one(self, values, expected):
         code = runs.swings(np.array([values, values], float), np.ones(2))
         assert [runs.decode(int(c)) for c in code] == [expected, expected]
+
+
+class TestForecast:
+    GOES_RIGHT = staticmethod(polyline([(0, (-0.6, 0.1, 5)), (2.4, (0.6, 0.1, 5))]))  # 0.5 m/s
+
+    def test_direction_from_the_middle_on(self):
+        question = asked(scene_of(self.GOES_RIGHT)[0], "forecast_direction")[0]["choice"]
+        assert question.answer == "right" and (question.start_frame, question.end_frame) == (12, 24)
+        assert question.extra["frames_until"] == 12
+        assert "1.20 s" in question.question and "2.40 s" in question.question
+
+    def test_it_is_the_second_half_that_counts(self):
+        path = polyline([(0, (0, 0, 5)), (1.2, (0.6, 0, 5)), (2.4, (0.6, 0, 6.5))])
+        assert asked(scene_of(path)[0], "forecast_direction")[0]["choice"].answer == "forward"
+
+    def test_what_stops_in_the_first_half_is_not_asked(self):
+        path = polyline([(0, (-0.6, 0, 5)), (1.0, (0.6, 0, 5)), (2.4, (0.6, 0, 5))])
+        assert asked(scene_of(path, noise=Noise())[0], "forecast_direction")[0] == {}
+
+    def test_position_in_the_axes_of_the_camera_then(self):
+        question = asked(scene_of(self.GOES_RIGHT)[0], "forecast_position")[0]["open"]
+        assert question.target[0] == pytest.approx([0.6, 0.1, 5], abs=0.002)
+        assert question.metric == "st" and question.answer_type == "points"
+        for place, value in zip(question.coordinates, question.target[0]):
+            assert float(question.answer[place["start"]:place["end"]]) == value
+        assert "metres" in question.question and "1.20 s" in question.question
+
+    def test_position_before_a_moving_camera(self):
+        scene, truth = scene_of(lambda t: np.stack([0.3 * t, 0 * t, 25 + 2 * t], -1), camera="driving", seed=3)
+        question = asked(scene, "forecast_position")[0]["open"]
+        pose = truth.camera.rotation[12], truth.camera.translation[12]
+        assert question.target[0] == pytest.approx((truth.points[1][24] - pose[1]) @ pose[0], abs=0.01)
+
+    def test_every_wording_forbids_later_frames(self):
+        for name in ("forecast_direction", "forecast_position"):
+            family = families()[name]
+            for paraphrase in family.wording(family.sections[0]):
+                text = paraphrase.render(dict.fromkeys(("region", "start", "end", "reference", "axes"), "X"))
+                assert re.search(r"[Oo]nly|alone|[Ww]ithout looking|no further|no frame after|Later frames", text), text
+
+    def test_uncertain_positions_are_refused(self):
+        noisy = scene_of(self.GOES_RIGHT, noise=Noise(own_disparity_px=2, shared_disparity_px=2, own_px=5))[0]
+        assert asked(noisy, "forecast_position")[0] == {}

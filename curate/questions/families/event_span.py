@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LEAST_IOU = 0.85
 LEAST_SHARE = 0.15  # of the time asked about, that the span and the rest have at least
+NEVER_S = 1e6  # a time that overlaps with nothing
 LEAD = "Answer with two times in seconds from the start of the video, such as \"from 0.50 s to 1.20 s\"."
 
 
@@ -62,6 +63,7 @@ def _claim(view: View, who: Followed, common: dict, kind: str, values: np.ndarra
         view, joint.first_time(sign * values, who.time_s, sign * level), kind, "low", who.region.id)
     high = np.full(size, who.time_s[-1]) if ends else blurred(
         view, joint.first_time(sign * values[:, ::-1], who.time_s[::-1], sign * level), kind, "high", who.region.id)
+    low, high = (np.nan_to_num(x, posinf=NEVER_S, neginf=NEVER_S) for x in (low, high))
     a, b = round(float(np.median(low)), 2), round(float(np.median(high)), 2)
     if not LEAST_SHARE * who.seconds <= b - a <= (1 - LEAST_SHARE) * who.seconds:
         return Claim(**common, refusal=NOTHING, variant=kind)
