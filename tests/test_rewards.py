@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.questions import Question, rft
+from curate.questions import Question, ask, rft
+from curate.questions.forms import final_answer
 from curate.rewards import METRICS, PRESETS, REWARDS, as_record, combine, formulas, rewards, score, weights_of
+from tests.scenes import make_scene
 from tests.shard_samples import questions
 from tests.shard_samples import scene as shard_scene
 
@@ -19,10 +21,9 @@ NUMBER = {"answer_type": "number", "metric": "mra", "answer": "2.0", "value": 2.
 OPTIONS = ["1.2 m", "2.4 m", "0.30 m", "0.60 m"]
 CHOICE = {"answer_type": "choice", "metric": "accuracy", "answer": "2.4 m", "letter": "B", "unit": "m",
           "options": OPTIONS}
-HOSTILE = ["", "null", "none", "inf", "-inf", "nan", "1e999", "-1e999 m", "{", "[[[[" * 3000, "[" * 20_000,
-           "9" * 20_000, "a" * 10**6, "<answer>" * 3000, "camera: " * 3000, "Camera Center: [" * 2000,
-           "R1: null, " * 3000, '{"camera": NaN}', "\x00", "１.５ m", "(1) " * 4000, ", " * 9000,
-           "± " * 9000, " " * 20_000]
+HOSTILE = ["", "null", "none", "inf", "-inf", "nan", "1e999", "-1e999 m", "{", "[[[[" * 300, "[" * 20_000,
+           "9" * 5000, "a" * 10**5, "<answer>" * 500, "camera: " * 500, "Camera Center: [" * 300, "R1: null, " * 500,
+           '{"camera": NaN}', "\x00", "１.５ m", "(1) " * 500, ", " * 900, "± " * 900, " " * 5000]
 
 
 def number(value, **kwargs):
@@ -114,10 +115,10 @@ def test_the_honest_interval_earns_most():
 
 def test_the_level_of_an_interval_is_the_questions_not_the_answers():
     assert REWARDS["calibration"]("1.0 to 1.5 m (1 % sure)", NUMBER) == REWARDS["calibration"]("1.0 to 1.5 m", NUMBER)
-    half = number(2.0, extra={"level": 0.5})
+    half = number(2.0, extra={"interval_level": 0.5})
     assert REWARDS["calibration"]("1.8 to 1.9 m", half) > REWARDS["calibration"]("1.8 to 1.9 m", NUMBER)
     with pytest.raises(ValueError, match="expected a probability"):
-        REWARDS["calibration"]("1 m", number(2.0, extra={"level": 95}))
+        REWARDS["calibration"]("1 m", number(2.0, extra={"interval_level": 95}))
 
 
 @pytest.mark.parametrize("text,expected", [
@@ -235,6 +236,19 @@ def test_a_plug_in_joins_the_others_by_its_name(monkeypatch):
                 rewards()
     finally:
         plugins._plugged.cache_clear()
+
+
+def test_every_familys_own_answer_earns_everything():
+    """By its letter, its text and its number; another option earns nothing."""
+    asked, _ = ask(make_scene(seed=0, camera="hand-held", num_regions=3)[0])
+    assert len({q.family for q in asked}) >= 10 and {q.form for q in asked} == {"numeric", "choice", "open"}
+    for q in asked:
+        for text in (final_answer(q), f"<think>so</think><answer>{final_answer(q)}</answer>", q.answer):
+            assert score(text, q) == 1, (q.id, text)
+        if q.form == "choice":
+            others = [o for o in q.options if o != q.answer]
+            assert [score(o, q) for o in others] == [0] * len(others), q.id
+        assert score("I cannot tell.", q) == 0 or q.answer in "I cannot tell.", q.id
 
 
 def test_a_record_is_made_once_and_kept():

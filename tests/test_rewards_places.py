@@ -20,7 +20,8 @@ FACTS = {"answer_type": "text", "metric": "facts",
 
 @pytest.mark.parametrize("text,expected", [
     ("from 1 s to 3 s", 1), ("[1.0, 3.0]", 1), ("1–3 s", 1), ("1000 to 3000 ms", 1), ("3 s to 1 s", 1),
-    ("2 s to 4 s", 1 / 3), ("0 s to 4 s", 0.5), ("5 s to 6 s", 0), ("2 s", 0), ("1 s, 2 s and 3 s", 0), ("null", 0)])
+    ("2 s to 4 s", 1 / 3), ("0 s to 4 s", 0.5), ("5 s to 6 s", 0), ("2 s", 0), ("null", 0),
+    ("At 2 s it is closest; it is closer than 5 m from 1 s to 3 s.", 1), ("2 s. 1 s. 3 s.", 0)])
 def test_temporal_iou(text, expected):
     assert score(text, SPAN) == pytest.approx(expected)
 

@@ -55,15 +55,16 @@ def calibration(text: str, record: Record) -> float | None:
     """A proper score of the interval that the answer states ("1.5 to 2.1 m", "1.8 ± 0.3 m"); a bare number is one
     without width.
 
-    The level is `extra["level"]` of the record, 0.9 where it has none: what the question asks for, never what the
-    answer claims. The scale does not depend on the truth, so that the score stays proper (`formulas.interval_reward`).
+    The level is `extra["interval_level"]` of the record, 0.9 where it has none: what the question asks for, never
+    what the answer claims. The scale does not depend on the truth, so that the score stays proper
+    (`formulas.interval_reward`).
     """
     truth = truth_of(record)
     if truth is None:
         return None
-    level = record["extra"].get("level", LEVEL)
+    level = record["extra"].get("interval_level", LEVEL)
     if not (isinstance(level, float) and 0 < level < 1):
-        raise ValueError(f"the record's extra['level'] is {level!r}; expected a probability between 0 and 1")
+        raise ValueError(f"the record's extra['interval_level'] is {level!r}; expected a probability between 0 and 1")
     stated = interval(text, record["unit"])
     if stated is None:
         return 0.0

@@ -150,7 +150,7 @@ def _points(target: Any) -> list[list[float] | None] | None:
 def pck(text: str, record: Record) -> float | None:
     """Share of the points answered that lie within a threshold of the true ones, in the order asked for.
 
-    The threshold is the record's tolerance, else `extra["tolerance_px"]`, else a tenth of the extent of the true
+    The threshold is the record's tolerance, else `extra["threshold_px"]`, else a tenth of the extent of the true
     points, at least 8. null stands for a point that cannot be seen, in truth and answer alike.
     """
     truth = _points(record["target"])
@@ -158,7 +158,7 @@ def pck(text: str, record: Record) -> float | None:
         return None
     known = [p for p in truth if p is not None]
     extent = max((max(axis) - min(axis) for axis in zip(*(p[:2] for p in known))), default=0.0)
-    threshold = record["tolerance"] or record["extra"].get("tolerance_px") or max(ALPHA * extent, LEAST_PX)
+    threshold = record["tolerance"] or record["extra"].get("threshold_px") or max(ALPHA * extent, LEAST_PX)
     return keypoints_within(_coordinates(text, record), truth, float(threshold))
 
 

@@ -72,6 +72,11 @@ def _with_places(text: str, unit: str) -> list[tuple[float, int, int]]:
     return out or waiting
 
 
+def _joined(text: str, found: Sequence[tuple[float, int, int]]) -> list[tuple[tuple[float, int, int], ...]]:
+    """Neighbouring numbers with nothing but "to", "and", a comma or a dash between them."""
+    return [(a, b) for a, b in itertools.pairwise(found) if _JOINED.fullmatch(text[a[2]:b[1]])]
+
+
 def interval(text: str, unit: str) -> tuple[float, float] | None:
     """The interval that an answer states, low first: "1.5 to 2.1 m", "1.8 ± 0.3 m", "[150, 210] cm", "between ...".
 
@@ -85,8 +90,7 @@ def interval(text: str, unit: str) -> tuple[float, float] | None:
         if _PLUS_MINUS.search(text[a[2]:b[1]]):
             low, high = a[0] - abs(b[0]), a[0] + abs(b[0])
             return round(low, 12), round(high, 12)
-    joined = [(a, b) for a, b in itertools.pairwise(found) if _JOINED.fullmatch(text[a[2]:b[1]])]
-    if joined:
+    if joined := _joined(text, found):
         a, b = joined[-1]
     elif len(found) in (1, 2):
         a, b = found[0], found[-1]
@@ -97,9 +101,13 @@ def interval(text: str, unit: str) -> tuple[float, float] | None:
 
 
 def span(text: str) -> tuple[float, float] | None:
-    """Two times in seconds, the earlier first: "from 1.2 s to 3.4 s", "[1.2, 3.4]". None where there are not two."""
-    found = [n[0] for n in _with_places(text, "s") if math.isfinite(n[0])]
-    return (min(found), max(found)) if len(found) == 2 else None
+    """Two times in seconds, the earlier first: "from 1.2 s to 3.4 s", "[1.2, 3.4]".
+
+    Of more than two the last pair that is written as a span. None where there is none.
+    """
+    found = [n for n in _with_places(text, "s") if math.isfinite(n[0])][:MAX_ITEMS]
+    pairs = [found] if len(found) == 2 else _joined(text, found)
+    return tuple(sorted(n[0] for n in pairs[-1])) if pairs else None
 
 
 def json_value(text: str) -> Any:
