@@ -190,3 +190,57 @@ class TestForecast:
     def test_uncertain_positions_are_refused(self):
         noisy = scene_of(self.GOES_RIGHT, noise=Noise(own_disparity_px=2, shared_disparity_px=2, own_px=5))[0]
         assert asked(noisy, "forecast_position")[0] == {}
+
+
+class TestCaption:
+    GOES_RIGHT = staticmethod(polyline([(0, (-0.6, 0, 5)), (2.4, (0.6, 0, 5))]))  # 1.2 m in 2.4 s
+    COMES = staticmethod(polyline([(0, (0, 0, 9)), (2.4, (0, 0, 6.6))]))  # 1 m/s
+
+    def test_every_fact_by_hand(self):
+        question = asked(scene_of(self.GOES_RIGHT, STILL, self.COMES)[0], "dense_caption")[0]["open"]
+        facts = {re.sub(r"[\d.]+ (m/s|cm|m|s)\b", r"_ \1", fact): numbers(re.sub(r"<R\d>", "", fact))
+                 for fact in question.target}
+        expected = {
+            "The camera stays within _ cm of its place": [5],
+            "<R1> is _ m from the camera at _ s": [np.hypot(0.6, 5), 0],
+            "<R1> moves _ m to the right": [1.2], "The mean speed of <R1> is _ m/s": [0.5],
+            "<R2> is _ m from the camera at _ s": [np.hypot(1, 6), 0],
+            "<R2> stays within _ cm of its place": [10],
+            "<R3> is _ m from the camera at _ s": [9, 0], "<R3> moves _ m backward": [2.4],
+            "The mean speed of <R3> is _ m/s": [1], "<R3> gets _ m closer to the camera": [2.4],
+            "<R3> is faster than <R1>": []}
+        assert set(facts) == set(expected)
+        for fact, values in expected.items():
+            assert facts[fact] == pytest.approx(values, rel=0.01, abs=0.005), fact
+
+    def test_the_paragraph_is_its_facts(self):
+        question = asked(scene_of(self.GOES_RIGHT, STILL)[0], "dense_caption")[0]["open"]
+        assert question.answer == ". ".join(question.target) + "." and question.metric == "facts"
+        assert "<R1> and <R2>" in question.question and question.regions == [1, 2]
+
+    def test_digits_follow_the_error(self):
+        def distance(noise):
+            target = asked(scene_of(self.GOES_RIGHT, noise=noise)[0], "dense_caption")[0]["open"].target
+            return next(re.search(r"is ([\d.]+) m from", f)[1] for f in target if "from the camera" in f)
+        rough = Noise(scale=0, own_disparity_px=0.5, shared_disparity_px=0.5)
+        assert len(distance(rough)) < len(distance(Noise.none()))
+
+    def test_only_what_is_certain_is_told(self):
+        noise = Noise(own_px=4, own_disparity_px=1.5, shared_disparity_px=1.5)
+        noisy = scene_of(self.GOES_RIGHT, STILL, noise=noise)[0]
+        sharp = asked(scene_of(self.GOES_RIGHT, STILL)[0], "dense_caption")[0]["open"].target
+        found, reasons = asked(noisy, "dense_caption")
+        assert len(found["open"].target) < len(sharp) if found else reasons
+
+    def test_a_camera_that_drives(self):
+        scene, truth = scene_of(STILL, camera="driving", seed=3, num_frames=9)
+        target = asked(scene, "dense_caption")[0]["open"].target
+        way = np.linalg.norm(truth.camera.translation[8] - truth.camera.translation[0])
+        assert target[0].startswith("The camera moves") and target[0].endswith("m forward")
+        assert numbers(target[0]) == pytest.approx([way], rel=0.01)
+
+    def test_its_own_text_earns_all_of_the_reward(self):
+        rewards = pytest.importorskip("curate.rewards.words")
+        question = asked(scene_of(self.GOES_RIGHT, STILL, self.COMES)[0], "dense_caption")[0]["open"]
+        assert rewards.facts(question.answer, question) == 1
+        assert rewards.facts("<R1> moves 1.2 m to the right.", question) < 0.2

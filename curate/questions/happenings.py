@@ -160,6 +160,8 @@ def gone(view: View, who: Followed) -> Happening | None:
         return None
     interval = float(scene.time_s[last + 1] - scene.time_s[last])
     spread = np.linspace(0, SLOWER * min(rooms) + interval, view.draws.num_draws)
+    if who.time_s[-1] + spread[-1] >= view.times.seconds[-1]:
+        return None  # a part of it may be seen to the very end
     return Happening("gone", "can last be seen, before it goes out of the image", who.time_s[-1] + spread,
                      axes="in the video of the left camera")
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 STAY_M, STRAIGHT_RAD = 0.1, math.radians(15)
 MAX_TURN_ERROR_RAD = math.radians(10)  # 95 % half-width
+EXACT = 1e-6  # relative error of what is known without any
 LEGS = (3, 2)
 SIDES = ("forward", "right", "backward", "left")
 TURNS = ("go straight on", "turn right", "turn left")
@@ -124,7 +125,7 @@ def tell(lengths: np.ndarray, headings: np.ndarray, max_relative: float) -> Told
             continue
         levels = quantiles(drawn)
         value = settle(float(levels[4]))
-        relative = settle(gates.relative_half_width(value, levels)) if value > 0 else math.inf
+        relative = max(settle(gates.relative_half_width(value, levels)), EXACT) if value > 0 else math.inf
         if relative > max_relative or (words in TURNS and relative * value > MAX_TURN_ERROR_RAD):
             return gates.WIDE
         values.append(value), halves.append(relative * value), digits.append(significant_digits(relative))
