@@ -200,7 +200,7 @@ def _family(name: str, items: list[Choice]) -> dict[str, Any]:
         knowing = [learned(own, kind) for own in others]
         for n in knowing[0]:
             guesses[n] = [pick(c, knowing[fold(c)][n]) for c in items]
-        priors = [prior_of(own, kind, width) for own in others]
+        priors = [prior_of(own if all(others) else items, kind, width) for own in others]
         common = [pick(c, priors[fold(c)]) for c in items]
         row["right"] = float(np.mean([g == c.truth for g, c in zip(common, items)]))
         by_prior |= {*FORMS, *knowing[0]} - ({"learned ratios"} if kind == "number" else set())

@@ -286,6 +286,9 @@ def test_a_prior_of_a_few_recordings_is_told_and_not_judged():
     found = audit(directions(400, lambda i: "forward", per_recording=50))
     assert prior_of(found)["verdict"] == "not judged" and prior_of(found)["right"] > 0.9
     assert prior_of(found)["answers"] == {"forward": 400}
+    one = audit(directions(300, lambda i: "forward" if i % 3 else "left", per_recording=1000))
+    # "left" is right as well where "forward" is not among the four of six options
+    assert prior_of(one)["answer"] == "forward" and prior_of(one)["right"] == pytest.approx(2 / 3 + 0.4 / 3, abs=0.1)
     with pytest.raises(ValueError, match="purpose"):
         audit([], "fun")
 

@@ -79,6 +79,8 @@ SETS = {
     "categories": words(400, "object_direction"),
     "two categories": words(300, "distance_change", ("closer", "farther")),
     "counts": counts(300),
+    "one recording": [q | {"extra": q["extra"] | {"recording": "all"}}
+                      for q in [*numbers(210, "a"), *words(220, "b"), *counts(230)]],
     "everything": [*numbers(300, "a"), *numbers(120, "b"), *numbers(220, "c", 5), *words(260, "d"),
                    *words(230, "e", ("closer", "farther"))],
 }

@@ -87,6 +87,7 @@ def show(found: dict[str, Any], show_all: bool) -> None:
 
 def families_table(found: dict[str, Any]):
     """A row a family: both verdicts, each with the guesser farthest above its chance."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -96,9 +97,12 @@ def families_table(found: dict[str, Any]):
     for name in ("option leak", "strongest guesser", "answer prior", "strongest guesser"):
         table.add_column(name)
     for row in found["families"]:
-        prior = row["answer_prior"] or {"verdict": "", "guessers": []}
+        prior = row["answer_prior"] or {"verdict": "", "guessers": [], "answer": ""}
+        told = _strongest(prior["guessers"])
+        if not prior["guessers"] and prior["answer"]:  # too little to judge, told all the same
+            told = f"always \"{prior['answer']}\": {prior['right']:.0%} (chance {prior['chance']:.0%})"
         table.add_row(row["family"], str(row["items"]), str(row["recordings"]), _coloured(row["verdict"]),
-                      _strongest(row["guessers"]), _coloured(prior["verdict"]), _strongest(prior["guessers"]))
+                      _strongest(row["guessers"]), _coloured(prior["verdict"]), escape(told))
     return table
 
 

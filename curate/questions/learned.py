@@ -148,6 +148,8 @@ class Learner:
     def settle(self) -> None:
         """Tables of what the other folds have seen, and the prior of all."""
         kind = self.kind
+        folds = sum(bool(own.sum() or c) for own, c in zip(self.sizes, self.answers))
+        alone = folds < 2  # nothing to learn a prior from but the items themselves
         self.guessers: tuple[str, ...] = ()
         if kind in ("number", "count"):
             ratios = self.ratios.sum(0) - self.ratios + 0.5
@@ -159,12 +161,13 @@ class Learner:
             width = best_width(self.sizes)
             total = self.sizes.sum(0)
             self._prior = smooth(total, width)
-            self._others = np.array([smooth(total - own, width) for own in self.sizes])
+            self._others = np.array([smooth(total - own * (not alone), width) for own in self.sizes])
         elif kind == "count":
             self._prior = self.whole.sum(0) + 0.5
-            self._others = (self.whole.sum(0) - self.whole).astype(float)
+            self._others = (self.whole.sum(0) - self.whole * (not alone)).astype(float)
         elif kind == "category":
             self._total = sum(self.answers, Counter())
+            self._seen = [self._total - (Counter() if alone else own) for own in self.answers]
             company = self.company.sum(0) - self.company
             offered = company.sum(1, keepdims=True)
             offered = offered / np.maximum(offered.sum(2, keepdims=True), 1)
@@ -182,8 +185,7 @@ class Learner:
         others = ~np.eye(k, dtype=bool)
         if kind == "category":
             codes = values.astype(int)
-            counts = [{code: self._total[code] - own[code] for code in self._total} for own in self.answers]
-            prior = np.array([[counts[f].get(c, 0) for c in row] for f, row in zip(fold.tolist(), codes.tolist())])
+            prior = np.array([[self._seen[f][c] for c in row] for f, row in zip(fold.tolist(), codes.tolist())])
             scores = {}
             if self.guessers:
                 classes = self._places(codes)
