@@ -13,10 +13,11 @@ import numpy as np
 
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose, relative
-from curate.geometry.rotations import exp_so3, log_so3
+from curate.geometry.rotations import exp_so3, log_so3, yaw_pitch_roll
 from curate.scene import Region, Scene
 
 Path = Callable[[np.ndarray], np.ndarray]  # time [n] s -> position [n, 3] m in the world
+TURNS = ("camera_yaw", "camera_pitch", "camera_roll")
 FINE = 24  # samples between two frames, for true arc lengths and peak speeds
 
 
@@ -62,6 +63,8 @@ class Truth:
         rotation_i = self.camera.rotation[i]
         if kind == "camera_rotation":
             return float(np.linalg.norm(log_so3(relative(self.camera, i, j).rotation)))
+        if kind in TURNS:
+            return float(yaw_pitch_roll(relative(self.camera, i, j).rotation)[TURNS.index(kind)])
         if kind.startswith("camera_"):
             path, points = self.camera_path, self.camera.translation
         elif subjects:
@@ -70,12 +73,18 @@ class Truth:
             return float(np.linalg.norm(points[j] - points[i]))
         if kind in ("camera_direction", "object_direction"):
             return rotation_i.T @ (points[j] - points[i])
-        if kind in ("camera_path_length", "object_path_length", "object_mean_speed", "object_peak_speed"):
+        if kind in ("lateral_shift", "longitudinal_shift"):
+            return float((rotation_i.T @ (points[j] - points[i]))[0 if kind == "lateral_shift" else 2])
+        if kind.endswith("_acceleration"):
+            before, after = (self.value(kind.replace("acceleration", "mean_speed"), subjects, part)
+                             for part in ((i, (i + j) // 2), ((i + j) // 2, j)))
+            return (after - before) / float(self.time_s[j] - self.time_s[i]) * 2
+        if kind.endswith(("_path_length", "_mean_speed", "_peak_speed")):
             t, x = self._fine(path, i, j)
             steps = np.linalg.norm(np.diff(x, axis=0), axis=-1)
-            if kind == "object_peak_speed":
+            if kind.endswith("_peak_speed"):
                 return float((steps / np.diff(t)).max())
-            return float(steps.sum() / (t[-1] - t[0] if kind == "object_mean_speed" else 1))
+            return float(steps.sum() / (t[-1] - t[0] if kind.endswith("_mean_speed") else 1))
         distance = np.linalg.norm(points - self.camera.translation, axis=-1)
         if kind == "object_camera_distance":
             return float(distance[i])

@@ -1,4 +1,4 @@
-"""What the camera does: displacement, path, direction, rotation."""
+"""What the camera does: displacement, path, speed, direction, rotation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from curate.measure.chi2 import zero_p_value
 from curate.measure.direction import AXES_3D
 from curate.measure.draws import SceneDraws
 from curate.measure.magnitude import Sample, across_variance, covariance_of, without_noise
-from curate.measure.paths import displacement, p_still, path_direction, path_length
+from curate.measure.paths import displacement, mean_speed, p_still, path_direction, path_length
+from curate.measure.speed import peak_speed
 
 Span = tuple[int, int]
 
@@ -22,6 +23,20 @@ def camera_displacement(draws: SceneDraws, subjects: tuple[int, ...], span: Span
 def camera_path_length(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
     """Arc length of the smoothed path of the camera's centre, m."""
     sample = path_length(draws.camera, *span)
+    sample.p_zero = p_still(draws.camera, draws.camera_smoother, *span)
+    return sample
+
+
+def camera_mean_speed(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """Path length over duration, m/s."""
+    sample = mean_speed(draws.camera, *span)
+    sample.p_zero = p_still(draws.camera, draws.camera_smoother, *span)
+    return sample
+
+
+def camera_peak_speed(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """Speed at the fastest frame of the smoothed path, m/s."""
+    sample = peak_speed(draws.camera, *span, draws.rng(f"camera speed {span[0]} {span[1]}"))
     sample.p_zero = p_still(draws.camera, draws.camera_smoother, *span)
     return sample
 
@@ -55,3 +70,28 @@ def camera_rotation(draws: SceneDraws, subjects: tuple[int, ...], span: Span) ->
              "probabilities": {name: float(p) for name, p in zip(TURNS, share)}}
     return Sample(angles, {"pose": np.linalg.norm(vectors, axis=-1)}, scaled=False, magnitude=True,
                   p_zero=zero_p_value(mean, covariance), extra=extra)
+
+
+def _part_of_turn(draws: SceneDraws, span: Span, part: int) -> Sample:
+    rotation = draws.scene.T_world_cam.rotation
+    if ("turns", span) not in draws.camera.memo:
+        draws.camera.memo["turns", span] = yaw_pitch_roll(draws.relative_rotation(*span))
+    turns = draws.camera.memo["turns", span][:, part]
+    mean = float(yaw_pitch_roll(rotation[span[0]].T @ rotation[span[1]])[part])
+    turns = mean + (turns - mean + np.pi) % (2 * np.pi) - np.pi  # draws on both sides of half a turn
+    return Sample(turns, {"pose": turns}, scaled=False)
+
+
+def camera_yaw(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """rad, of R_iᵀ R_j = R_y(yaw) R_x(pitch) R_z(roll); positive to the right."""
+    return _part_of_turn(draws, span, 0)
+
+
+def camera_pitch(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """rad, of the same; positive upwards."""
+    return _part_of_turn(draws, span, 1)
+
+
+def camera_roll(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
+    """rad, of the same; positive clockwise, as seen from behind the camera."""
+    return _part_of_turn(draws, span, 2)

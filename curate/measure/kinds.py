@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from curate.measure import camera, objects, pairs
+from curate.measure import camera, change, objects, pairs, shift
 from curate.measure.draws import SceneDraws
 from curate.measure.magnitude import Sample
 
@@ -36,12 +36,21 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "camera_displacement": Kind(camera.camera_displacement, "m", "camera"),
     "camera_path_length": Kind(camera.camera_path_length, "m", "camera"),
+    "camera_mean_speed": Kind(camera.camera_mean_speed, "m/s", "camera"),
+    "camera_peak_speed": Kind(camera.camera_peak_speed, "m/s", "camera"),
+    "camera_acceleration": Kind(change.camera_acceleration, "m/s²", "camera"),
     "camera_direction": Kind(camera.camera_direction, "", "camera", metric=False, frame="camera", vector="vector_m"),
     "camera_rotation": Kind(camera.camera_rotation, "rad", "camera", metric=False, frame="camera"),
+    "camera_yaw": Kind(camera.camera_yaw, "rad", "camera", metric=False, frame="camera"),
+    "camera_pitch": Kind(camera.camera_pitch, "rad", "camera", metric=False, frame="camera"),
+    "camera_roll": Kind(camera.camera_roll, "rad", "camera", metric=False, frame="camera"),
     "object_displacement": Kind(objects.object_displacement, "m", "object"),
     "object_path_length": Kind(objects.object_path_length, "m", "object"),
     "object_mean_speed": Kind(objects.object_mean_speed, "m/s", "object"),
     "object_peak_speed": Kind(objects.object_peak_speed, "m/s", "object"),
+    "object_acceleration": Kind(change.object_acceleration, "m/s²", "object"),
+    "lateral_shift": Kind(shift.lateral_shift, "m", "object", frame="camera"),
+    "longitudinal_shift": Kind(shift.longitudinal_shift, "m", "object", frame="camera"),
     "object_direction": Kind(objects.object_direction, "", "object", metric=False, frame="camera", vector="vector_m"),
     "apparent_direction": Kind(objects.apparent_direction, "", "object", metric=False, frame="image",
                                vector="vector_px"),

@@ -145,8 +145,8 @@ class Truth:
             a, b = (self.path(s, (span[0], span[0]))[0] for s in subjects)
             return TrueValue(float(np.linalg.norm(a - b)))
         if kind == "object_object_distance_change":
-            before, after = (float(np.linalg.norm(self.path(subjects[0], (f, f))[0] - self.path(subjects[1], (f, f))[0]))
-                             for f in span)
+            a, b = subjects
+            before, after = (float(np.linalg.norm(self.path(a, (f, f))[0] - self.path(b, (f, f))[0])) for f in span)
             return TrueValue(after - before, "closer together" if after < before else "farther apart")
         return self._object(kind, subjects[0], span, reference == "nearest")
 
@@ -154,6 +154,8 @@ class Truth:
         path = self.scene.T_world_cam.translation[self._index(span, fine=True)]
         ends = self._index(span)[[0, -1]]
         first, last = self.scene.T_world_cam.rotation[ends]
+        if kind in ("camera_yaw", "camera_pitch", "camera_roll"):
+            return TrueValue(orientation(first.T @ last)[kind.removeprefix("camera_")])
         if kind == "camera_rotation":
             turn = first.T @ last
             off = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2
@@ -175,8 +177,20 @@ class Truth:
                                                   @ self.path(subject, (frame, frame))[0]) for frame in span]
             shift = pixels[1] - pixels[0]
             return TrueValue(float("nan"), dominant(shift), shift)
+        if kind == "object_rotation":
+            return TrueValue(float(np.linalg.norm(self.turn(subject, span))))
         rotation = self.scene.camera(self.start + span[0]).rotation
         return self._motion(kind.removeprefix("object_"), self.path(subject, span, fine=True), rotation, span, kind)
+
+    def turn(self, subject: Subject, span: tuple[int, int]) -> np.ndarray:
+        """Rotation vector [3] of a subject's turn in the world, radians, below half a turn."""
+        if subject.object_id == 0:
+            return np.zeros(3)
+        before, after = (self.scene.object(subject.object_id).pose((self.start + f) * SUB).rotation for f in span)
+        turn = after @ before.T
+        axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2
+        sine = float(np.linalg.norm(axis))
+        return axis / sine * np.arctan2(sine, (np.trace(turn) - 1) / 2) if sine > 0 else np.zeros(3)
 
     def _motion(self, name: str, path: np.ndarray, rotation: np.ndarray, span: tuple[int, int], kind: str) -> TrueValue:
         steps = np.linalg.norm(np.diff(path, axis=0), axis=-1)
@@ -189,6 +203,12 @@ class Truth:
             return TrueValue(float(steps.sum() / (len(steps) * seconds)))
         if name == "peak_speed":
             return TrueValue(float(steps.max() / seconds))
+        if name == "acceleration":
+            half = ((span[0] + span[1]) // 2 - span[0]) * SUB
+            rise = steps[half:].mean() - steps[:half].mean()
+            return TrueValue(float(rise / seconds / (len(steps) * seconds / 2)))
+        if name in ("lateral_shift", "longitudinal_shift"):
+            return TrueValue(float((rotation.T @ (path[-1] - path[0]))[0 if name == "lateral_shift" else 2]))
         if name == "direction":
             vector = rotation.T @ (path[-1] - path[0])
             return TrueValue(float("nan"), dominant(vector), vector)
@@ -199,6 +219,16 @@ class Truth:
         if nearest and subject.object_id:
             return self.scene.object(subject.object_id).nearest(centre, (self.start + frame) * SUB)
         return float(np.linalg.norm(self.path(subject, (frame, frame))[0] - centre))
+
+
+def orientation(turn: np.ndarray) -> dict[str, float]:
+    """A camera's later orientation in its earlier axes [3, 3] as yaw (positive to the right), pitch (upwards) and roll
+    (clockwise from behind it), radians: where its line of sight points, and how its right side leans about it."""
+    right, ahead = turn[:, 0], turn[:, 2]
+    level = np.array([ahead[2], 0.0, -ahead[0]])  # to the right of the line of sight
+    level /= np.linalg.norm(level)
+    return {"yaw": float(np.arctan2(ahead[0], ahead[2])), "pitch": float(np.arcsin(np.clip(-ahead[1], -1, 1))),
+            "roll": float(np.arctan2(right @ np.cross(ahead, level), right @ level))}
 
 
 def dominant(vector: np.ndarray) -> str:

@@ -1,0 +1,65 @@
+"""How an object turns: the rotation of its rigid motion between two frames, in the world.
+
+R_world(t) = R_cam(t) · rotation_cam(t) carries directions of the body from the camera axes where it is defined. The
+turn from i to j is R_world(j) R_world(i)ᵀ; the errors of both rotations and of the camera's add up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.geometry.rotations import exp_so3, log_so3
+from curate.measure.chi2 import zero_p_value
+from curate.measure.draws import SceneDraws
+from curate.measure.magnitude import Sample, across_variance, covariance_of, state, summarise, without_noise
+from curate.measure.pose_errors import covariance_root
+from curate.measure.quantity import Quantity
+from curate.measure.strata import stratified_tails
+
+Span = tuple[int, int]
+
+
+def turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation vector of an object's turn in the world, radians, world axes.
+
+    Returns:
+        estimate [3] and joint draws [S, 3]; nan where the scene does not know the object's rotation at both frames.
+    """
+    memo = draws.region(region_id).memo
+    if ("turn", span) not in memo:
+        memo["turn", span] = _turn_vectors(draws, region_id, span)
+    return memo["turn", span]
+
+
+def _turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.ndarray, np.ndarray]:
+    region, frames = draws.scene.region(region_id), list(span)
+    unknown = np.full(3, np.nan), np.full((draws.num_draws, 3), np.nan)
+    if region.rotation_cam is None or region.rotation_cov is None:
+        return unknown
+    own, covariance = region.rotation_cam[frames], region.rotation_cov[frames]
+    if not (np.isfinite(own).all() and np.isfinite(covariance).all()):
+        return unknown
+    camera = draws.scene.T_world_cam.rotation[frames]
+    body = camera @ own
+    root = camera @ covariance_root(covariance)  # [2, 3, 3]
+    rng = draws.rng(f"turn {region_id} {span[0]} {span[1]}")
+    half = rng.standard_normal((draws.num_draws // 2, 2, 3))
+    half = half * stratified_tails(rng, len(half))[:, None, None]
+    error = np.einsum("kij,nkj->nki", root, np.concatenate([half, -half])) + draws.rotation_error[:, frames]
+    turn = body[1] @ body[0].T
+    return log_so3(turn), log_so3(exp_so3(error[:, 1]) @ turn @ exp_so3(-error[:, 0]))
+
+
+def object_rotation(draws: SceneDraws, region_id: int, span: Span) -> Quantity | None:
+    """Angle of the one rotation that takes the object's first orientation in the world to its last, rad; None where
+    the scene does not know it."""
+    mean, drawn = turn_vectors(draws, region_id, span)
+    if not np.isfinite(mean).all():
+        return None
+    covariance = covariance_of(drawn)
+    angles = np.linalg.norm(drawn, axis=-1)
+    sample = Sample(without_noise(angles, across_variance(covariance, mean)), {"own": angles}, scaled=False,
+                    magnitude=True, p_zero=zero_p_value(mean, covariance), extra={"turn": [float(x) for x in mean]})
+    return state(sample, summarise([sample], draws.scale)[0], draws.scale_sigma, kind="object_rotation",
+                 subjects=(region_id,), span=span, unit="rad", frame="world",
+                 reference=draws.scene.region(region_id).reference)

@@ -1,0 +1,62 @@
+"""How fast the speed changes, m/s²: the mean speed over the second half of the span less that over the first, over the
+time between the middles of the halves (`curate.measure.change`), negative for what slows down. World frame; an
+object's reference point or the camera's optical centre. Asked of what clearly moves, as a number (MRA); the choice is
+`speed_trend`'s, since only numbers above zero have number options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from curate.measure.change import middle
+from curate.questions import gates
+from curate.questions.claim import Claim, Number
+from curate.questions.families.base import Family, Item
+from curate.questions.families.over_spans import Span, camera_spans, object_spans
+from curate.questions.phrases import WORLD
+
+if TYPE_CHECKING:
+    from curate.questions.view import View
+
+
+def steps(item: Item) -> list[str]:
+    extra, half = item.quantity.extra, item.seconds / 2
+    before, after = (f"{extra[name]:.4g}" for name in ("speed_before", "speed_after"))
+    out = [f"The mean speed is {before} m/s from {item.words['start']} to {item.words['middle']} and {after} m/s from "
+           f"{item.words['middle']} to {item.words['end']}."]
+    again = (float(after) - float(before)) / half
+    if item.agrees(again):
+        out.append(f"The middles of the two parts are {half:.3f} s apart: ({after} − {before}) m/s / {half:.3f} s = "
+                   f"{item.number(again)} m/s².")
+    return out
+
+
+def _claim(view: View, kind: str, subjects: tuple[int, ...], span: Span, refusal: str) -> Claim:
+    if refusal:
+        return Claim(subjects, span, "world", refusal=refusal)
+    found = view.quantity(kind, subjects, span)
+    refusal = gates.NOT_FINITE if found.value != found.value else \
+        "" if gates.moves(found, view.config.max_p_zero) else gates.STILL
+    number = None if refusal else Number(found.value, found.quantiles, "acceleration", signed=True)
+    return Claim(subjects, span, found.frame, found.reference, number, words={"middle": view.at(middle(span))},
+                 steps=steps, quantities=(found,), refusal=refusal)
+
+
+def of_camera(view: View) -> Iterator[Claim]:
+    for span in camera_spans(view):
+        yield _claim(view, "camera_acceleration", (), span, "")
+
+
+def of_objects(view: View) -> Iterator[Claim]:
+    for region, span, refusal in object_spans(view):
+        yield _claim(view, "object_acceleration", (region,), span, refusal)
+
+
+STATES = ("span", "middle", "reference", "axes")
+FAMILIES = (
+    Family("camera_acceleration", of_camera, ("numeric",), "number", "acceleration", {"number": STATES}, ("middle",),
+           axes=WORLD.split(",")[0]),
+    Family("object_acceleration", of_objects, ("numeric",), "number", "acceleration",
+           {"number": ("region", *STATES)}, ("middle",), axes=WORLD),
+)

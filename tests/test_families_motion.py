@@ -1,0 +1,104 @@
+"""Families of speed, turns, shifts and size against scenes whose answers are worked out by hand."""
+
+import re
+
+import numpy as np
+import pytest
+
+from curate.questions import gates
+from curate.questions.families import families
+from curate.questions.families.over_spans import least_margin, side
+from tests.family_scenes_motion import asked, motion_scene, reasons, straight, whole
+from tests.scenes import Noise
+
+OWN = ("camera_mean_speed", "camera_peak_speed", "camera_acceleration", "object_acceleration", "camera_speed_trend",
+       "object_speed_trend")
+BLURRED = Noise(own_px=1.0, own_disparity_px=1.0, shared_disparity_px=.5, drift_px=.2)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_at_least_eight_paraphrases_of_each_section(name):
+    family = families()[name]
+    for section in family.sections:
+        texts = family.wording(section)
+        assert len(texts) >= 8 and len({p.id for p in texts}) == len(texts)
+
+
+# ---- speed and its change ----
+
+def test_camera_speed_is_path_over_time_and_its_peak():
+    # 0.5 m/s at first, 0.3 m/s² more: 1.6 m in 2 s, 1.1 m/s at the end
+    scene = motion_scene(camera=straight((0, 0, 0), (0, 0, .5), (0, 0, .3)), objects=(straight((0, 0, 9)),))
+    mean = whole(asked(scene, "camera_mean_speed", units={"speed": ["m/s"]}), "numeric")
+    peak = whole(asked(scene, "camera_peak_speed", units={"speed": ["km/h"]}), "numeric")
+    assert mean.value == pytest.approx(.8, rel=.01) and mean.low < .8 < mean.high and mean.unit == "m/s"
+    assert peak.value == pytest.approx(1.1 * 3.6, rel=.02) and peak.unit == "km/h"
+    assert "in the fixed world" in mean.question and "optical centre" in mean.question
+    assert "own motion taken out" not in mean.question
+
+
+def test_a_camera_that_stands_still_has_no_speed_to_ask_for():
+    scene = motion_scene()
+    for name in ("camera_mean_speed", "camera_peak_speed", "camera_acceleration", "camera_speed_trend"):
+        assert reasons(scene, name) == {gates.STILL}
+
+
+def test_acceleration_is_the_change_of_mean_speed_over_half_the_time():
+    # 1 m/s and 0.4 m/s² of the camera ahead; 2 m/s to the right and −0.6 m/s² of the object
+    scene = motion_scene((straight((-1, 0, 6), (2, 0, 0), (-.6, 0, 0)),),
+                         camera=straight((0, 0, 0), (0, 0, 1), (0, 0, .4)))
+    camera, = asked(scene, "camera_acceleration", forms=["numeric"])[:1]
+    thing = whole(asked(scene, "object_acceleration"))
+    assert camera.value == pytest.approx(.4, rel=.05) and camera.unit == "m/s²"
+    assert thing.value == pytest.approx(-.6, rel=.08) and thing.low < -.6 < thing.high < 0
+    assert "1.00 s" in thing.question and re.search("negative|Slowing down counts", thing.question)
+
+
+def test_acceleration_of_no_steady_kind_is_that_of_the_two_halves():
+    # from rest to 1 m/s about the middle: mean speeds v1 and v2 by arc length
+    def path(t):
+        s = np.log1p(np.exp(4 * (t - 1))) / 4
+        return np.stack([s - .5, 0 * t, 4 + 0 * t], -1)
+
+    ends = path(np.array([0, 1, 2.0]))[:, 0]
+    expected = ((ends[2] - ends[1]) - (ends[1] - ends[0])) / 1.0
+    question = whole(asked(motion_scene((path,)), "object_acceleration"))
+    assert question.low < expected < question.high and expected == pytest.approx(.66, abs=.01)
+
+
+@pytest.mark.parametrize("acceleration,answer", [
+    (.8, "it speeds up"), (-.8, "it slows down"), (0, "it keeps its speed"), (.04, "it keeps its speed")])
+def test_trend_of_speed_against_the_margin_stated(acceleration, answer):
+    """v₁ = 1.2 + a/2 and v₂ = 1.2 + 3a/2: for a = 0.04 they differ by 3 %, for ±0.8 by 33 % and more."""
+    scene = motion_scene((straight((-1, 0, 5), (1.2, 0, 0), (acceleration, 0, 0)),),
+                         camera=straight((0, 0, 0), (0, 0, 1.2), (0, 0, acceleration)))
+    for name in ("object_speed_trend", "camera_speed_trend"):
+        question = whole(asked(scene, name))
+        assert question.answer == answer and set(question.options) == {
+            "it speeds up", "it slows down", "it keeps its speed"}
+        assert f"{100 * question.extra['margin']:.0f} %" in question.question and "1.00 s" in question.question
+        assert any("differ by" in step for step in question.reasoning)
+
+
+def test_a_trend_at_the_margin_is_not_asked():
+    # v₁ = 0.9 and v₂ = 1.0 m/s
+    scene = motion_scene((straight((-1, 0, 5), (.85, 0, 0), (.1, 0, 0)),))
+    assert not [q for q in asked(scene, "object_speed_trend") if q.end_frame == 20 and q.extra["margin"] == .1]
+
+
+def test_the_margin_follows_from_the_error_alone():
+    rng = np.random.default_rng(0)
+    noise = .1 * rng.standard_normal(4096)  # 99 % within ±0.26
+    for middle in (-3.0, 0.0, .4):
+        assert least_margin(middle + noise, (.1, .2, .5, 1.0)) == 1.0
+        assert least_margin(middle + noise / 3, (.1, .2, .5, 1.0)) == .2
+    assert least_margin(10 * noise, (.1, .2, .5, 1.0)) is None
+    category = side(.4 + noise, .5, "left", "neither", "right")
+    assert category.name == "neither" and category.confidence == pytest.approx(.84, abs=.02)
+    assert side(noise - 2, .5, "left", "neither", "right").confidence == 1
+
+
+def test_of_an_object_that_may_stand_still_no_trend_is_asked():
+    assert reasons(motion_scene(), "object_speed_trend") == {gates.STILL}
+    blurred = motion_scene((straight((0, 0, 8), (.02, 0, 0)),), noise=BLURRED)
+    assert reasons(blurred, "object_acceleration") == {gates.STILL}
