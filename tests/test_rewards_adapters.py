@@ -68,6 +68,13 @@ def test_verl_scores_one_sample_by_keyword():
                                                                         "extra_info"]
 
 
+def test_verl_in_batches_scores_each_sample_by_itself():
+    """verl's manager `batch`: compute_score(data_sources=, solution_strs=, ground_truths=, extra_infos=)."""
+    found = verl.compute_scores(data_sources=np.array(["d"] * 4), solution_strs=TEXTS, ground_truths=AS_JSON,
+                                extra_infos=[{}] * 4)
+    assert [f["score"] for f in found] == SCORES
+
+
 def test_every_sample_has_the_same_names_whatever_it_has_truths_for():
     """verl and EasyR1 gather the parts of a batch in lists by name."""
     for reward in PRESETS:
@@ -107,7 +114,7 @@ def test_ms_swift_registers_classes_and_makes_them_itself():
     made = {name: kind(args=object()) for name, kind in orms.items() if name.startswith("curate_")}
     given = {"solution": AS_JSON, "messages": [[]] * 4, "trainer_state": object()}
     assert made["curate_score"](TEXTS, **given) == SCORES and made["curate_format"](TEXTS, **given) == FORMS
-    assert made["curate_regression"](TEXTS, **given) == [1.0, 0.0, 0.0, 1.0]
+    assert made["curate_regression"](TEXTS, **given) == [1.0, None, None, 1.0]  # None: not for this sample
     assert made["curate_score"](completions=TEXTS, solution=[[record] for record in RECORDS]) == SCORES
     assert "args" in inspect.signature(orms["curate_score"].__init__).parameters
 

@@ -1,7 +1,7 @@
 """ms-swift's outcome rewards (ORM), registered by a plug-in file:
 
     # plugin.py, for --external_plugins plugin.py --reward_funcs curate_score curate_format --reward_weights 0.9 0.1
-    from swift.rewards import orms        # ms-swift 3: from swift.plugin import orms
+    from swift.rewards import orms        # ms-swift before 4: from swift.plugin import orms
     from curate.rewards.adapters.swift import register
     register(orms)
 
@@ -26,13 +26,13 @@ class CurateORM:
     def __init__(self, args: Any = None, **kwargs: Any) -> None:
         self.args = args
 
-    def __call__(self, completions: Sequence[Any], **kwargs: Any) -> list[float]:
+    def __call__(self, completions: Sequence[Any], **kwargs: Any) -> list[float | None]:
         """
         Args:
             completions: the texts. kwargs: the dataset's columns, one entry a completion, and what the trainer adds.
 
         Returns:
-            One reward a completion; 0 where a sample has no truth for this reward.
+            One reward a completion; None where a sample has no truth for this reward, which the trainer passes over.
 
         Raises:
             ValueError: where no column holds records.
@@ -40,7 +40,7 @@ class CurateORM:
         truths = records_of(kwargs, len(completions))
         single = rewards().get(self.reward) if isinstance(self.reward, str) else None
         if single:
-            return [single(text, truth) or 0.0 for text, truth in zip(completions, truths)]
+            return [single(text, truth) for text, truth in zip(completions, truths)]
         return [combine(text, truth, self.reward)["overall"] for text, truth in zip(completions, truths)]
 
 

@@ -1,15 +1,16 @@
 """verl's custom reward function.
 
-    custom_reward_function.path=pkg://curate.rewards.adapters.verl    # or the path of this file
-    custom_reward_function.name=compute_score
-    +custom_reward_function.reward_kwargs.reward=mllm4d-paper
+    reward.custom_reward_function.path=pkg://curate.rewards.adapters.verl    # or the path of this file
+    reward.custom_reward_function.name=compute_score
+    +reward.custom_reward_function.reward_kwargs.reward=mllm4d-paper
 
+Releases before 0.8 have the same keys without the leading `reward.`. The reward manager `batch` takes `compute_scores`.
 The parquet's `reward_model` is {"style": "rule", "ground_truth": json.dumps(rft(question))}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.rewards.adapters.columns import record_from
@@ -40,3 +41,15 @@ def compute_score(data_source: str, solution_str: str, ground_truth: Any, extra_
     parts.pop("score", None)
     return {"score": overall, "acc": own_metric(solution_str, record),
             "format": REWARDS["format"](solution_str, record), **parts}
+
+
+def compute_scores(data_sources: Sequence[str], solution_strs: Sequence[str], ground_truths: Sequence[Any],
+                   extra_infos: Sequence[Any] | None = None, *, reward: str | Mapping[str, float] = "score",
+                   **kwargs: Any) -> list[dict[str, float]]:
+    """`compute_score` of each sample by itself, as the reward manager `batch` calls it.
+
+    Raises:
+        ValueError: where a ground truth is no record.
+    """
+    return [compute_score(source, text, truth, reward=reward)
+            for source, text, truth in zip(data_sources, solution_strs, ground_truths)]
