@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.geometry.rotations import exp_so3
+from curate.geometry.rotations import exp_so3, log_so3
 from curate.measure.draws import SceneDraws
 from curate.measure.paths import p_still
 from curate.measure.smoothing import lengths
@@ -20,8 +20,10 @@ def point(draws: SceneDraws, region_id: int, frame: int) -> np.ndarray:
 
 def to_camera(draws: SceneDraws, vectors: np.ndarray, frame: int) -> np.ndarray:
     """World vectors [S, 3] in the axes of the camera at a frame: right, down, forward."""
-    rotation = exp_so3(draws.rotation_error[:, frame]) @ draws.scene.T_world_cam.rotation[frame]
-    return np.einsum("sji,sj->si", rotation, vectors)
+    memo = draws.camera.memo
+    if ("axes", frame) not in memo:
+        memo["axes", frame] = exp_so3(draws.rotation_error[:, frame]) @ draws.scene.T_world_cam.rotation[frame]
+    return (vectors[:, None] @ memo["axes", frame])[:, 0]
 
 
 def in_camera(draws: SceneDraws, region_id: int, frame: int) -> np.ndarray:
@@ -63,11 +65,11 @@ def still_p_value(draws: SceneDraws, region_id: int | None, span: Span) -> float
 
 
 def turned(draws: SceneDraws, span: Span) -> np.ndarray:
-    """[S] rad: the largest angle by which the camera is turned, at any frame of a span, from its first."""
-    if ("turned", *span) not in draws.camera.memo:
-        start, largest = span[0], np.zeros(draws.num_draws)
-        for frame in range(start + 1, span[1] + 1):
-            trace = np.trace(draws.relative_rotation(start, frame), axis1=1, axis2=2)
-            largest = np.maximum(largest, np.arccos(np.clip((trace - 1) / 2, -1, 1)))
-        draws.camera.memo["turned", *span] = largest
-    return draws.camera.memo["turned", *span]
+    """[S] rad: the largest angle by which the camera is turned, at any frame of a span, from its first. To first order
+    in the error: ‖log(R_iᵀ R_t) + R_iᵀ (w_t − w_i)‖."""
+    memo, (first, last) = draws.camera.memo, span
+    if ("turned", *span) not in memo:
+        rotation = draws.scene.T_world_cam.rotation[first:last + 1]
+        error = draws.rotation_error[:, first:last + 1] - draws.rotation_error[:, first:first + 1]
+        memo["turned", *span] = lengths(log_so3(rotation[0].T @ rotation) + error @ rotation[0]).max(1)
+    return memo["turned", *span]

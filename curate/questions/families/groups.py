@@ -68,7 +68,7 @@ def ids(regions: Sequence[Region]) -> list[int]:
 
 def seen_at(view: View, regions: Sequence[Region], frame: int) -> list[int]:
     """Ids of those that are measured at a frame; what is not rigid is spoken of in its first frame alone."""
-    return [r.id for r in regions if frame in view.frames(r) and (r.rigid or frame == r.first)]
+    return [r.id for r in regions if frame in view.frames(r) and (r.rigid or frame == r.defined_at)]
 
 
 def common_span(view: View, group: Sequence[int]) -> tuple[int, int] | None:

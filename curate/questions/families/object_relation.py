@@ -74,7 +74,7 @@ def _claim(view: View, a: int, b: int, frame: int, offset: np.ndarray, aspect: A
         which = 2 * which + (offset[:, axis] < 0)
     shares = np.bincount(which, minlength=len(aspect.names)) / len(which)
     best = int(np.argmax(shares))
-    mean = np.median(offset, 0)
+    mean = offset.mean(0)
 
     def steps(item: Item) -> list[str]:
         out = [f"At {view.at(frame)} both points are placed in the axes of the camera."]

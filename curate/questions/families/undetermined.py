@@ -87,7 +87,7 @@ def _compared(view: View, measure: Measure, pair: tuple[int, ...], span: Span) -
     a, b = (view.values(measure.kind, (i,), span) for i in pair)
     difference = measure.sign * (a - b)
     low, high = np.quantile(difference, [0.025, 0.975])
-    near = np.mean([np.median(view.values("object_camera_distance", (i,), (span[0], span[0]))) for i in pair])
+    near = np.mean([view.values("object_camera_distance", (i,), (span[0], span[0])).mean() for i in pair])
     least = SHARE * float(near) / (view.seconds(span) if measure.name == "speed" else 1.0)
     tolerance = round_above(settle(max(float(high - low), least)))
     shares = {view.mark(pair[0]): float((difference > tolerance).mean()),
@@ -98,7 +98,7 @@ def _compared(view: View, measure: Measure, pair: tuple[int, ...], span: Span) -
         f"{100 * tolerance:g} cm"
 
     def steps(item: Item) -> list[str]:
-        return [f"The {measure.noun} differ by {abs(float(np.median(difference))):.3g} "
+        return [f"The {measure.noun} differ by {abs(float(difference.mean())):.3g} "
                 f"{'m/s' if measure.name == 'speed' else 'm'}, which is {'less' if name == UNKNOWN else 'more'} than "
                 f"{stated}."]
 
