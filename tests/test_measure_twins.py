@@ -204,3 +204,12 @@ def test_what_is_asked_first_changes_no_draw():
     one, two = SceneDraws(scene), SceneDraws(scene)
     ids = [region.id for region in scene.regions[:2]]
     assert np.array_equal(one.region(ids[0]).points, [two.region(i).points for i in reversed(ids)][-1])
+
+
+def test_normals_of_a_name_are_drawn_once_and_kept_from_change():
+    draws = SceneDraws(scene_with_own_errors(), 64)
+    first = draws.normals("a", 3)
+    assert draws.normals("a", 3) is first and draws.normals("b", 3).shape == (64, 3)
+    assert np.array_equal(first[:32], -first[32:]) and not np.array_equal(first, draws.normals("b", 3))
+    with pytest.raises(ValueError, match="read-only"):
+        first += 1

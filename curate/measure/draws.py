@@ -111,6 +111,7 @@ class SceneDraws:
         self._pan = stratified_normals(self.rng("pan"), 1, half)[0] * self.pan_sigma  # [S/2] rad
         self._regions: dict[int, PathPosterior] = {}
         self._smoothers: dict[int, PathSmoother] = {}
+        self.memo: dict[tuple, np.ndarray] = {}  # what several measurements have in common, by name
         self._relative: dict[tuple[int, int], np.ndarray] = {}
 
     def rng(self, name: str) -> np.random.Generator:
@@ -118,9 +119,12 @@ class SceneDraws:
         return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{self.seed} {name}".encode()).digest()[:16]))
 
     def normals(self, name: str, dimension: int) -> np.ndarray:
-        """[S, dimension] standard normals in mirrored pairs, of this name alone."""
-        half = stratified_normals(self.rng(name), dimension, self.num_draws // 2)
-        return np.concatenate([half, -half], 1).T
+        """[S, dimension] standard normals in mirrored pairs, of this name alone; not to be written to."""
+        if ("normals", name, dimension) not in self.memo:
+            half = stratified_normals(self.rng(name), dimension, self.num_draws // 2)
+            both = self.memo["normals", name, dimension] = np.concatenate([half, -half], 1).T
+            both.flags.writeable = False
+        return self.memo["normals", name, dimension]
 
     def _pose_draws(self, at: np.ndarray, frames: slice) -> np.ndarray:
         """[3n, S/2] m, how the poses' errors move points seen at `frames`; `at` [n, 3, 6] as `at_points`."""
