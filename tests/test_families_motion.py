@@ -5,14 +5,15 @@ import re
 import numpy as np
 import pytest
 
+from curate.measure import SceneDraws, quantity
 from curate.questions import gates
 from curate.questions.families import families
 from curate.questions.families.over_spans import least_margin, side
-from tests.family_scenes_motion import asked, motion_scene, reasons, straight, whole
+from tests.family_scenes_motion import asked, motion_scene, reasons, straight, turning, whole
 from tests.scenes import Noise
 
 OWN = ("camera_mean_speed", "camera_peak_speed", "camera_acceleration", "object_acceleration", "camera_speed_trend",
-       "object_speed_trend")
+       "object_speed_trend", "lateral_shift", "longitudinal_shift", "camera_yaw", "camera_pitch", "camera_roll")
 BLURRED = Noise(own_px=1.0, own_disparity_px=1.0, shared_disparity_px=.5, drift_px=.2)
 
 
@@ -102,3 +103,77 @@ def test_of_an_object_that_may_stand_still_no_trend_is_asked():
     assert reasons(motion_scene(), "object_speed_trend") == {gates.STILL}
     blurred = motion_scene((straight((0, 0, 8), (.02, 0, 0)),), noise=BLURRED)
     assert reasons(blurred, "object_acceleration") == {gates.STILL}
+
+
+# ---- shifts in the camera's axes ----
+
+def test_shift_by_components_with_the_cameras_motion_taken_out():
+    # the object goes 1.2 m to the right and 2 m nearer; the camera follows it 3 m ahead, and stays turned as it was
+    scene = motion_scene((straight((-.5, 0, 8), (.6, 0, -1)),), camera=straight((0, 0, 0), (0, 0, 1.5)))
+    side_ways, ahead = (whole(asked(scene, name), "numeric") for name in ("lateral_shift", "longitudinal_shift"))
+    assert side_ways.value == pytest.approx(1.2, rel=.02) and ahead.value == pytest.approx(-2, rel=.03)
+    assert whole(asked(scene, "lateral_shift"), "choice").answer == "to the right"
+    assert whole(asked(scene, "longitudinal_shift"), "choice").answer == "toward the camera"
+    assert "0.00 s" in side_ways.question and side_ways.frame == "camera@0"
+
+
+def test_shift_of_what_stands_still_is_neither_and_the_margin_is_stated():
+    scene = motion_scene((straight((.3, 0, 4)),), camera=straight((0, 0, 0), (.2, 0, .3)))
+    for name in ("lateral_shift", "longitudinal_shift"):
+        question = whole(asked(scene, name), "choice")
+        assert question.answer == "neither" and len(question.options) == 3
+        assert f"{question.extra['margin']:g} m" in question.question
+        assert not [q for q in asked(scene, name) if q.form == "numeric"]
+
+
+def test_axes_of_a_shift_are_those_at_the_start_of_its_span():
+    """A camera turned 30° to the right sees what moves to world +x move away from it, by sin 30°."""
+    scene = motion_scene((straight((2.5, 0, 6), (.5, 0, 0)),),
+                         camera_turn=lambda t: np.radians([[0, 30, 0]]) * (t > 0)[:, None])
+    late = view_shift(scene, (1, 20))
+    assert late == pytest.approx((.95 * np.cos(np.radians(30)), .95 * np.sin(np.radians(30))), rel=.03)
+
+
+def view_shift(scene, span):
+    draws = SceneDraws(scene)
+    return tuple(float(quantity(draws, name, (1,), span).value) for name in ("lateral_shift", "longitudinal_shift"))
+
+
+def test_a_shift_as_large_as_its_margin_has_no_certain_side():
+    question, = [q for q in asked(motion_scene(), "lateral_shift") if q.end_frame == 20]
+    margin = question.extra["margin"]
+    scene = motion_scene((straight((0, 0, 5), (margin / 2, 0, 0)),))
+    assert gates.UNCERTAIN in reasons(scene, "lateral_shift")
+
+
+# ---- how the camera is turned ----
+
+@pytest.mark.parametrize("name,rate,positive,negative", [
+    ("camera_yaw", (0, 6, 0), "to the right", "to the left"), ("camera_pitch", (6, 0, 0), "upwards", "downwards"),
+    ("camera_roll", (0, 0, 6), "clockwise", "anticlockwise")])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_turns_about_one_axis(name, rate, positive, negative, sign):
+    """About x right, y down, z forward by the right-hand rule: pitch up, yaw right, roll clockwise from behind."""
+    scene = motion_scene(camera_turn=turning(tuple(sign * r for r in rate)))
+    number, choice = (whole(asked(scene, name), form) for form in ("numeric", "choice"))
+    assert number.value == pytest.approx(12 * sign, abs=.05) and number.unit == "°"
+    assert choice.answer == (positive if sign > 0 else negative)
+    for other in {"camera_yaw", "camera_pitch", "camera_roll"} - {name}:
+        assert whole(asked(scene, other), "choice").answer == "neither"
+
+
+def test_turns_need_no_scale():
+    scene = motion_scene(camera_turn=turning((0, 6, 0)), scale="relative")
+    assert whole(asked(scene, "camera_yaw"), "numeric").value == pytest.approx(12, abs=.05)
+
+
+def test_a_turn_as_large_as_its_margin_is_not_asked_for():
+    assert reasons(motion_scene(camera_turn=turning((0, .5, 0))), "camera_yaw") == {gates.UNCERTAIN}
+    assert asked(motion_scene(camera_turn=turning((0, .4, 0))), "camera_yaw", forms=["choice"])[0].answer == "neither"
+
+
+def test_a_turn_that_is_known_badly_gets_a_wide_margin_and_no_number():
+    scene = motion_scene(camera_turn=turning((0, .5, 0)), step_rad=np.radians(.3))
+    question = whole(asked(scene, "camera_yaw"))
+    assert question.answer == "neither" and "5°" in question.question or "10°" in question.question
+    assert gates.WIDE in reasons(scene, "camera_yaw")
