@@ -37,20 +37,31 @@ def instants(view: View, region: Region) -> list[int]:
 
 def heavy_tail(draws: SceneDraws, region: Region) -> np.ndarray:
     """Factor [S, 1] of a region's own errors, that makes normal draws Student's t of the same variance."""
-    half = stratified_tails(draws.rng(f"place {region.id} tail"), draws.num_draws // 2)
-    return np.concatenate([half, half])[:, None]
+    memo = draws.region(region.id).memo
+    if "place tail" not in memo:
+        half = stratified_tails(draws.rng(f"place {region.id} tail"), draws.num_draws // 2)
+        memo["place tail"] = np.concatenate([half, half])[:, None]
+    return memo["place tail"]
 
 
 def camera_points(draws: SceneDraws, region: Region, frame: int) -> np.ndarray:
     """Draws [S, 3] of the reference point in the camera's axes at a frame where it is measured, m, without the scale's
     error."""
+    memo = draws.region(region.id).memo
+    if ("place", frame) not in memo:
+        memo["place", frame] = _camera_points(draws, region, frame, memo)
+    return memo["place", frame]
+
+
+def _camera_points(draws: SceneDraws, region: Region, frame: int, memo: dict) -> np.ndarray:
     name, point = f"place {region.id}", region.point_cam[frame]
-    since = slice(region.defined_at + 1, frame + 1) if region.defined == "first" else slice(
-        frame + 1, region.defined_at + 1)
-    own = np.nan_to_num(region.cov_frame[frame]) + np.nan_to_num(region.step_cov[since]).sum(0)
+    if "place bias" not in memo:
+        memo["place bias"] = draws.normals(name, 3)
+    first, last = sorted((region.defined_at, frame))
+    own = np.nan_to_num(region.cov_frame[frame]) + np.nan_to_num(region.step_cov[first + 1:last + 1]).sum(0)
     shared = np.nan_to_num(region.cov_shared[frame])
     error = draws.normals(f"{name} {frame}", 3) @ covariance_root(own[None])[0].T
-    error += draws.normals(name, 3) @ ray_root(shared[None], point[None])[0].T
+    error += memo["place bias"] @ ray_root(shared[None], point[None])[0].T
     error *= heavy_tail(draws, region)
     pan = draws.normals("pan", 1) * draws.pan_sigma
     return point + error + pan * pan_of_points(point[None], draws.scene.baseline_m)
@@ -74,7 +85,14 @@ def held_still(draws: SceneDraws, region: Region, frame: int, origin: int = 0) -
 
 def pixels(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Points [..., 3] in camera axes to [..., 2], counted from the image's corner; nan behind the camera."""
-    return scene.camera.project(points) + 0.5
+    camera = scene.camera
+    x, y, z = np.moveaxis(np.asarray(points, float), -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(z > 0, 1 / z, np.nan)
+    out = np.empty((*z.shape, 2))
+    out[..., 0] = camera.fx * x * inverse + camera.cx + 0.5
+    out[..., 1] = camera.fy * y * inverse + camera.cy + 0.5
+    return out
 
 
 def inside(scene: Scene, point: np.ndarray, border: float = 0.0) -> bool:
@@ -83,10 +101,17 @@ def inside(scene: Scene, point: np.ndarray, border: float = 0.0) -> bool:
     return bool(np.isfinite(point).all() and (point >= border * size).all() and (point <= (1 - border) * size).all())
 
 
-def radius(draws: np.ndarray, centre: np.ndarray, share: float = 0.995) -> float:
-    """How far from a point [d] that share of the draws [S, d] lies; inf where one is not finite."""
-    away = np.linalg.norm(draws - centre, axis=-1)
-    return float(np.quantile(away, share)) if np.isfinite(away).all() else float("inf")
+def away_from(draws: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Distances [S] of draws [S, d] from a point [d]."""
+    off = draws - centre
+    return np.sqrt(np.einsum("sd,sd->s", off, off))
+
+
+def radius(away: np.ndarray, share: float = 0.995) -> float:
+    """How far away that share of the draws [S] is at most; inf where one is not finite."""
+    rank = min(int(share * len(away)), len(away) - 1)
+    found = float(np.partition(away, rank)[rank])  # nan sorts to the end
+    return found if np.isfinite(away.max()) else float("inf")
 
 
 def has_second_view(scene: Scene) -> bool:
@@ -104,10 +129,11 @@ def disparity(scene: Scene, depth: np.ndarray) -> np.ndarray:
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
     """Of two boxes [4], x0, y0, x1, y1; 0 where one is not finite."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    shared = np.prod(np.clip(high - low, 0, None))
-    union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
-    return float(shared / union) if union > 0 else 0.0
+    ax0, ay0, ax1, ay1 = map(float, a)
+    bx0, by0, bx1, by1 = map(float, b)
+    shared = max(min(ax1, bx1) - max(ax0, bx0), 0.0) * max(min(ay1, by1) - max(ay0, by0), 0.0)
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
+    return shared / union if union > 0 else 0.0
 
 
 def carried_box(scene: Scene, region: Region, frame: int, origin: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def point_options(truth: Sequence[float], others: Sequence[Sequence[float]], sli
         found[0] = truth
         if along_row:
             found = [np.array([p[0], truth[1]]) for p in found]
-        if all(np.linalg.norm(a - b) >= gap for a, b in combinations(found, 2)):
+        if all(math.dist(a, b) >= gap for a, b in combinations(found, 2)):
             return found
     return None
 

@@ -40,14 +40,20 @@ STILL = ("in the image that the camera would take at {start}, had it stayed wher
 
 def seen(view: View, region: Region, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the reference point is seen: [2] and draws [S, 2], pixels from the image's corner."""
-    drawn = places.camera_points(view.draws, region, frame)
-    return region.centroid_px[frame] + 0.5, places.pixels(view.scene, drawn)
+    memo = view.draws.region(region.id).memo
+    if ("seen", frame) not in memo:
+        drawn = places.camera_points(view.draws, region, frame)
+        memo["seen", frame] = region.centroid_px[frame] + 0.5, places.pixels(view.scene, drawn)
+    return memo["seen", frame]
 
 
 def still(view: View, region: Region, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """The same, had the camera stayed where it was in the first frame."""
-    mean, drawn = places.held_still(view.draws, region, frame)
-    return places.pixels(view.scene, mean), places.pixels(view.scene, drawn)
+    memo = view.draws.region(region.id).memo
+    if ("held still", frame) not in memo:
+        memo["held still", frame] = tuple(places.pixels(view.scene, p)
+                                          for p in places.held_still(view.draws, region, frame))
+    return memo["held still", frame]
 
 
 def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, name: str, subjects: tuple[int, ...],
@@ -63,7 +69,8 @@ def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, na
     if not places.inside(scene, point):
         return Claim(**common, refusal=BEHIND)
     width, height = scene.camera.width, scene.camera.height
-    close, error = CLOSE * width, places.radius(drawn, point)
+    close, away = CLOSE * width, places.away_from(drawn, point)
+    error = places.radius(away)
     if not math.isfinite(error):
         return Claim(**common, refusal=UNCERTAIN)
     category = None
@@ -76,7 +83,6 @@ def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, na
             category = Category(texts[0], 1.0, texts) if len(set(texts)) == len(texts) else None
     text, seconds = writer.point(*point), view.times.seconds[frame]
     close_here = close * (1000 / width if writer.dialect == "box1000" else 1.0)
-    away = np.linalg.norm(drawn - point, axis=-1)
     answer = Open(text, [writer.numbers(*point)], "points", "pck", POINT_LEAD, float((away <= close).mean()))
     return Claim(**common, category=category, open=answer, words={"format": writer.point_format} | words, steps=steps,
                  extra=noted(writer, threshold_px=round(close_here, 3)),
@@ -129,7 +135,7 @@ def many(view: View) -> Iterator[Claim]:
     for region in view.rigid:
         point, drawn = seen(view, region, frame)
         if places.inside(scene, point):
-            clear.append((region, point, np.linalg.norm(drawn - point, axis=-1) <= close))
+            clear.append((region, point, places.away_from(drawn, point) <= close))
     for group in _groups(clear):
         draw = Draw(scene.key, view.config.seed, "correspondence_many", frame, *(r.id for r, _, _ in group))
         order = draw.shuffled(group)

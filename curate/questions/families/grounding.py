@@ -102,7 +102,8 @@ def _point(view: View, region: Region, frame: int, writer: Writer) -> tuple[str,
     scene, point = view.scene, region.centroid_px[frame] + 0.5
     if not places.inside(scene, point):
         return BEHIND, ""
-    error = places.radius(places.pixels(scene, places.camera_points(view.draws, region, frame)), point)
+    drawn = places.pixels(scene, places.camera_points(view.draws, region, frame))
+    error = places.radius(places.away_from(drawn, point))
     depth = region.point_cam[frame, 2]
     room = clearance(region) * region.point_cam[region.defined_at, 2] / depth
     if room < error + SPARE_PX or region.visible_fraction[frame] < MIN_VISIBLE:

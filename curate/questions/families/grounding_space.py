@@ -48,7 +48,7 @@ def pointed(view: View) -> Iterator[Claim]:
         for frame in places.instants(view, region):
             point = region.point_cam[frame]
             close = CLOSE * float(np.linalg.norm(point))
-            away = np.linalg.norm(places.camera_points(draws, region, frame) * draws.scale[:, None] - point, axis=-1)
+            away = places.away_from(places.camera_points(draws, region, frame) * draws.scale[:, None], point)
             written, number, meaning = time_of(view, frame)
             seconds = view.times.seconds[frame]
             text = writer.place(point, seconds, DIGITS, written)
@@ -81,7 +81,7 @@ def turned(view: View, region: Region, frame: int) -> list[float] | None:
     own = draws.normals(f"turn {region.id} {frame}", 3) @ covariance_root(region.rotation_cov[frame][None])[0].T
     own *= places.heavy_tail(draws, region)
     error = own @ camera[frame].T + draws.rotation_error[:, frame] - draws.rotation_error[:, 0]
-    if not gates.certain(float((np.linalg.norm(error, axis=-1) <= TURN_RAD).mean()), view.config.min_confidence):
+    if not gates.certain(float((places.away_from(error, np.zeros(3)) <= TURN_RAD).mean()), view.config.min_confidence):
         return None
     vector = np.degrees(log_so3(camera[0].T @ camera[frame] @ rotation))
     return [float(round(v)) + 0.0 for v in vector]
@@ -93,7 +93,7 @@ def in_json(view: View) -> Iterator[Claim]:
         for frame in places.instants(view, region):
             mean, drawn = places.held_still(draws, region, frame)
             close = CLOSE * float(np.linalg.norm(mean))
-            away = np.linalg.norm(drawn * draws.scale[:, None] - mean, axis=-1)
+            away = places.away_from(drawn * draws.scale[:, None], mean)
             centre = [round(float(v), DIGITS) + 0.0 for v in mean]
             turn = turned(view, region, frame)
             target = {"size": None, "centre": centre, "orientation": turn}

@@ -10,14 +10,14 @@ disparities too. In a mirrored clip B is negative, and everything shifts right.
 `view_point`: where the reference point is in the right view. Choice among places of one row; open, judged by PCK.
 `view_box`: the box around the visible part in the right view: the left one's, shifted. Gate: what the shift differs by
     over the object's depth is a small part of the box. Open, judged by IoU.
-`view_visibility`: whether the reference point lies within the right view's image. Choice, certain from joint draws.
+`view_visibility`: whether the reference point lies within the right view's image, asked where it is no farther from
+    the border than twice the shift, so that both may be. Choice, certain from joint draws.
 
 All of the first frame, where the marks are, and of the last one of the region; nothing without a second view.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -29,8 +29,8 @@ from curate.questions.claim import Category, Claim, Open
 from curate.questions.digits import round_to, significant_digits, text
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
-from curate.questions.families.correspondence import point_claim
-from curate.questions.families.grounding import noted, writer_of
+from curate.questions.families.correspondence import point_claim, seen
+from curate.questions.families.grounding import AGREES, BEHIND, NOT_CARRIED, noted, writer_of
 from curate.questions.options import number_options
 from curate.questions.view import View
 from curate.scene import Region
@@ -40,6 +40,7 @@ SLANT = 0.25  # of a box's width: by how much its parts may shift differently
 BETWEEN = "from the left view to the right view of the same instant"
 IN_RIGHT = "in the right view of the same instant"
 SLANTED = "its parts shift by different amounts"
+FAR = "too far from the border to leave the right view"
 SMALL = "the shift is too small to be told in pixels"
 SIDES = {True: "left", False: "right"}
 INSIDE, OUTSIDE = "inside the right view's image", "beyond the edge of the right view's image"
@@ -53,10 +54,13 @@ def _frames(view: View, region: Region) -> list[int]:
 
 def _shift(view: View, region: Region, frame: int) -> tuple[float, np.ndarray]:
     """Pixels to the left, and their draws [S]."""
-    drawn = places.camera_points(view.draws, region, frame)[:, 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (float(places.disparity(view.scene, region.point_cam[frame, 2])),
-                np.where(drawn > 0, places.disparity(view.scene, drawn), np.nan))
+    memo = view.draws.region(region.id).memo
+    if ("shift", frame) not in memo:
+        drawn = places.camera_points(view.draws, region, frame)[:, 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            memo["shift", frame] = (float(places.disparity(view.scene, region.point_cam[frame, 2])),
+                                    np.where(drawn > 0, places.disparity(view.scene, drawn), np.nan))
+    return memo["shift", frame]
 
 
 def ordered(view: View) -> Iterator[Claim]:
@@ -125,17 +129,16 @@ def in_right(view: View) -> Iterator[Claim]:
         return
     writer, scene = writer_of(view), view.scene
 
-    def place(region: Region, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        point, drawn = region.point_cam[frame], places.camera_points(view.draws, region, frame)
-        out = [places.pixels(scene, p) - places.disparity(scene, p[..., 2])[..., None] * np.array([1.0, 0.0])
-               for p in (point, drawn)]
-        return out[0], out[1]
+    def moved(region: Region, frame: int) -> np.ndarray:
+        return region.centroid_px[frame] + 0.5 - np.array([_shift(view, region, frame)[0], 0.0])
 
     for region in view.rigid:
         for frame in _frames(view, region):
-            shift, _ = _shift(view, region, frame)
-            here = place(region, frame)
-            others = [place(r, frame)[0] for r in view.rigid if r is not region and frame in view.frames(r)]
+            shift, drawn_shift = _shift(view, region, frame)
+            drawn = seen(view, region, frame)[1].copy()
+            drawn[:, 0] -= drawn_shift
+            here = moved(region, frame), drawn
+            others = [moved(r, frame) for r in view.rigid if r is not region and frame in view.frames(r)]
             others = [p for p in others if places.inside(scene, p)]
 
             def steps(item: Item, region=region, frame=frame, shift=shift, here=here) -> list[str]:
@@ -164,10 +167,10 @@ def right_boxes(view: View) -> Iterator[Claim]:
             carried = places.carried_box(scene, region, frame, gates.MARK_FRAME)
             if abs(nearer - shift) > SLANT * (box[2] - box[0]):
                 yield Claim(**common, refusal=SLANTED)
-            elif not places.box_iou(box, carried) >= 0.6 or box[0] < 1 or box[2] > scene.camera.width - 1:
-                yield Claim(**common, refusal="its box does not keep to the object")  # or the left view cuts it
+            elif not places.box_iou(box, carried) >= AGREES or box[0] < 1 or box[2] > scene.camera.width - 1:
+                yield Claim(**common, refusal=NOT_CARRIED)  # or the left view cuts it
             elif moved[0] < 0 or moved[2] > scene.camera.width:
-                yield Claim(**common, refusal="behind the camera or outside of the image")
+                yield Claim(**common, refusal=BEHIND)
             else:
                 right = [float(v) for v in moved]
 
@@ -188,19 +191,22 @@ def visible(view: View) -> Iterator[Claim]:
     width = view.scene.camera.width
     for region in view.rigid:
         for frame in _frames(view, region):
-            _, drawn = _shift(view, region, frame)
-            column = places.pixels(view.scene, places.camera_points(view.draws, region, frame))[:, 0] - drawn
+            shift, drawn = _shift(view, region, frame)
+            left = float(region.centroid_px[frame][0]) + 0.5
+            column = seen(view, region, frame)[1][:, 0] - drawn
+            common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image",
+                      "reference": region.reference}
+            if (left if shift > 0 else width - left) > 2 * abs(shift):
+                yield Claim(**common, refusal=FAR)
+                continue
             share = float(((column > 0) & (column < width)).mean())
             name, confidence = (INSIDE, share) if share >= 0.5 else (OUTSIDE, 1 - share)
-            middle = float(np.median(column)) if np.isfinite(column).all() else math.nan
 
-            def steps(item: Item, region=region, frame=frame, middle=middle) -> list[str]:
-                u = region.centroid_px[frame][0] + 0.5
-                return [f"In the left view the point is in column {u:.0f}, in the right one it would be in column "
-                        f"{middle:.0f} of an image {width} pixels wide."]
+            def steps(item: Item, left=left, shift=shift) -> list[str]:
+                return [f"In the left view the point is in column {left:.0f}, in the right one it would be in column "
+                        f"{left - shift:.0f} of an image {width} pixels wide."]
 
-            yield Claim((region.id,), (frame, frame), "image", region.reference, steps=steps,
-                        category=Category(name, confidence, (INSIDE, OUTSIDE)))
+            yield Claim(**common, steps=steps, category=Category(name, confidence, (INSIDE, OUTSIDE)))
 
 
 ONE = ("region", "at", "reference", "axes")
