@@ -18,6 +18,7 @@ from curate.questions.gates import MARK_FRAME, Dropped
 from curate.questions.options import OptionSet, category_options, number_options
 from curate.questions.own_words import paraphrases
 from curate.questions.question import Question
+from curate.questions.reasoning import state_of, task_of
 from curate.questions.units import COUNT, UNITS, Unit
 from curate.questions.view import View
 from curate.questions.wording import Paraphrase, listed
@@ -185,6 +186,9 @@ class _Asker:
         first, last = claim.span
         kind = claim.open.kind if is_open else "choice" if options else "number"
         metric = family.score or (claim.open.metric if is_open else "accuracy" if options else "mra")
+        # rewards take the metric "st" for the centres of the target, where the record has no others
+        state = {} if metric == "st" or not config.wants_state else state_of(
+            self.view, claim.subjects, claim.extra.get("frames_until"))
         return Question(
             id=self.id, family=family.name, form=self.form, question=f"{stem}\n{tail}" if options else f"{stem} {tail}",
             options=texts, answer=texts[options.index] if options else item.answer, letter=letter, value=value,
@@ -193,14 +197,14 @@ class _Asker:
             start_frame=first, end_frame=last, regions=list(claim.subjects), mark_frame=MARK_FRAME,
             reasoning=list(self._steps(item, texts, letter, low, high)) if config.reasoning else [],
             quantities=[self._record(q) for q in claim.quantities], template=paraphrase.id, dialect=config.dialect,
-            scale=self.scene.scale, answer_type=kind, metric=metric,
+            scale=self.scene.scale, answer_type=kind, metric=metric, task=task_of(self.id, config),
             target=claim.open.target if is_open else None,
             coordinates=[{"start": a, "end": b, "vector": list(vector)} for a, b, vector in claim.coordinates]
             if is_open else [],
             extra={"option_values": list(options.values) if options else [],
                    "num_digits": item.num_digits if unit else 0,
                    "recording": str(self.scene.clip.get("recording", self.scene.key)),
-                   "clip": self.scene.key} | claim.extra)
+                   "clip": self.scene.key} | state | claim.extra)
 
     def _wordings(self) -> tuple[Paraphrase, ...]:
         own = self.config.wording.get(self.family.name, {}).get(self.section, ())

@@ -11,6 +11,7 @@ from curate.questions.region_words import RegionDialect
 from curate.questions.units import UNITS
 
 Form = Literal["numeric", "choice", "open"]
+TAG = r"^[a-z][a-z0-9_-]{0,30}$"
 
 
 class FamilyConfig(BaseModel):
@@ -86,6 +87,34 @@ class MixtureConfig(BaseModel):
         return self
 
 
+class ReasoningConfig(BaseModel):
+    """Thinking before the answer (`curate.questions.reasoning`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks: dict[Literal["answer", "reason", "cold_start"], float] = Field(
+        default_factory=dict, description="task to its share of the questions; default: the training form decides")
+    state: bool = Field(False, description="where camera and objects are at the first and the last frame, in every "
+                        "question's record; cold starts have it")
+    length: Literal["full", "short"] = Field("full", description="short: the last steps, three sentences")
+    max_sentences: int | None = Field(None, ge=1, description="of a thought; its conclusion is always kept")
+    max_characters: int | None = Field(None, ge=1, description="of a thought; its conclusion is always kept")
+    think: str = Field("think", pattern=TAG, description="name of the tag around the thinking; MLLM-4D's is thinking")
+    answer: str = Field("answer", pattern=TAG, description="name of the tag around the answer")
+    state_tag: str = Field("state", pattern=TAG, description="name of the tag around the spatial state")
+
+    @model_validator(mode="after")
+    def _sound(self) -> ReasoningConfig:
+        for task, share in self.tasks.items():
+            if not 0 < share < float("inf"):
+                raise ValueError(f"the share of task {task!r} is {share}; expected a positive number (leave out what "
+                                 f"is not wanted)")
+        if len({self.think, self.answer, self.state_tag}) < 3:
+            raise ValueError(f"tags {self.think!r}, {self.answer!r} and {self.state_tag!r}: expected three different "
+                             f"names")
+        return self
+
+
 class AuditConfig(BaseModel):
     """What fails a run. It changes no question."""
 
@@ -124,7 +153,8 @@ class QuestionsConfig(BaseModel):
         default_factory=dict, description="further wording: family, section (number, category, open), templates")
     own_wording_only: bool = Field(False, description="families that have wording of the recipe's use that alone")
     units: UnitsConfig = UnitsConfig()
-    reasoning: bool = True
+    reasoning: bool | ReasoningConfig = Field(True, description="the solver's steps in each record; or how they are "
+                                              "written, and for which tasks")
     balance: BalanceConfig = BalanceConfig()
     mixture: Literal["mllm4d", "r4d"] | MixtureConfig | None = Field(
         None, description="target shares: those of MLLM-4D's seven scenarios, of R4D-Bench's nine columns, or your own")
@@ -181,3 +211,9 @@ class QuestionsConfig(BaseModel):
             from curate.questions.columns import SHARES
             return MixtureConfig(by=self.mixture, shares=SHARES[self.mixture])
         return self.mixture
+
+    @property
+    def wants_state(self) -> bool:
+        """Whether records say where camera and objects are."""
+        thinking = self.reasoning
+        return isinstance(thinking, ReasoningConfig) and (thinking.state or "cold_start" in thinking.tasks)

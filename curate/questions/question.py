@@ -33,7 +33,7 @@ class Question:
         target: typed truth of an open answer, None else (`claim.Open`).
         coordinates: of an open answer's text: {"start", "end", "vector"}, the characters that write a coordinate and
             its (x, y, z, t), nan where it has no such part.
-        task: what the answer should be like; "" is the answer alone.
+        task: "answer", "reason" or "cold_start" (`reasoning`); "" leaves it to the training form.
     """
 
     id: str

@@ -40,6 +40,7 @@ class View:
         self._more: dict[tuple, Quantity] = {}
         self._values: dict[tuple, np.ndarray] = {}
         self._names: dict[int, region_words.Marked] = {}
+        self._centres: dict[tuple[int | None, int], tuple[np.ndarray, np.ndarray] | None] = {}
         self._draws = draws
 
     @cached_property
@@ -94,6 +95,29 @@ class View:
     @property
     def clip(self) -> Span:
         return 0, self.scene.num_frames - 1
+
+    def centre(self, region_id: int | None, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Place of the camera (None) or of a region's reference point, and its standard deviation: [3] m each, in the
+        axes of the camera at the first frame. None where it is not measured."""
+        if (region_id, frame) not in self._centres:
+            self._centres[region_id, frame] = self._centre(region_id, frame)
+        return self._centres[region_id, frame]
+
+    def _centre(self, region_id: int | None, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+        draws = self.draws
+        if region_id is None:
+            path, at = draws.camera, frame
+        else:
+            region = self.scene.region(region_id)
+            if frame not in usable_frames(region):
+                return None
+            if not region.rigid and frame != region.defined_at:
+                return None  # its reference point goes with none of its parts
+            path, at = draws.region(region_id), frame - region.first
+        turn = self.scene.T_world_cam.rotation[0]
+        place = (path.mean[at] - draws.camera.mean[0]) @ turn
+        drawn = (path.points[:, at] - draws.camera.points[:, 0]) * draws.scale[:, None]
+        return place, (drawn @ turn).std(0)
 
     # ---- words ----
 
