@@ -16,6 +16,8 @@ NUMBER = {"answer_type": "number", "answer": "1.8", "value": 1.8,
 
 @pytest.mark.parametrize("text,letter", [
     ("B", "B"), ("B. 2.4", "B"), ("(b)", "B"), ("2.4 m", "B"), ("2.4", "B"), ("240 cm", "B"), ("answer: B", "B"),
+    ("B because it is far", "B"), ("B, as it is 2.4 m away", "B"), ("B since it is 1.2 m away", None), ("B or C", None),
+    ("A dog is near", None), ("A, B", None), ("B - 2.4 m", "B"), ("The answer is: $$B", "B"),
     ("A. 2.4 m", None), ("E", None), ("", None), ("1.3 m", None), ("A or B", None)])
 def test_reading_a_choice(text, letter):
     assert read_choice(text, CHOICES, "m") == letter
@@ -33,6 +35,7 @@ def test_reading_a_number(text, value):
 def test_only_the_final_answer_counts():
     assert final_text("<think>5 m</think><answer> 1.8 m </answer>") == "1.8 m"
     assert final_text("<think>5 m</think> 1.8 m") == "1.8 m"
+    assert final_text(r"<answer>so it is \boxed{1.8 m}</answer>") == "1.8 m"
     assert not judge("<think>1.8 m</think><answer>7 m</answer>", NUMBER).correct
     assert not judge("", NUMBER).correct and not judge("x" * 10**6, NUMBER).correct
 

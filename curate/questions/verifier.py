@@ -34,6 +34,10 @@ _LETTER = re.compile(r"^\W*(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:option|answe
 # where a text of several sentences ends with "the final answer is: $$B"; capital letters only, "a" is an article
 _STATED = re.compile(r"\b(?:[Oo]ption|[Aa]nswer|[Cc]hoice)\b(?:\s+(?:is|would be|must be))?\s*[:=]?\s*[^\w\s]{0,4}"
                      r"(?P<letter>[A-E])\b(?![\w'’])(?!\s*(?:or|and|/|,)\s*[A-E]\b)")
+# "B because ..": a letter that is no word, at the very start
+_LEADING = re.compile(r"^\W*(?P<letter>[B-E](?=[\s,;])|A(?=[,;]))(?!\s*,?\s*(?:or|and|/|,)\s*[A-E]\b)(?P<rest>.*)",
+                      re.DOTALL)
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]*)\}")
 _STRICT = re.compile(r"^[\s$*(]*(?P<letter>[A-E])[\s.:)$*]*$", re.IGNORECASE)
 
 
@@ -47,7 +51,13 @@ class Verdict:
 
 
 def final_text(answer: str) -> str:
-    """What is between the last <answer> tags, else what follows the thinking."""
+    """What is between the last <answer> tags, else what follows the thinking; of that, what stands in \\boxed{}."""
+    text = _said(answer)
+    boxed = _BOXED.findall(text)
+    return boxed[-1].strip() if boxed else text
+
+
+def _said(answer: str) -> str:
     answer = answer[-MAX_TEXT:]
     lower = "".join(c.lower() if c.isascii() else c for c in answer)  # same length, whatever the script
     end = lower.rfind("</answer>")
@@ -101,7 +111,7 @@ def read_number(text: str, unit: str) -> float | None:
 
 def strict_letter(text: str) -> str:
     """The letter of an answer that is a letter and nothing else ("B", "(b)", "B."); "" for any other answer."""
-    match = _STRICT.match(final_text(text))
+    match = _STRICT.match(_said(text))
     return match["letter"].upper() if match else ""
 
 
@@ -141,15 +151,25 @@ def read_choice(text: str, options: list[str], unit: str) -> str | None:
         letter = match["letter"].upper()
         named = by_text(match["rest"] or "", by_number=True)
         return letter if letter in letters and named in (None, letter) else None
+    if match := _LEADING.match(text):
+        named = _meant(match["rest"], options, values, unit)
+        return match["letter"] if match["letter"] in letters and set(named) <= {match["letter"]} else None
     if found := by_text(text, by_number=True):
         return found
     stated = {letter for letter in _STATED.findall(text[-400:])}
     if len(stated) == 1 and (letter := stated.pop()) in letters:
         return letter
+    named = [] if unit else _meant(text, options, values, unit)
+    return named[0] if len(named) == 1 else None
+
+
+def _meant(text: str, options: list[str], values: list[float | None], unit: str) -> list[str]:
+    """Letters of the options whose number, or of those without a unit whose text, a text mentions."""
     if not unit:
-        named = _named(text, options)
-        return letters[named[0]] if len(named) == 1 else None
-    return None
+        return [LETTERS[i] for i in _named(text, options)]
+    given = read_numbers(text, unit)
+    return [letter for letter, value in zip(LETTERS, values)
+            if value is not None and any(math.isclose(value, x, rel_tol=1e-6) for x in given)]
 
 
 def judge(answer: str, question: Question | Mapping[str, Any]) -> Verdict:

@@ -1,7 +1,7 @@
 """ms-swift's outcome rewards (ORM), registered by a plug-in file:
 
     # plugin.py, for --external_plugins plugin.py --reward_funcs curate_score curate_format --reward_weights 0.9 0.1
-    from swift.rewards import orms        # ms-swift before 4: from swift.plugin import orms
+    from swift.rewards import orms        # older releases: from swift.plugin import orms
     from curate.rewards.adapters.swift import register
     register(orms)
 

@@ -4,7 +4,7 @@
     reward.custom_reward_function.name=compute_score
     +reward.custom_reward_function.reward_kwargs.reward=mllm4d-paper
 
-Releases before 0.8 have the same keys without the leading `reward.`. The reward manager `batch` takes `compute_scores`.
+Older releases have the same keys without the leading `reward.`. The reward manager `batch` takes `compute_scores`.
 The parquet's `reward_model` is {"style": "rule", "ground_truth": json.dumps(rft(question))}.
 """
 
