@@ -6,6 +6,7 @@ Draw n is the same world in every array, and the scene's scale is in all of them
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,15 +43,32 @@ def clear_length(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum((vectors**2).sum(-1) - 2 * across, 0))
 
 
+def _once(draws: SceneDraws, region_id: int, name: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What several families ask of one region, worked out once; not to be written to."""
+    memo = draws.region(region_id).memo
+    if name not in memo:
+        memo[name] = make()
+    return memo[name]
+
+
 def camera_distance(draws: SceneDraws, region_id: int, frames: np.ndarray) -> np.ndarray:
     """Draws [S, n] m of the distance between a region's reference point and the camera's centre."""
-    return clear_length(points(draws, region_id, frames) - points(draws, None, frames))
+    return _once(draws, region_id, ("camera distance", *frames.tolist()), lambda: clear_length(
+        points(draws, region_id, frames) - points(draws, None, frames)))
 
 
 def from_start(draws: SceneDraws, region_id: int, frames: np.ndarray) -> np.ndarray:
     """Draws [S, n] m: how far the reference point is from where it was at the first of `frames`, straight line."""
-    path = points(draws, region_id, frames)
-    return clear_length(path - path[:, :1])
+    def made() -> np.ndarray:
+        path = points(draws, region_id, frames)
+        return clear_length(path - path[:, :1])
+
+    return _once(draws, region_id, ("from start", *frames.tolist()), made)
+
+
+def median(draws: SceneDraws, region_id: int, name: str, span: tuple[int, int], values: np.ndarray) -> np.ndarray:
+    """Medians [n] of draws [S, n] that are known by a name and a span."""
+    return _once(draws, region_id, (f"median {name}", *span), lambda: np.median(values, axis=0))
 
 
 def legs(draws: SceneDraws, region_id: int | None, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,9 +112,9 @@ def lowest_time(values: np.ndarray, time_s: np.ndarray) -> np.ndarray:
 
 def speeds(draws: SceneDraws, region_id: int, span: tuple[int, int]) -> np.ndarray:
     """Draws [S, n] m/s of the speed at every frame of a span (`speed.speed_profile`)."""
-    path, first = draws.region(region_id), draws.scene.region(region_id).first
-    name = "profile", *span
-    if name not in path.memo:
+    def made() -> np.ndarray:
+        path, first = draws.region(region_id), draws.scene.region(region_id).first
         rng = draws.rng(f"profile {region_id} {span[0]} {span[1]}")
-        path.memo[name] = speed_profile(path, span[0] - first, span[1] - first, rng)[0] * draws.scale[:, None]
-    return path.memo[name]
+        return speed_profile(path, span[0] - first, span[1] - first, rng)[0] * draws.scale[:, None]
+
+    return _once(draws, region_id, ("profile", *span), made)

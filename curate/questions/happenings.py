@@ -83,7 +83,7 @@ def round_level(values: np.ndarray, draw: Draw, edge: float = 0.05) -> float | N
 def reach(view: View, who: Followed, draw: Draw) -> Happening | None:
     """The first time it is so far from where it was at the start."""
     values = joint.from_start(view.draws, who.region.id, who.frames)
-    level = round_level(np.median(values, axis=0), draw)
+    level = round_level(joint.median(view.draws, who.region.id, "from start", who.span, values), draw)
     if level is None:
         return None
     return Happening("reach", f"is for the first time {level:g} m away (in a straight line) from where it was at "
@@ -93,7 +93,7 @@ def reach(view: View, who: Followed, draw: Draw) -> Happening | None:
 def passes(view: View, who: Followed, draw: Draw) -> Happening | None:
     """The first time it is nearer to the camera, or farther from it, than a round distance."""
     values = joint.camera_distance(view.draws, who.region.id, who.frames)
-    course = np.median(values, axis=0)
+    course = joint.median(view.draws, who.region.id, "camera distance", who.span, values)
     level = round_level(course, draw)
     if level is None:
         return None
@@ -124,8 +124,7 @@ def starts(view: View, who: Followed) -> Happening:
 
 def stops(view: View, who: Followed) -> Happening:
     """Comes to the place where it rests at last."""
-    path = joint.points(view.draws, who.region.id, who.frames)[:, ::-1]
-    values = joint.clear_length(path - path[:, :1])
+    values = joint.from_start(view.draws, who.region.id, who.frames[::-1])
     return Happening("stop", f"comes to rest, that is, gets within {REST_M} m of the place where it then stays",
                      -_after_rest(values, -who.time_s[::-1]), REST_M)
 

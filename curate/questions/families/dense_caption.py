@@ -103,14 +103,15 @@ def _way(view: View, kind: str, subjects: tuple[int, ...], span: Span) -> tuple[
     return max(sorted(shares.items()), key=lambda item: item[1]) if shares else ("", 0.0)
 
 
-def _stays(points: np.ndarray, reach_m: float) -> float:
-    """Share of the draws [S, n, 3] in which all places are so near to the first."""
-    return float((joint.clear_length(points - points[:, :1]) < reach_m).all(1).mean())
+def _stays(moved: np.ndarray, reach_m: float) -> float:
+    """Share of the draws in which all places are so near to the first; `moved` [S, n] m says how far they are."""
+    return float((moved < reach_m).all(1).mean())
 
 
 def camera_facts(view: View) -> Iterator[Fact]:
     span, frames = view.clip, np.arange(view.scene.num_frames)
-    share = _stays(joint.points(view.draws, None, frames), CAMERA_STAYS_M)
+    path = joint.points(view.draws, None, frames)
+    share = _stays(joint.clear_length(path - path[:, :1]), CAMERA_STAYS_M)
     if share >= NAME_SHARE:
         yield Fact(f"The camera stays within {CAMERA_STAYS_M * 100:g} cm of its place", "stays", (), span, share=share)
     else:
@@ -133,7 +134,7 @@ def object_facts(view: View, region_id: int) -> Iterator[Fact]:
     span = start, int(usable[-1])
     if not region.rigid or span != view.clip:
         return
-    share = _stays(joint.points(view.draws, region_id, np.arange(span[0], span[1] + 1)), OBJECT_STAYS_M)
+    share = _stays(joint.from_start(view.draws, region_id, np.arange(span[0], span[1] + 1)), OBJECT_STAYS_M)
     if share >= NAME_SHARE:
         yield Fact(f"{mark} stays within {OBJECT_STAYS_M * 100:g} cm of its place", "stays", one, span, share=share)
     else:

@@ -46,7 +46,8 @@ def claims(view: View) -> Iterator[Claim]:
 
 
 def _claim(view: View, who: Followed, common: dict, kind: str, values: np.ndarray) -> Claim:
-    course = np.median(values, axis=0)
+    name = "camera distance" if kind == "closer" else "speed"
+    course = joint.median(view.draws, who.region.id, name, who.span, values)
     level = round_level(course, Draw(view.scene.key, "span", kind, who.region.id, view.config.seed), LEAST_SHARE)
     if level is None:
         return Claim(**common, refusal=NOTHING, variant=kind)

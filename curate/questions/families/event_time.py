@@ -92,11 +92,12 @@ def _time_steps(view: View, who: Followed, happening: Happening, item: Item) -> 
         return [f"The object rests {rest}; its place there is compared with its place in every frame.",
                 f"The two are {level:g} m apart at {np.median(happening.times):.2f} s."]
     if happening.kind == "reach":
-        course = np.median(joint.from_start(view.draws, who.region.id, who.frames), axis=0)
+        values, name = joint.from_start(view.draws, who.region.id, who.frames), "from start"
         what = "From its place at the start it is"
     else:
-        course = np.median(joint.camera_distance(view.draws, who.region.id, who.frames), axis=0)
+        values, name = joint.camera_distance(view.draws, who.region.id, who.frames), "camera distance"
         what = "From the camera it is"
+    course = joint.median(view.draws, who.region.id, name, who.span, values)
     time = float(np.median(happening.times))
     after = int(np.searchsorted(who.time_s, time).clip(1, len(course) - 1))
     return [f"{what} {course[after - 1]:.3g} m away at {who.time_s[after - 1]:.2f} s and {course[after]:.3g} m at "
@@ -110,7 +111,8 @@ def duration_claims(view: View) -> Iterator[Claim]:
             yield Claim(**common, refusal=who.refusal)
             continue
         values = joint.from_start(view.draws, who.region.id, who.frames)
-        draw, course = Draw(view.scene.key, "duration", who.region.id, view.config.seed), np.median(values, axis=0)
+        draw = Draw(view.scene.key, "duration", who.region.id, view.config.seed)
+        course = joint.median(view.draws, who.region.id, "from start", who.span, values)
         levels = sorted({round_level(course, draw) for _ in range(3)} - {None})
         if len(levels) < 2:
             yield Claim(**common, refusal=NOTHING)

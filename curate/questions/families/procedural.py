@@ -78,13 +78,13 @@ def distance_claims(view: View) -> Iterator[Claim]:
         code, share = runs.likeliest(codes(1, 1), [codes(1.5, 1), codes(0.5, 1), codes(1, 1.5), codes(1, 0.5)])
         rules = (f"The distance grows where it gets larger by more than {RATE_MPS} m/s, shrinks where it gets smaller "
                  f"by more than that, and is constant in between; leave out phases shorter than {shortest:.1f} s")
-        ends = np.median(distance[:, [0, -1]], axis=0)
+        course = joint.median(view.draws, who.region.id, "camera distance", who.span, distance)
         yield _claim(who, "world", code, share, DISTANCE, ("grows", "shrinks", "constant"), rules,
-                     partial(_distance_steps, ends, np.median(distance, axis=0), view, who))
+                     partial(_distance_steps, course, view, who))
 
 
-def _distance_steps(ends: np.ndarray, course: np.ndarray, view: View, who: Followed, item: Item) -> list[str]:
-    shown = [f"{x:.2f}" for x in ends]
+def _distance_steps(course: np.ndarray, view: View, who: Followed, item: Item) -> list[str]:
+    shown = [f"{x:.2f}" for x in course[[0, -1]]]
     out = [f"The distance is {shown[0]} m at {item.words['start']} and {shown[1]} m at {item.words['end']}."]
     for name, k in (("smallest", int(course.argmin())), ("largest", int(course.argmax()))):
         if 0 < k < len(course) - 1 and f"{course[k]:.2f}" not in shown:
@@ -105,8 +105,8 @@ def speed_claims(view: View) -> Iterator[Claim]:
         others = SPEED if runs.decode(code) in ((0,), (1,), (2,)) else SPEED[:2]
         rules = ("The object speeds up where its speed rises, and slows down where it falls, by at least a quarter of "
                  "its highest speed before the next such turn; if neither happens, its speed is constant")
-        yield _claim(who, "world", code, share, SPEED, others, rules, partial(_speed_steps, np.median(speeds, axis=0),
-                                                                              view, who))
+        course = joint.median(view.draws, who.region.id, "speed", who.span, speeds)
+        yield _claim(who, "world", code, share, SPEED, others, rules, partial(_speed_steps, course, view, who))
 
 
 def _speed_steps(course: np.ndarray, view: View, who: Followed, item: Item) -> list[str]:
