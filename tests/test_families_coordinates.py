@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from curate.augment.mirror import mirror
+from curate.augment.reverse import reverse
 from curate.questions import QuestionsConfig, ask, gates, places
 from curate.questions.coordinates import Canvas, plain_text
 from curate.questions.draw import Draw
@@ -76,7 +77,7 @@ def test_a_pose_is_in_the_axes_of_the_first_camera():
     q = one(at_end(asked(scene(1e-3), "grounding_3d")))
     said = json.loads(q.answer)
     assert said["centre"] == pytest.approx([1.5, .1, 6.0], abs=.02) and said["orientation"] == [0, 40, 0]
-    assert said["size"] is None and said == q.target and (q.answer_type, q.metric) == ("json", "st")
+    assert said == q.target and (q.answer_type, q.metric) == ("json", "st")
     place, = q.coordinates
     assert json.loads(q.answer[place["start"]:place["end"]]) == said["centre"]
     assert "in the axes of the camera at the first frame" in q.question and "null" in q.question
@@ -294,3 +295,27 @@ def test_the_same_answers_in_tokens_and_thousandths():
             assert all(q.answer[c["start"]:c["end"]] for c in q.coordinates)
             if q.form == "choice":
                 assert q.answer in q.options and len(set(q.options)) == len(q.options)
+
+
+# ---- variants of a clip ----
+
+def test_a_mirrored_clip_has_mirrored_answers():
+    scene = moving_scene((straight((-.5, .1, 5), (.5, 0, 0)), straight((1, .3, 7))), noise=Noise.none())
+    names = ("grounding_point", "correspondence_seen", "correspondence_still", "view_point")
+    mirrored = {(q.family, *q.regions, q.start_frame): q.target[0] for q in asked(mirror(scene), *names) if q.target}
+    for q in asked(scene, *names):
+        if q.target:
+            (x, *rest), (other, *same) = q.target[0], mirrored[q.family, *q.regions, q.start_frame]
+            assert same == pytest.approx(rest) and other == pytest.approx(
+                -x if q.family == "grounding_point" else 640 - x, abs=1.0)
+
+
+def test_a_clip_played_backwards_is_asked_about_too():
+    scene = moving_scene((straight((-.5, .1, 5), (.5, 0, 0)), straight((1, .3, 7))), noise=Noise.none())
+    questions = asked(reverse(scene), *IMAGE, *SPACE, *STEREO)
+    assert {q.family for q in questions} >= {*IMAGE, *SPACE, "disparity_order", "view_shift", "view_point"}
+    # at the end it is where it was at the start
+    found = {(q.family, *q.regions): q for q in at_end(questions)}
+    assert found["grounding_point", 1].target[0] == pytest.approx([-.5, .1, 5, 2.0])
+    assert "surface that is visible in the last frame" in found["grounding_point", 1].question
+    assert json.loads(found["grounding_3d", 1].answer)["orientation"] is None  # no frame to turn from

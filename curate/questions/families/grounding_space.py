@@ -4,8 +4,8 @@
     lies within a tenth of the distance. Open answer (a path of one point), judged by its distance from the truth (ST).
 `grounding_3d`: a JSON object in the axes of the camera at the first frame: "centre" R_0ᵀ (P(t) − c_0), gated as above;
     "orientation", the turn of the body since the first frame as a rotation vector log(R_0ᵀ R_t R_body), null where 99 %
-    of its error do not lie within 10°; "size", null where the sides of the object are not known, which one view of
-    its surface does not tell. Open answer, judged field by field (ST).
+    of its error do not lie within 10°. Open answer, judged field by field (ST). There is no "size": the sides of a box
+    around the surface that one side shows are known to some 30 %, and a field that is always null teaches nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ TURN_RAD = math.radians(10)  # what an orientation must be known to
 DIGITS = 2  # decimals of metres
 AXES_T = "in the axes of the camera at {start} (x right, y down, z forward, from its optical centre)"
 AXES_0 = "in the axes of the camera at the first frame (x right, y down, z forward, from its optical centre)"
-JSON = ('"size" (three side lengths in metres, the longest first), "centre" ([x, y, z] in metres) and "orientation" '
-        '(its turn since the first frame as a rotation vector [x, y, z] in degrees)')
+JSON = ('"centre" ([x, y, z] in metres) and "orientation" (its turn since the first frame, a rotation vector [x, y, z] '
+        'in degrees)')
 
 
 def time_of(view: View, frame: int) -> tuple[str, float, str]:
@@ -96,8 +96,8 @@ def in_json(view: View) -> Iterator[Claim]:
             away = places.away_from(drawn * draws.scale[:, None], mean)
             centre = [round(float(v), DIGITS) + 0.0 for v in mean]
             turn = turned(view, region, frame)
-            target = {"size": None, "centre": centre, "orientation": turn}
-            text = json.dumps({"size": None, "centre": centre, "orientation": turn and [int(v) for v in turn]})
+            target = {"centre": centre, "orientation": turn}
+            text = json.dumps({"centre": centre, "orientation": turn and [int(v) for v in turn]})
             begin = text.index("[", text.index('"centre"'))
             answer = Open(text, target, "json", "st", "Answer with the JSON object alone.",
                           float((away <= close).mean()))
