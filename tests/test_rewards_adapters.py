@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curate.questions import rft
-from curate.rewards import PRESETS, REWARDS
+from curate.rewards import PRESETS
 from curate.rewards.adapters import easyr1, swift, trl, verl
 from tests.shard_samples import questions
 from tests.shard_samples import scene as shard_scene
@@ -126,7 +126,35 @@ def test_a_reward_never_looks_at_the_other_samples():
     assert trl.score(completions=[], ground_truth=[]) == []
 
 
-def test_installed_trl_takes_the_functions():
-    GRPOTrainer = pytest.importorskip("trl", reason="trl is not installed").GRPOTrainer
-    assert "reward_funcs" in inspect.signature(GRPOTrainer.__init__).parameters
-    assert callable(trl.score) and REWARDS
+@pytest.mark.slow
+def test_installed_trl_trains_with_them(tmp_path):
+    """Two steps of GRPO with a model of a thousand weights: what the trainer logs is what the functions return."""
+    trainer = pytest.importorskip("trl", reason="trl is not installed")
+    transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
+    Dataset = pytest.importorskip("datasets").Dataset
+    names = ["<pad>", "<eos>", "<unk>", *"ABCD12.m "]
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(names)}, unk_token="<unk>"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    words.decoder = tokenizers.decoders.Fuse()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>",
+                                                     unk_token="<unk>")
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+        vocab_size=len(names), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=64, pad_token_id=0, eos_token_id=1, bos_token_id=None))
+    rows = [{"prompt": "A", "ground_truth": truth} for truth in AS_JSON[:2] * 4]
+    seen = []
+
+    def watched(**given):
+        seen.append((given["completions"], given["ground_truth"], trl.score(**given)))
+        return seen[-1][2]
+
+    config = trainer.GRPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=4, num_generations=4, max_steps=2,
+                                max_completion_length=3, report_to=[], use_cpu=True, bf16=False, logging_steps=1,
+                                save_strategy="no")
+    made = trainer.GRPOTrainer(model=model, processing_class=tokenizer, args=config,
+                               train_dataset=Dataset.from_list(rows),
+                               reward_funcs=[watched, trl.reward_function("regression"), trl.mllm4d_paper])
+    made.train()
+    assert len(seen) == 2 and all(len(t) == len(r) == len(s) == 4 for t, r, s in seen)
+    logged = [row["rewards/watched/mean"] for row in made.state.log_history if "rewards/watched/mean" in row]
+    assert logged == pytest.approx([np.mean(s) for _, _, s in seen])
