@@ -53,6 +53,14 @@ class TestTrajectory:
         assert question.answer == question.options["ABCD".index(question.letter)]
         assert numbers(question.answer)[0] == pytest.approx(1.5, rel=0.01)
 
+    def test_a_path_without_left_and_right_has_four_lengths(self):
+        goes = polyline([(0, (0, 0, 5)), (2.4, (0, 0, 8))])
+        for num_options in (4, 5):
+            question = asked(scene_of(goes)[0], "object_trajectory", num_options=num_options)[0]["choice"]
+            assert all(option.startswith("move forward") for option in question.options)
+            assert len({numbers(option)[0] for option in question.options}) == num_options
+            assert sum(numbers(question.answer)) == pytest.approx(3, rel=0.01)
+
     def test_the_true_length_is_the_longer_one_half_of_the_time(self):
         longer = []
         for seed in range(40):

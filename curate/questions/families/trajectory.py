@@ -8,8 +8,8 @@ words and are said in the question.
 
 Reference point: the object's surface@t0, or the camera's centre. Units: m, °. Gate: every word holds in 99 % of the
 joint draws, every length is within `max_relative_half_width`, every turn within 10°. K is 3 where that allows it, else
-2. Answer: the list of instructions (metric "sequence"), or a choice among four: the lengths as they are or all longer
-(shorter) by one factor, the turns as they are or mirrored; the truth is each of the four with equal chance.
+2. Answer: the list of instructions (metric "sequence"), or a choice: the lengths as they are or all longer (shorter) by
+one factor, left and right as they are or exchanged; of a path without left and right, lengths by the role rule.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from curate.questions.digits import settle, significant_digits, text
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
 from curate.questions.followed import MIN_FRAMES, followed
-from curate.questions.options import LARGEST_GAP, LEAST_GAP
+from curate.questions.options import LARGEST_GAP, LEAST_GAP, shape
 
 if TYPE_CHECKING:
     from curate.questions.view import Span, View
@@ -43,7 +43,6 @@ SIDES = ("forward", "right", "backward", "left")
 TURNS = ("go straight on", "turn right", "turn left")
 STAY = "stay"
 MIRROR = {"left": "right", "right": "left", "turn left": "turn right", "turn right": "turn left"}
-BACK = {"forward": "backward", "backward": "forward"}
 RULES = (f"Take each part's straight line, seen from above and without heights; name the first direction by the "
          f"nearest of forward, right, backward and left; call a turn of less than 15° \"{TURNS[0]}\" and a part "
          f"shorter than 0.1 m \"{STAY}\"")
@@ -142,19 +141,26 @@ def _cuts(span: Span, num: int) -> np.ndarray:
     return np.round(np.linspace(*span, num + 1)).astype(int)
 
 
-def _options(told: Told, draw: Draw) -> tuple[str, ...] | str:
-    """Two lengths times two senses of turning, the truth in a role drawn at random; or why there are none."""
+def _options(told: Told, num_options: int, draw: Draw) -> tuple[str, ...] | str:
+    """The truth and its likes, its role drawn at random; or why there are none.
+
+    A path with a side (a turn, or a first leg to the left or right): two lengths times two mirror images. One without:
+    lengths alone, by the role rule; backward beside forward would be no choice, as cameras drive forward.
+    """
     low, middle, high = quantiles(told.length)[[0, 4, 8]]
-    gap = max(gates.option_gap(float(middle), (low, *[middle] * 7, high)), LEAST_GAP, math.log(1.4))
+    gap = max(gates.option_gap(float(middle), (low, *[middle] * 7, high)), LEAST_GAP) + 2 * math.log1p(0.05)
     if not gap <= LARGEST_GAP:
         return gates.CROWDED
-    factor = math.exp(draw.pick((-1, 1)) * (gap + draw.uniform(0, math.log(1.5))))
-    has_turn = any(words in TURNS[1:] for words in told.words)
     first = next(words for words in told.words if words.startswith("move ")).removeprefix("move ")
-    if has_turn:
+    if any(words in TURNS[1:] for words in told.words):
         other = {side: MIRROR[side] for side in TURNS[1:]}
+    elif first in MIRROR:
+        other = {side: MIRROR[side] for side in ("left", "right")}
     else:
-        other = {side: MIRROR[side] for side in ("left", "right")} if first in MIRROR else BACK
+        at = shape(gap, (), num_options, draw)
+        role = draw.integer(num_options)
+        return tuple(", ".join(told.say(math.exp(x - at[role]))) for x in at)
+    factor = math.exp(draw.pick((-1, 1)) * (gap + draw.uniform(0, math.log(1.5))))
     return tuple(", ".join(told.say(by, words)) for by in (1.0, factor) for words in ({}, other))
 
 
@@ -174,7 +180,8 @@ def _claim(view: View, region_id: int | None, span: Span, refusal: str) -> Claim
         return Claim(**common, refusal=told)
     parts = told.say()
     answer = ", ".join(parts)
-    options = _options(told, Draw(view.scene.key, "trajectory", *subjects, view.config.seed))
+    options = _options(told, view.config.num_options,
+                       Draw(view.scene.key, "trajectory", *subjects, view.config.seed))
     words = {"cuts": " and ".join(view.at(int(f)) for f in cuts[1:-1]),
              "num_parts": {2: "two", 3: "three"}[len(cuts) - 1], "rules": RULES}
     return Claim(**common, words=words, open=Open(answer, parts, "sequence", "sequence", LEAD, told.share),
