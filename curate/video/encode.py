@@ -18,7 +18,8 @@ from av.video.reformatter import ColorRange, Colorspace
 # libx264's AVX-512 code, seen to give other costs for the last block of a frame in some 3 of 1,000 encodings of the same
 # pixels (none of 4,500 with AVX2 or SSE4.2 alone, whose bytes are those of the others). Named only where the processor
 # has it: libx264 believes what it is told.
-ASM = ":asm=avx2" if cv2.checkHardwareSupport(cv2.CPU_AVX2) else ""
+CPU_AVX2 = 11  # of OpenCV's list (cvdef.h), which Python has no names for
+ASM = ":asm=avx2" if cv2.checkHardwareSupport(CPU_AVX2) else ""
 TIME_BASE = Fraction(1, 90_000)  # presentation times survive to 6 µs
 
 
