@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curate.scene import Region
 
 MIN_FRAMES = 6  # fewer show no course of anything
+MAX_RELATIVE = 0.5  # half-width of the path's length, over it
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Followed:
         return float(self.time_s[-1] - self.time_s[0])
 
 
+def moves_clearly(view: View, path: Quantity) -> bool:
+    """Whether it moves, and its path's length is known to half of itself: of what is not, no course is known either."""
+    return bool(gates.moves(path, view.config.max_p_zero) and path.value > 0
+                and gates.relative_half_width(float(path.value), path.quantiles) <= MAX_RELATIVE)
+
+
 def followed(view: View, moves: bool = True) -> Iterator[Followed]:
     """Every region that may be asked about, in the scene's order.
 
@@ -57,6 +64,6 @@ def followed(view: View, moves: bool = True) -> Iterator[Followed]:
         path = None
         if not refusal:
             path = view.quantity("object_path_length", (region.id,), span)
-            if moves and not gates.moves(path, view.config.max_p_zero):
+            if moves and not moves_clearly(view, path):
                 refusal = gates.STILL
         yield Followed(region, span, frames, time_s, path, refusal)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.measure import joint
-from curate.questions import gates
 from curate.questions.claim import Claim, Open
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
 from curate.questions.families.event_time import NOTHING
-from curate.questions.followed import Followed, followed
+from curate.questions.followed import Followed, followed, moves_clearly
 from curate.questions.happenings import STRAIGHT, blurred, round_level
 from curate.questions.phrases import WORLD
 
@@ -41,7 +40,7 @@ def claims(view: View) -> Iterator[Claim]:
             continue
         distance = joint.camera_distance(view.draws, who.region.id, who.frames)
         yield _claim(view, who, common, "closer", distance)
-        if gates.moves(who.path, view.config.max_p_zero):
+        if moves_clearly(view, who.path):
             yield _claim(view, who, common, "faster", joint.speeds(view.draws, who.region.id, who.span))
 
 

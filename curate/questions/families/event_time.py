@@ -24,12 +24,11 @@ import numpy as np
 
 from curate.measure import joint
 from curate.measure.magnitude import quantiles
-from curate.questions import gates
 from curate.questions.claim import Category, Claim, Number
 from curate.questions.digits import settle
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
-from curate.questions.followed import Followed, followed
+from curate.questions.followed import Followed, followed, moves_clearly
 from curate.questions.happenings import Happening, blurred, frame_interval, happenings, round_level
 from curate.questions.phrases import WORLD
 
@@ -57,7 +56,7 @@ def time_claims(view: View) -> Iterator[Claim]:
         if who.refusal:
             yield Claim(**common, refusal=who.refusal)
             continue
-        is_moving = gates.moves(who.path, view.config.max_p_zero)
+        is_moving = moves_clearly(view, who.path)
         of_motion = ("reach", "start", "stop")
         sure = [h for h in happenings(view, who) if h.sure >= SURE and (is_moving or h.kind not in of_motion)]
         for happening in sure:
