@@ -254,6 +254,14 @@ def test_the_command_says_what_it_was_given(tmp_path, published):
     assert wrong.exit_code == 1 and "no split 'test'" in wrong.stderr
 
 
+def test_a_training_files_records_are_questions_too(tmp_path):
+    record = {"answer_type": "number", "value": 2.0, "unit": "m", "family": "object_displacement"}
+    path = lines(tmp_path / "swift.jsonl", {"id": "a", "messages": [], "solution": json.dumps(record)},
+                 {"id": "b", "prompt": [], "reward_model": {"style": "rule", "ground_truth": json.dumps(record)}})
+    report = score_items(published_items(path), said(a="200 cm", b="1 m"))
+    assert [(i.family, i.score) for i in report.items] == [("object_displacement", 1.0), ("object_displacement", 0.1)]
+
+
 def test_open_answers_are_scored_by_their_metric(tmp_path):
     rows = [{"id": "s", "family": "procedural_change", "recording": "a", "answer_type": "sequence",
              "metric": "sequence", "answer": "grows, constant", "target": ["grows", "constant"]},

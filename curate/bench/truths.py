@@ -11,6 +11,7 @@ from typing import Any
 from curate.bench.files import BadFile, first, rows
 from curate.questions.verifier import LETTERS
 from curate.rewards import Record, as_record
+from curate.rewards.adapters.columns import WHOLE, record_from
 
 CHOICES = ("choices", "options", "candidates")
 ANSWER = ("answer", "solution", "ground_truth", "ground_truth_answer", "gt", "correct_answer")
@@ -53,7 +54,8 @@ def shard_items(path: str | Path, split: str | None = None) -> Iterator[Item]:
 
 
 def published_items(path: Path) -> Iterator[Item]:
-    """Questions of a published benchmark file, or records of `curate.questions` as JSON lines.
+    """Questions of a published benchmark file, of a training file with records (`solution`, `ground_truth`), or records
+    of `curate.questions` as JSON lines.
 
     A published question has its options in `choices`, `options` or `candidates` (an object by letter, or a list), its
     truth in `answer` or `solution` (option text, number, or letter), and may have a model's text in `response`.
@@ -64,17 +66,33 @@ def published_items(path: Path) -> Iterator[Item]:
     for number, (where, row) in enumerate(rows(path)):
         name = first(row, ("id", "question_id", "qid", "key"))
         try:
-            record = as_record(row) if "answer_type" in row or "form" in row else _record(row)
+            record = as_record(row) if "answer_type" in row or "form" in row else _exported(row) or _record(row)
         except ValueError as error:
             raise BadFile(f"{where}: {error}") from None
         yield Item(str(number if name is None else name), str(first(row, FAMILY) or record["family"] or "all"),
-                   str(first(row, CLIP) or number), record, first(row, RESPONSE))
+                   str(first(row, CLIP) or record["extra"].get("recording") or number), record, first(row, RESPONSE))
 
 
 def has_truth(path: Path) -> bool:
     """Whether a file's first row is a question with its truth, and not only an answer."""
     _, row = next(rows(path))
-    return "answer_type" in row or "form" in row or (first(row, CHOICES) is not None and first(row, ANSWER) is not None)
+    if "answer_type" in row or "form" in row:
+        return True
+    try:
+        if _exported(row):
+            return True
+    except ValueError:  # which `published_items` will say with its place
+        return True
+    return first(row, CHOICES) is not None and first(row, ANSWER) is not None
+
+
+def _exported(row: dict[str, Any]) -> Record | None:
+    """Of a training file: the record in `solution`, `ground_truth` or `reward_model`; None where there is none."""
+    for name in WHOLE:
+        value = row.get(name)
+        if isinstance(value, dict) or (isinstance(value, str) and value.lstrip().startswith("{")):
+            return record_from(value)
+    return None
 
 
 def _record(row: dict[str, Any]) -> Record:

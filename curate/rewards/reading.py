@@ -24,7 +24,7 @@ _NAMED = re.compile(
     rf"(?P<values>(?:\s*,?\s*(?:\[[^\[\]]*\]|\([^()]*\)|{_UNSEEN}))+|\[(?:\s*,?\s*(?:\[[^\[\]]*\]|{_UNSEEN}))+\s*\])",
     re.IGNORECASE)
 _ITEM = re.compile(r"(?:^|[\s,;])\(?\d{1,2}[.)]\s+|(?<!\w)\(\d{1,2}\)\s*|[;\n]|->|=>|→|,?\s*\b(?:and\s+)?then\b|"
-                   r",?\s*\bafter(?:wards| that)\b|,", re.IGNORECASE)
+                   r",?\s*\bafter(?:wards| that)\b|\b(?:first|next|finally|lastly)\b|,", re.IGNORECASE)
 
 
 def floats(text: str) -> list[float]:
