@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-# libx264's AVX-512 code, seen to give other costs for the last block of a frame in some 3 of 1,000 encodings of the same
+# libx264's AVX-512 code, seen to give other costs for the last block of a frame in some 3 of 1,000 encodings of equal
 # pixels (none of 4,500 with AVX2 or SSE4.2 alone, whose bytes are those of the others). Named only where the processor
 # has it: libx264 believes what it is told.
 CPU_AVX2 = 11  # of OpenCV's list (cvdef.h), which Python has no names for
