@@ -15,6 +15,7 @@ from curate.rewards import METRICS, PRESETS, REWARDS, as_record, combine, formul
 from tests.scenes import make_scene
 from tests.shard_samples import questions
 from tests.shard_samples import scene as shard_scene
+from tests.test_imports import HEAVY, run_blocked
 
 NUMBER = {"answer_type": "number", "metric": "mra", "answer": "2.0", "value": 2.0, "unit": "m", "tolerance": 0.05,
           "interval": [1.9, 2.1]}
@@ -254,3 +255,13 @@ def test_every_familys_own_answer_earns_everything():
 def test_a_record_is_made_once_and_kept():
     record = as_record(NUMBER)
     assert as_record(record) is record and isinstance(questions(shard_scene(1))[0], Question)
+
+
+def test_rewards_and_scorer_need_only_a_base_install():
+    done = run_blocked("""
+        from curate.rewards import score
+        from curate.rewards.adapters import easyr1, swift, trl, verl
+        import curate.bench
+        assert score("2 m", {"answer_type": "number", "value": 2.0, "unit": "m"}) == 1
+    """, {*HEAVY, "trl", "verl", "swift", "datasets", "rich", "pyarrow"})
+    assert done.returncode == 0, done.stderr
