@@ -70,10 +70,17 @@ def inner_point(mask: np.ndarray) -> tuple[float, float]:
     return float(columns[nearest]), float(rows[nearest])
 
 
+def _point_in(mask: np.ndarray | None, box: tuple[float, ...]) -> tuple[float, float]:
+    """Inside of the mask; the middle of the box where no mask is kept of that frame."""
+    if mask is None or not mask.any():
+        return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return inner_point(mask)
+
+
 def of_scene(scene: Scene, region: Region) -> Marked:
     """A region as its scene shows it in the frame where it is first seen."""
-    box = region.box[region.first]
-    return Marked(region.id, clean_name(region.label), tuple(float(x) for x in box), inner_point(region.mask_first),
+    box = tuple(float(x) for x in region.box[region.first])
+    return Marked(region.id, clean_name(region.label), box, _point_in(region.mask_at(region.first), box),
                   (scene.camera.width, scene.camera.height))
 
 
@@ -83,7 +90,7 @@ def of_record(region: Mapping[str, Any]) -> Marked:
     counts = np.asarray(region["mask_rle"]["counts"], int)
     mask = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape((height, width), order="F")
     box = tuple(math.nan if x is None else float(x) for x in region["box"])
-    return Marked(region["id"], clean_name(region["label"]), box, inner_point(mask), (width, height))
+    return Marked(region["id"], clean_name(region["label"]), box, _point_in(mask, box), (width, height))
 
 
 def _thousandths(value: float, length: int) -> int:

@@ -73,7 +73,8 @@ def _numeric_rows(root: Path) -> Iterator[dict[str, Any]]:
 
 def families(out: Path, root: Path | None) -> list[dict[str, Any]]:
     """A row per family: questions by form, the median 95 % half-width over the value, {reason: items not asked}."""
-    rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"numeric": 0, "choice": 0, "widths": [], "dropped": {}})
+    rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"numeric": 0, "choice": 0, "open": 0, "widths": [],
+                                                           "dropped": {}})
     for row in _numeric_rows(root) if root else ():
         family = rows[row["family"]]
         family[row["form"]] += 1
@@ -84,9 +85,9 @@ def families(out: Path, root: Path | None) -> list[dict[str, Any]]:
     out_rows = []
     for name, row in sorted(rows.items()):
         widths = sorted(row["widths"])
-        out_rows.append({"name": name, "numeric": row["numeric"], "choice": row["choice"],
+        out_rows.append({"name": name, "numeric": row["numeric"], "choice": row["choice"], "open": row["open"],
                          "width": widths[len(widths) // 2] if widths else None,
-                         "asked": row["numeric"] + row["choice"], "dropped": row["dropped"],
+                         "asked": row["numeric"] + row["choice"] + row["open"], "dropped": row["dropped"],
                          "num_dropped": sum(row["dropped"].values())})
     return out_rows
 
