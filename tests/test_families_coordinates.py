@@ -205,6 +205,17 @@ def test_five_options_and_rows():
     assert point_options((100, 80), [], [], 400.0, (640, 360), 4, Draw("wide")) is None  # an error as wide as the image
 
 
+def test_a_centre_that_is_not_on_the_object_is_no_point_of_it():
+    scene = moving_scene((straight((0, 0, 5), (.5, 0, 0)), straight((1, .3, 7))))
+    ring = scene.regions[0].mask_first.copy()
+    ring[178:182, 317:323] = False  # a hole in the middle
+    hollow = replace(scene, regions=[replace(scene.regions[0], mask_first=ring), scene.regions[1]])
+    for name in (*IMAGE, *SPACE, *STEREO):
+        assert asked(scene, name) or name in ("correspondence_many", "view_visibility")
+        assert not any(1 in q.regions for q in asked(hollow, name) if name != "grounding_mark")
+    assert places.OFF in refused(hollow, "correspondence_seen")
+
+
 # ---- two views ----
 
 def test_the_nearer_object_shifts_more():

@@ -16,6 +16,7 @@ from curate.measure.strata import stratified_tails
 from curate.questions.view import View
 from curate.scene import Region, Scene
 
+OFF = "its centre is not on its own surface"
 NAMES_PLACES = ("box", "box1000", "point", "point1000")  # region dialects that say where a region is
 
 
@@ -33,6 +34,14 @@ def instants(view: View, region: Region) -> list[int]:
         return []
     middle = int(frames[np.argmin(np.abs(frames - (frames[-1] + frames[0]) / 2))])
     return sorted({middle, int(frames[-1])})
+
+
+def on_surface(region: Region) -> bool:
+    """Whether the reference point is seen on the region itself: the middle of a ring, or of two things taken for one,
+    is no point that one could follow."""
+    u, v = np.rint(region.centroid_px[region.defined_at]).astype(int)
+    height, width = region.mask_first.shape
+    return bool(0 <= u < width and 0 <= v < height and region.mask_first[v, u])
 
 
 def heavy_tail(draws: SceneDraws, region: Region) -> np.ndarray:

@@ -104,6 +104,9 @@ def _followed(view: View, name: str, how, other) -> Iterator[Claim]:
     """`how`: where it is asked for; `other`: the way it is taken for."""
     writer, scene = writer_of(view), view.scene
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
+            continue
         for frame in places.instants(view, region):
             place = how(view, region, frame)
             start = places.pixels(scene, region.point_cam[0])
@@ -134,7 +137,7 @@ def many(view: View) -> Iterator[Claim]:
     close = CLOSE * scene.camera.width
     for region in view.rigid:
         point, drawn = seen(view, region, frame)
-        if places.inside(scene, point):
+        if places.inside(scene, point) and places.on_surface(region):
             clear.append((region, point, places.away_from(drawn, point) <= close))
     for group in _groups(clear):
         draw = Draw(scene.key, view.config.seed, "correspondence_many", frame, *(r.id for r, _, _ in group))

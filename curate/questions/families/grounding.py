@@ -44,6 +44,9 @@ def noted(writer: Writer, **more) -> dict:
 def boxed(view: View) -> Iterator[Claim]:
     writer, scene = writer_of(view), view.scene
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
+            continue
         for frame in places.instants(view, region):
             box, seconds = region.box[frame], view.times.seconds[frame]
             common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image"}
@@ -79,6 +82,9 @@ def marked(view: View) -> Iterator[Claim]:
         return
     writer, subjects = writer_of(view), tuple(sorted(names))
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim(subjects, view.clip, "image", refusal=places.OFF)
+            continue
         for frame in places.instants(view, region):
             for variant, refusal, place in ((f"point.r{region.id}", *_point(view, region, frame, writer)),
                                             (f"box.r{region.id}", *_only_box(view, region, frame, writer))):

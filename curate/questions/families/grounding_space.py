@@ -45,6 +45,9 @@ def time_of(view: View, frame: int) -> tuple[str, float, str]:
 def pointed(view: View) -> Iterator[Claim]:
     writer, draws = writer_of(view), view.draws
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "camera", refusal=places.OFF)
+            continue
         for frame in places.instants(view, region):
             point = region.point_cam[frame]
             close = CLOSE * float(np.linalg.norm(point))
@@ -90,6 +93,9 @@ def turned(view: View, region: Region, frame: int) -> list[float] | None:
 def in_json(view: View) -> Iterator[Claim]:
     draws = view.draws
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "camera", refusal=places.OFF)
+            continue
         for frame in places.instants(view, region):
             mean, drawn = places.held_still(draws, region, frame)
             close = CLOSE * float(np.linalg.norm(mean))

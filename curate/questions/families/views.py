@@ -67,7 +67,7 @@ def ordered(view: View) -> Iterator[Claim]:
     if not places.has_second_view(view.scene):
         return
     frame = gates.MARK_FRAME
-    there = [r for r in view.regions if frame in view.frames(r)]
+    there = [r for r in view.regions if frame in view.frames(r) and places.on_surface(r)]
     sign = 1 if view.scene.baseline_m > 0 else -1
     for a, b in combinations(there, 2):
         draw = Draw(view.scene.key, view.config.seed, "disparity_order", a.id, b.id)
@@ -96,6 +96,9 @@ def shifted(view: View) -> Iterator[Claim]:
     if not places.has_second_view(view.scene):
         return
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
+            continue
         for frame in _frames(view, region):
             value, drawn = _shift(view, region, frame)
             side, value, drawn = SIDES[value > 0], abs(value), np.abs(drawn)
@@ -133,6 +136,9 @@ def in_right(view: View) -> Iterator[Claim]:
         return region.centroid_px[frame] + 0.5 - np.array([_shift(view, region, frame)[0], 0.0])
 
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
+            continue
         for frame in _frames(view, region):
             shift, drawn_shift = _shift(view, region, frame)
             drawn = seen(view, region, frame)[1].copy()
@@ -157,6 +163,9 @@ def right_boxes(view: View) -> Iterator[Claim]:
         return
     writer, scene = writer_of(view), view.scene
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
+            continue
         for frame in _frames(view, region):
             common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image"}
             shift, _ = _shift(view, region, frame)
@@ -190,6 +199,9 @@ def visible(view: View) -> Iterator[Claim]:
         return
     width = view.scene.camera.width
     for region in view.rigid:
+        if not places.on_surface(region):
+            yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
+            continue
         for frame in _frames(view, region):
             shift, drawn = _shift(view, region, frame)
             left = float(region.centroid_px[frame][0]) + 0.5
