@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from curate.measure import runs
-from curate.questions import gates
+from curate.questions import QuestionsConfig, gates
+from curate.questions.ask import ask
 from curate.questions.families import families
+from curate.questions.forms import final_answer
+from curate.rewards import score
 from tests.family_scenes_text import asked, polyline, scene_of
 from tests.scenes import Noise
 
@@ -248,7 +251,50 @@ class TestCaption:
         assert numbers(target[0]) == pytest.approx([way], rel=0.01)
 
     def test_its_own_text_earns_all_of_the_reward(self):
-        rewards = pytest.importorskip("curate.rewards.words")
         question = asked(scene_of(self.GOES_RIGHT, STILL, self.COMES)[0], "dense_caption")[0]["open"]
-        assert rewards.facts(question.answer, question) == 1
-        assert rewards.facts("<R1> moves 1.2 m to the right.", question) < 0.2
+        assert score(question.answer, question) == 1
+        assert score("<R1> moves 1.2 m to the right.", question) < 0.2
+
+
+class TestAnswersAndRewards:
+    """What a family gives as its answer is read back as right, and another one as wrong."""
+
+    SCENE = scene_of(U_TURN, polyline([(0, (0, 0, 9)), (2.4, (0, 0, 6.6))]))[0]
+
+    @pytest.mark.parametrize("family", [
+        "object_trajectory", "procedural_change", "speed_phases", "event_time", "event_duration", "event_order",
+        "event_span", "fastest_time", "video_duration", "forecast_direction", "forecast_position", "dense_caption"])
+    def test_every_answer_earns_all(self, family):
+        questions, _ = ask(self.SCENE, QuestionsConfig(families=[family], max_relative_half_width=0.5))
+        for question in questions:
+            assert score(final_answer(question), question) == 1, question.id
+            assert question.reasoning and all(sentence.endswith(".") for sentence in question.reasoning)
+
+    def test_a_turn_to_the_other_side_earns_less(self):
+        question = asked(scene_of(U_TURN)[0], "object_trajectory")[0]["open"]
+        assert score(question.answer.replace("left", "right"), question) == pytest.approx(3 / 5)
+
+    def test_a_phase_too_many_earns_less(self):
+        question = asked(scene_of(STILL)[0], "procedural_change")[0]["open"]
+        assert score("(1) constant (2) grows", question) == pytest.approx(1 / 2)
+
+    def test_half_of_a_span_earns_half(self):
+        found, _ = ask(self.SCENE, QuestionsConfig(families=["event_span"]))
+        question = found[0]
+        low, high = question.target
+        assert score(f"from {low} s to {(low + high) / 2} s", question) == pytest.approx(0.5, abs=0.01)
+
+    @pytest.mark.parametrize("family", ["procedural_change", "event_time", "fastest_time", "dense_caption"])
+    def test_the_same_scene_gives_the_same_questions(self, family):
+        first, again = (asked(scene_of(U_TURN, noise=Noise())[0], family)[0] for _ in range(2))
+        assert {form: q.to_json() for form, q in first.items()} == {form: q.to_json() for form, q in again.items()}
+
+
+@pytest.mark.parametrize("family", [
+    "object_trajectory", "camera_trajectory", "procedural_change", "speed_phases", "event_time", "event_duration",
+    "event_order", "event_span", "fastest_time", "video_duration", "forecast_direction", "forecast_position",
+    "dense_caption"])
+def test_eight_wordings_and_more(family):
+    found = families()[family]
+    for section in found.sections:
+        assert len({p.id for p in found.wording(section)}) >= 8
