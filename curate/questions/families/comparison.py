@@ -8,7 +8,7 @@
 All of each object's reference point. The options are the objects' marks. Values are compared draw by draw, so that the
 errors which the objects share (scale, camera) cancel, and one object must stand out alone in 99 % of the draws. Who is
 compared with whom is drawn from the clip's name. Noise makes what stands still seem to move, so that whoever is said to
-be faster, or to have moved farther, than another must move beyond doubt (chi-square). Metric: accuracy.
+be faster, or to have moved farther, than another must move beyond doubt (`motion_state`). Metric: accuracy.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.measure.relation import away, still_p_value
+from curate.measure.relation import away
 from curate.questions import gates
 from curate.questions.claim import Category, Claim
 from curate.questions.digits import decimals
 from curate.questions.families import groups
 from curate.questions.families.base import Family, Item
+from curate.questions.families.motion_state import object_moves
 from curate.questions.phrases import WORLD
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _of_motion(kind: str, unit: str, what: str, variants: dict[str, tuple[int, W
 
 def _moving(view: View, group: Sequence[int], span: tuple[int, int]) -> np.ndarray:
     """[n] bool: who moves beyond doubt."""
-    return np.array([still_p_value(view.draws, i, span) <= view.config.max_p_zero for i in group])
+    return np.array([object_moves(view, i, span) is True for i in group])
 
 
 def _distance(view: View) -> Iterator[Claim]:

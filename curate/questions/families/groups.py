@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curate.questions.view import View
 
 MARK_DIALECTS = ("<R1>", "[R1]", "region 1", "<obj_1>")  # those that speak of marks, so that several share one noun
-INSIDE = 1 / 3  # of the mean diagonal: nearer than this, two centres are of one body
+INSIDE = 3**-0.5  # of the mean diagonal: the centres of two equal cubes that touch are as far apart
 PAIRS, LARGER = 3, 1  # groups drawn of two objects, and of each larger number
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -39,12 +39,17 @@ def drawn(view: View, name: str, members: Sequence[int], size: int, most: int) -
         found = list(dict.fromkeys(tuple(stream.shuffled(list(members))[:size]) for _ in range(most)))
     else:
         found = []
-    return [group for group in found if not any(one_body(view, *pair) for pair in combinations(group, 2))]
+    return [group for group in found if not one_of_many(view, group)]
+
+
+def one_of_many(view: View, group: Sequence[int]) -> bool:
+    """Whether any two of them may be one object."""
+    return any(one_body(view, *pair) for pair in combinations(group, 2))
 
 
 def one_body(view: View, a: int, b: int) -> bool:
-    """Whether two regions may be pieces of one object: the centre of the one lies well inside the other, where no
-    second body has room."""
+    """Whether two regions may be pieces of one object: their centres are nearer to each other than two bodies of their
+    size have room for."""
     regions = [view.scene.region(i) for i in (a, b)]
     apart = np.linalg.norm(regions[0].point_cam[gates.MARK_FRAME] - regions[1].point_cam[gates.MARK_FRAME])
     size = sum(float(np.linalg.norm(r.extent_m)) for r in regions) / 2  # mean diagonal

@@ -7,21 +7,23 @@ Seen from above, in the plane of the camera's right and forward axes (the camera
 A to B and f the facing direction in that plane, the angle from f to v, clockwise positive, is within 45° of 0 (ahead),
 90° (right), 180° (behind) or −90° (left). Points are the reference points; the second takes the axes of the camera at
 the start. Asked where 99 % of the joint draws fall into one quarter and, for the second, where A moves beyond doubt
-(chi-square). Metric: accuracy.
+(`motion_state`). Metric: accuracy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.measure.relation import point, shift_in_camera, still_p_value, to_camera
+from curate.measure.relation import in_camera, point, shift_in_camera, to_camera
 from curate.questions import gates
 from curate.questions.claim import Category, Claim
 from curate.questions.families import groups
 from curate.questions.families.base import Family, Item
+from curate.questions.families.motion_state import object_moves
 
 if TYPE_CHECKING:
     from curate.questions.view import View
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 QUARTERS = ("ahead", "to the right", "behind", "to the left")  # clockwise, seen from above
 AXES = ("seen from above, with up as in the image of the camera at {at}, where each of the four directions reaches 45° "
         "to both sides")
-MOST = 4  # groups of one instant
+MOST = 5  # objects that are put together
+Group = tuple[int, ...]
 GROUND = [0, 2]  # right and forward of the camera's axes
 
 
@@ -51,8 +54,19 @@ def quarter(angles: np.ndarray) -> tuple[str, float]:
     return QUARTERS[best], float(shares[best])
 
 
-def _category(angles: np.ndarray) -> Category:
-    return Category(*quarter(angles), QUARTERS)
+def evenly(view: View, name: str, found: Sequence[tuple[Group, np.ndarray]]) -> Iterator[tuple[Group, np.ndarray]]:
+    """Of groups and their angles [S] one for each quarter, as far as there are any, by lot: three objects chosen freely
+    would mostly have the one ahead of the other. What is uncertain comes too, to be refused."""
+    stream = groups.draw(view, name)
+    by_quarter: dict[str, list[tuple[Group, np.ndarray]]] = {}
+    for group, angles in found:
+        where, share = quarter(angles)
+        if gates.certain(share, view.config.min_confidence):
+            by_quarter.setdefault(where, []).append((group, angles))
+        else:
+            yield group, angles
+    for where in stream.shuffled([name for name in QUARTERS if name in by_quarter]):
+        yield stream.pick(by_quarter[where])
 
 
 def _turn(angles: np.ndarray, facing: str) -> list[str]:
@@ -62,39 +76,44 @@ def _turn(angles: np.ndarray, facing: str) -> list[str]:
             f"From there to the object asked about it is a turn of {abs(middle):.0f}° {way}."]
 
 
+def _members(view: View, name: str, members: Sequence[int]) -> list[int]:
+    return groups.draw(view, name, "members").shuffled(list(members))[:MOST]
+
+
 def facing_object(view: View) -> Iterator[Claim]:
     for frame in dict.fromkeys((0, view.scene.num_frames - 1)):
-        members = groups.seen_at(view, view.regions, frame)
-        for a, b, c in groups.drawn(view, f"viewpoint {frame}", members, 3, MOST):
-            places = [point(view.draws, i, frame) for i in (a, b, c)]
-            offset, facing = (to_camera(view.draws, place - places[0], frame) for place in places[1:])
-            angles = bearing(facing, offset)
-
+        name = f"viewpoint {frame}"
+        members = _members(view, name, groups.seen_at(view, view.regions, frame))
+        places = {i: in_camera(view.draws, i, frame) for i in members}
+        triples = [((a, b, c), bearing(places[c] - places[a], places[b] - places[a]))
+                   for a, b, c in permutations(members, 3) if not groups.one_of_many(view, (a, b, c))]
+        for (a, b, c), angles in evenly(view, name, triples):
             def steps(item: Item, angles=angles, c=c) -> list[str]:
                 return _turn(angles, f"from there towards {view.mark(c)}")
 
             yield Claim((a, b, c), (frame, frame), f"region{a}@{frame}", groups.reference(view, (a, b, c)),
-                        category=_category(angles), steps=steps,
+                        category=Category(*quarter(angles), QUARTERS), steps=steps,
                         words={"axes": AXES.format(at=view.at(frame)), "region_c": view.marked(c)})
 
 
 def facing_motion(view: View) -> Iterator[Claim]:
-    for a, b in _both_ways(groups.drawn(view, "viewpoint shift", groups.ids(view.rigid), 2, MOST)):
-        if (span := groups.common_span(view, (a, b))) is None:
+    found, spans = [], {}
+    for a, b in permutations(_members(view, "viewpoint shift", groups.ids(view.rigid)), 2):
+        span = groups.common_span(view, (a, b))
+        if span is None or groups.one_body(view, a, b):
             continue
-        refusal = "" if still_p_value(view.draws, a, span) <= view.config.max_p_zero else gates.STILL
+        if not object_moves(view, a, span):
+            yield Claim((a, b), span, f"region{a}@{span[1]}", refusal=gates.STILL)
+            continue
         facing = shift_in_camera(view.draws, a, span)
         offset = to_camera(view.draws, point(view.draws, b, span[1]) - point(view.draws, a, span[1]), span[0])
-        angles = bearing(facing, offset)
-        yield Claim((a, b), span, f"region{a}@{span[1]}", groups.reference(view, (a, b)), category=_category(angles),
-                    steps=lambda item, angles=angles: _turn(angles, "the way in which the first one has moved"),
-                    words={"axes": AXES.format(at=view.at(span[0]))}, refusal=refusal)
-
-
-def _both_ways(pairs: list[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
-    for a, b in pairs:
-        yield a, b
-        yield b, a
+        found.append(((a, b), bearing(facing, offset)))
+        spans[a, b] = span
+    for (a, b), angles in evenly(view, "viewpoint shift", found):
+        span = spans[a, b]
+        yield Claim((a, b), span, f"region{a}@{span[1]}", groups.reference(view, (a, b)),
+                    category=Category(*quarter(angles), QUARTERS), words={"axes": AXES.format(at=view.at(span[0]))},
+                    steps=lambda item, angles=angles: _turn(angles, "the way in which the first one has moved"))
 
 
 COMMON = ("region_a", "region_b", "reference", "axes")
