@@ -1,11 +1,11 @@
 """What comes first: which of two objects gets a round distance away from its place sooner; and when one is fastest.
 
 `event_order`: tₓ = first time at which ‖P(t) − P(t₀)‖ reaches a distance that both reach; the smaller tₓ comes first.
-`fastest_time`: the third of the span that holds the highest (lowest) speed ‖dP/dt‖.
+`fastest_time`: the half of the span that holds the highest (lowest) speed ‖dP/dt‖.
 
 Reference point: surface@t0, in the fixed world. Gate: in 99 % of the joint draws, `event_order` by more than a frame
 and a twentieth of the span, `fastest_time` by more than 5 % of the highest speed. Answer: a choice of the two marks; of
-the three thirds.
+the two halves.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from curate.questions.phrases import WORLD
 if TYPE_CHECKING:
     from curate.questions.view import View
 
-NUM_PARTS = 3
+NUM_PARTS = 2  # of three, the middle one would hardly ever be the answer
 CLEARLY = 0.05  # of the highest speed, by which it exceeds that of the other parts
 
 
