@@ -1,19 +1,21 @@
 """Families of speed, turns, shifts and size against scenes whose answers are worked out by hand."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from curate.measure import SceneDraws, quantity
-from curate.questions import gates
+from curate.questions import QuestionsConfig, ask, gates
 from curate.questions.families import families
 from curate.questions.families.over_spans import least_margin, side
 from tests.family_scenes_motion import asked, motion_scene, reasons, straight, turning, whole
 from tests.scenes import Noise
 
 OWN = ("camera_mean_speed", "camera_peak_speed", "camera_acceleration", "object_acceleration", "camera_speed_trend",
-       "object_speed_trend", "lateral_shift", "longitudinal_shift", "camera_yaw", "camera_pitch", "camera_roll")
+       "object_speed_trend", "lateral_shift", "longitudinal_shift", "camera_yaw", "camera_pitch", "camera_roll",
+       "object_rotation", "object_rotation_direction", "object_height")
 BLURRED = Noise(own_px=1.0, own_disparity_px=1.0, shared_disparity_px=.5, drift_px=.2)
 
 
@@ -175,5 +177,88 @@ def test_a_turn_as_large_as_its_margin_is_not_asked_for():
 def test_a_turn_that_is_known_badly_gets_a_wide_margin_and_no_number():
     scene = motion_scene(camera_turn=turning((0, .5, 0)), step_rad=np.radians(.3))
     question = whole(asked(scene, "camera_yaw"))
-    assert question.answer == "neither" and "5°" in question.question or "10°" in question.question
+    assert (question.answer == "neither" and "5°" in question.question) or "10°" in question.question
     assert gates.WIDE in reasons(scene, "camera_yaw")
+
+
+# ---- how an object turns ----
+
+ASIDE = straight((.4, 0, 3), (.2, 0, 0))
+
+
+@pytest.mark.parametrize("rate,from_above", [((0, 12, 0), "clockwise"), ((0, -12, 0), "anticlockwise")])
+def test_turn_about_the_vertical_seen_from_above(rate, from_above):
+    """y points down: a right-handed turn about it takes forward to the right, which is clockwise on a map."""
+    scene = motion_scene((ASIDE,), (turning(rate),), camera=straight((0, 0, 0), (0, 0, .2)),
+                         camera_turn=turning((0, 4, 1)), turn_sigma=.005)
+    angle = whole(asked(scene, "object_rotation"))
+    assert angle.value == pytest.approx(24, abs=1) and angle.low < 24 < angle.high and angle.unit == "°"
+    above, = [q for q in asked(scene, "object_rotation_direction") if q.end_frame == 20]
+    assert above.answer == from_above and ".above-" in above.id
+    assert "seen from above (up is the upward direction of the camera's image at 0.00 s)" in above.question
+
+
+def test_turn_about_the_line_of_sight_seen_from_the_camera():
+    scene = motion_scene((straight((0, 0, 3)),), (turning((0, 0, 15)),), turn_sigma=.005)
+    seen, = [q for q in asked(scene, "object_rotation_direction") if q.end_frame == 20]
+    assert seen.answer == "clockwise" and ".camera-" in seen.id  # right (x) goes to down (y)
+    assert "seen from where the camera is at 0.00 s" in seen.question
+
+
+def test_up_of_the_scene_is_what_above_means_where_it_is_known():
+    """The camera lies on its side: gravity points along its +x, and so does the axis of the turn."""
+    scene = replace(motion_scene((ASIDE,), (turning((12, 0, 0)),), turn_sigma=.005), up="gravity",
+                    up_world=np.array([-1.0, 0, 0]))
+    above = next(q for q in asked(scene, "object_rotation_direction") if q.end_frame == 20 and ".above-" in q.id)
+    assert above.answer == "clockwise" and "opposite to gravity" in above.question
+
+
+def test_what_does_not_clearly_turn_is_asked_nothing():
+    for turn, sigma in ((turning((0, 0, 0)), .005), (turning((0, 3, 0)), .005), (turning((0, 12, 0)), .2)):
+        scene = motion_scene((ASIDE,), (turn,), turn_sigma=sigma)
+        assert not asked(scene, "object_rotation", "object_rotation_direction")
+        assert reasons(scene, "object_rotation") == {gates.STILL}
+
+
+def test_a_body_cut_off_by_the_images_edge_or_without_a_rotation_is_not_asked_of():
+    scene = motion_scene((straight((1.65, 0, 3)),), (turning((0, 12, 0)),))
+    assert reasons(scene, "object_rotation_direction") == {gates.CUT_OFF}
+    scene = motion_scene((ASIDE,))
+    scene = replace(scene, regions=[replace(r, rotation_cam=None, rotation_cov=None) for r in scene.regions])
+    assert reasons(scene, "object_rotation") == {gates.NOT_MEASURED}
+
+
+# ---- how tall ----
+
+def tall(rows: float, depth: float, **options):
+    """A scene whose one moving object has a box of so many rows in the first frame."""
+    scene = motion_scene((straight((0, 0, depth), (.3, 0, 0)),), **options)
+    region = scene.regions[0]
+    box = region.box.copy()
+    middle = region.centroid_px[0]
+    box[0] = [middle[0] - 20, middle[1] - rows / 2, middle[0] + 20, middle[1] + rows / 2]
+    return replace(scene, regions=[replace(region, box=box)])
+
+
+def test_height_is_rows_times_depth_over_focal_length():
+    scene = tall(200, 4.0)  # 640 wide: 1.6 px a cell
+    question = whole_instant(asked(scene, "object_height"))
+    expected = (200 + 1.6) * 4 / scene.camera.fy
+    assert question.value == pytest.approx(expected, rel=.02) and question.unit == "m"
+    # 95 % of Student's t with 4 degrees of freedom: 2.776 scales of 4.2 cells, and its depth
+    assert (question.high - question.low) / 2 == pytest.approx(2.776 * 4.2 * 1.6 * 4 / scene.camera.fy, rel=.15)
+    assert "visible" in question.question and "vertical direction of the camera's image" in question.question
+
+
+def whole_instant(questions):
+    return next(q for q in questions if q.form == "numeric" and q.start_frame == q.end_frame == 0)
+
+
+def test_height_of_what_is_small_or_stands_still_or_is_cut_off_is_not_asked():
+    assert {d.reason for d in drops(tall(50, 4.0))} == {gates.WIDE, gates.CROWDED}
+    assert {d.reason for d in drops(tall(400, 4.0))} == {gates.CUT_OFF}
+    assert {d.reason for d in drops(motion_scene((straight((0, 0, 4)),)))} == {gates.STILL}
+
+
+def drops(scene):
+    return ask(scene, QuestionsConfig(families=["object_height"]))[1]

@@ -31,6 +31,7 @@ NOT_MEASURED = "seen too briefly to be measured"
 STILL = "not clear of zero"
 WIDE = "95 % interval too wide for a number"
 UNCERTAIN = "category not certain"
+CUT_OFF = "reaches the image's edge"
 CROWDED = "options would not stand clear of the error"
 
 METRIC_SCALES = ("calibrated", "predicted", "assumed")
@@ -108,6 +109,13 @@ def is_named(scene: Scene, region: Region) -> bool:
     """Whether the wording can say where its reference point is: on the surface that the marked frame shows, or, of a
     clip played backwards, the last frame."""
     return region.defined == "first" or region.last == scene.num_frames - 1
+
+
+def cut_off(scene: Scene, region_id: int, frame: int) -> bool:
+    """Whether a region's box reaches the image's edge (or is not known): then what is seen of the object is not all
+    that faces the camera, and changes with its place."""
+    x0, y0, x1, y1 = scene.region(region_id).box[frame]
+    return not (x0 > 1 and y0 > 1 and x1 < scene.camera.width - 1 and y1 < scene.camera.height - 1)
 
 
 def relative_half_width(value: float, quantiles: Sequence[float]) -> float:
