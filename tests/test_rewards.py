@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.questions import Question, ask, rft
+from curate.questions import Question, QuestionsConfig, ask, judge, rft, sft
+from curate.questions.config import ReasoningConfig
 from curate.questions.forms import final_answer
 from curate.rewards import METRICS, PRESETS, REWARDS, as_record, combine, formulas, rewards, score, weights_of
 from tests.scenes import make_scene
@@ -130,6 +131,26 @@ def test_the_level_of_an_interval_is_the_questions_not_the_answers():
     ("<think>a</thinking><answer>B</answer>", 0)])
 def test_format(text, expected):
     assert REWARDS["format"](text, CHOICE) == expected
+
+
+def test_the_tags_are_those_that_the_prompt_asked_for():
+    question = questions(shard_scene(0))[0]
+    asked = rft(question, config=ReasoningConfig(think="reflect", answer="final"))
+    assert "between <reflect> and </reflect>" in asked["prompt"]
+    right, usual = "<reflect>5 m</reflect><final>1.8 m</final>", "<think>5 m</think><answer>1.8 m</answer>"
+    assert score(right, asked) == REWARDS["format"](right, asked) == 1 and judge(right, asked).correct
+    assert REWARDS["format"](usual, asked) == 0 and REWARDS["format"](usual, question) == 1
+    assert score("<reflect>1.8 m</reflect> 7 m", asked) == 0
+    with pytest.raises(ValueError, match="names of the thinking and of the answer"):
+        score("1", {**NUMBER, "tags": ["think"]})
+
+
+def test_a_cold_start_earns_everything_as_it_is_written():
+    settings = QuestionsConfig(reasoning=ReasoningConfig(tasks={"cold_start": 1.0}))
+    asked, _ = ask(make_scene(seed=1, camera="hand-held", num_regions=3)[0], settings)
+    for q in asked:
+        text = sft(q)["messages"][1]["content"]
+        assert combine(text, q, "mllm4d-paper")["overall"] == combine(text, q, "mllm4d-code")["overall"] == 1, q.id
 
 
 @pytest.mark.parametrize("record", [NUMBER, CHOICE, number(0.0), number(-3.0),

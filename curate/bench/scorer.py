@@ -142,12 +142,12 @@ class Report:
 def scored(item: Item, text: str | None) -> Scored:
     """One answer against its question; None is no answer."""
     record = item.record
-    said = answer_of(as_text(text))
+    said = answer_of(as_text(text), record)
     given, read = said[:80], bool(said)
     strict = math.nan
     if record["answer_type"] == "choice":
         given = read_choice(said, record["options"], record["unit"]) or ""
-        strict, read = float(strict_letter(as_text(text)) == record["letter"]), bool(given)
+        strict, read = float(strict_letter(as_text(text), record["tags"]) == record["letter"]), bool(given)
     elif record["answer_type"] == "number":
         number = read_number(said, record["unit"])
         given, read = ("" if number is None else f"{number:.10g}"), number is not None

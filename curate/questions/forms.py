@@ -86,7 +86,8 @@ def rft(question: Question | Mapping[str, Any], media: str = "<video>\n", *, tas
     Returns:
         prompt; task; answer (text); answer_type ("number", "choice", or of an open answer); metric; unit; value;
         tolerance (half-width allowed, in unit); interval [low, high] (95 %); letter; options (texts); target (typed
-        truth of an open answer, None else); family; extra.
+        truth of an open answer, None else); family; extra; tags [thinking, answer] that the prompt asks for, None where
+        `config` is not given.
 
     Raises:
         ValueError: on an unknown task.
@@ -106,4 +107,4 @@ def rft(question: Question | Mapping[str, Any], media: str = "<video>\n", *, tas
             "value": known(q["value"]), "tolerance": known(q["tolerance"]),
             "interval": None if low is None or high is None else [low, high], "letter": q["letter"],
             "options": list(q["options"]), "target": q.get("target"), "family": q["family"],
-            "extra": extra}
+            "extra": extra, "tags": [config.think, config.answer] if config else None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,21 +50,26 @@ class Verdict:
     error: float = math.nan
 
 
-def final_text(answer: str) -> str:
-    """What is between the last <answer> tags, else what follows the thinking; of that, what stands in \\boxed{}."""
-    text = _said(answer)
+def final_text(answer: str, tags: Sequence[str] | None = None) -> str:
+    """What is between the last answer tags, else what follows the thinking; of that, what stands in \\boxed{}.
+
+    Args:
+        tags: names of the thinking and of the answer tag; default think (or thinking) and answer.
+    """
+    text = _said(answer, tags)
     boxed = _BOXED.findall(text)
     return boxed[-1].strip() if boxed else text
 
 
-def _said(answer: str) -> str:
+def _said(answer: str, tags: Sequence[str] | None = None) -> str:
+    think, tag = (re.escape(tags[0]), tags[1].lower()) if tags else ("think(?:ing)?", "answer")
     answer = answer[-MAX_TEXT:]
     lower = "".join(c.lower() if c.isascii() else c for c in answer)  # same length, whatever the script
-    end = lower.rfind("</answer>")
-    start = lower.rfind("<answer>", 0, max(end, 0))
+    end = lower.rfind(f"</{tag}>")
+    start = lower.rfind(f"<{tag}>", 0, max(end, 0))
     if start >= 0:
-        return answer[start + len("<answer>"):end].strip()
-    return re.split(r"</think(?:ing)?>", answer, flags=re.IGNORECASE)[-1].strip()
+        return answer[start + len(tag) + 2:end].strip()
+    return re.split(rf"</{think}>", answer, flags=re.IGNORECASE)[-1].strip()
 
 
 def spelled_numbers(text: str) -> Iterator[tuple[float, str, float, int, int]]:
@@ -109,9 +114,9 @@ def read_number(text: str, unit: str) -> float | None:
     return found[-1] if found else None
 
 
-def strict_letter(text: str) -> str:
+def strict_letter(text: str, tags: Sequence[str] | None = None) -> str:
     """The letter of an answer that is a letter and nothing else ("B", "(b)", "B."); "" for any other answer."""
-    match = _STRICT.match(_said(text))
+    match = _STRICT.match(_said(text, tags))
     return match["letter"].upper() if match else ""
 
 
@@ -183,7 +188,7 @@ def judge(answer: str, question: Question | Mapping[str, Any]) -> Verdict:
         text is the model answer's (how near it comes is `curate.rewards`).
     """
     record = question if isinstance(question, Mapping) and "question" not in question else rft(question)
-    text = final_text(answer)
+    text = final_text(answer, record.get("tags"))
     if record["answer_type"] == "choice":
         letter = read_choice(text, record["options"], record["unit"])
         return Verdict(letter == record["letter"], letter or "")

@@ -35,18 +35,24 @@ def well_formed(text: str, think: tuple[str, ...] = THINK, answer: str = ANSWER)
     return thought[2] <= said[0] and not between.strip()
 
 
+def _tags_of(record: Record) -> tuple[tuple[str, ...], str]:
+    return ((record["tags"][0],), record["tags"][1]) if record["tags"] else (THINK, ANSWER)
+
+
 @reward(whole=True)
 def format(text: str, record: Record) -> float:
-    """1 where the text is thinking and then a non-empty answer, each in its tags, and nothing else."""
-    return float(well_formed(text))
+    """1 where the text is thinking and then a non-empty answer, each in the tags that the prompt asked for, and nothing
+    else. Where the record does not say which, think or thinking, and answer."""
+    return float(well_formed(text, *_tags_of(record)))
 
 
 @reward(whole=True)
 def format_mllm4d(text: str, record: Record) -> float:
     """The graded format of MLLM-4D's code: 0.5 for both pairs of tags, 0.4 for centres of camera and object, 0.1 for
     thinking of more than 20 characters. Where the record has no centres their part is left out and the rest scaled."""
-    answer = _inside(text, ANSWER)
-    thought = next((found for tag in THINK if (found := _inside(text, tag))), None)
+    thinking, answering = _tags_of(record)
+    answer = _inside(text, answering)
+    thought = next((found for tag in thinking if (found := _inside(text, tag))), None)
     earned, whole = 0.5 * (answer is not None and thought is not None) + 0.1 * (
         thought is not None and len(thought[1].strip()) > MIN_THINKING), 0.6
     truth = true_centres(record)

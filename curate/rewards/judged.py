@@ -25,8 +25,8 @@ def reward(whole: bool = False) -> Callable[[Callable[[str, Record], float | Non
     def decorate(function: Callable[[str, Record], float | None]) -> Reward:
         @wraps(function)
         def judged(answer: Any, record: Source) -> float | None:
-            text = as_text(answer)
-            found = function(text if whole else answer_of(text), as_record(record))
+            text, known = as_text(answer), as_record(record)
+            found = function(text if whole else answer_of(text, known), known)
             if found is None:
                 return None
             return min(max(float(found), 0.0), 1.0) if math.isfinite(found) else 0.0

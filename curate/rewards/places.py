@@ -247,7 +247,7 @@ def st(text: str, record: Record) -> float | None:
     written = _coordinates(record["answer"], record) if record["extra"].get("coordinate_dialect") == "tokens" else []
     if [p and len(p) for p in written] == [p and len(p) for p in path]:
         path = written  # as near as tokens come: the model answer earns 1
-    given = _coordinates(answer_of(text), record)
+    given = _coordinates(answer_of(text, record), record)
     given += [None if true is None and given else [math.inf] for true in path[len(given):]]
     length = max(len(p) for p in path if p is not None) if any(path) else 0
     space = centre_closeness([p[:3] if p else p for p in given], [p[:3] if p else p for p in path],

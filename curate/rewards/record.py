@@ -82,7 +82,7 @@ def _filled(source: Mapping[str, Any]) -> Record:
                  value=_number(source.get("value")), tolerance=_number(source.get("tolerance")),
                  interval=source.get("interval"), letter=(source.get("letter") or "").upper(), options=options,
                  target=source.get("target"), family=source.get("family") or "",
-                 extra=dict(extra) if isinstance(extra, Mapping) else {})
+                 extra=dict(extra) if isinstance(extra, Mapping) else {}, tags=_tags(source.get("tags")))
     if kind == "choice":
         out["letter"] = out["letter"] or _letter_of(out["answer"], options)
         if out["letter"] not in LETTERS[:len(options)]:
@@ -93,6 +93,15 @@ def _filled(source: Mapping[str, Any]) -> Record:
         if out["value"] is None:
             raise ValueError(f"a numeric record has neither `value` nor a number in `answer` ({out['answer']!r})")
     return out
+
+
+def _tags(names: Any) -> list[str] | None:
+    """[thinking, answer], or None for the usual names."""
+    if names is None:
+        return None
+    if not (isinstance(names, list) and len(names) == 2 and all(isinstance(n, str) and n for n in names)):
+        raise ValueError(f"a record's tags are {names!r}; expected the names of the thinking and of the answer tag")
+    return names
 
 
 def _letter_of(answer: str, options: Sequence[str]) -> str:
@@ -121,6 +130,6 @@ def as_text(answer: Any) -> str:
     return "" if answer is None else str(answer)[-MAX_TEXT:]
 
 
-def answer_of(text: str) -> str:
+def answer_of(text: str, record: Record) -> str:
     """What is between the last answer tags of a text, else what follows the thinking."""
-    return final_text(text)
+    return final_text(text, record["tags"])

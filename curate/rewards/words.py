@@ -40,7 +40,7 @@ def choice(text: str, record: Record) -> float | None:
 @reward()
 def accuracy(text: str, record: Record) -> float:
     """1 where the answer is right: a choice as `choice`, a number within its tolerance, a text word for word."""
-    return float(judge(text, record).correct)
+    return float(judge(text, {**record, "tags": None}).correct)  # the text stands without them here
 
 
 def direction_vector(text: str) -> tuple[float, ...] | None:

@@ -11,7 +11,7 @@ from curate.rewards.record import Record, as_record
 WHOLE = ("record", "solution", "ground_truth", "reward_model")
 # Columns of `curate.questions.rft`, where a data set has those instead.
 FLAT = ("answer_type", "metric", "answer", "unit", "value", "tolerance", "interval", "letter", "options", "target",
-        "target_json", "extra", "extra_json", "family")
+        "target_json", "extra", "extra_json", "family", "tags")
 
 
 def record_from(value: Any) -> Record:
