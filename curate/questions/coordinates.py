@@ -217,6 +217,11 @@ class Writer:
         corners = "<WIDTH-...><HEIGHT-...>" * 2 if self.dialect == "tokens" else "[x0, y0, x1, y1]"
         return f"{corners}, its top left and its bottom right corner {self.units}"
 
+    def converted(self, written: str) -> list[str]:
+        """The step from pixels and metres to the dialect, as a sentence; none where there is none to take."""
+        return {"plain": [], "box1000": [f"In thousandths of the image's width and height that is {written}."],
+                "tokens": [f"In tokens that is {written}."]}[self.dialect]
+
     def place_format(self, time: str) -> str:
         """`time`: what t is, "in seconds from the start of the video"."""
         if self.dialect == "tokens":

@@ -33,9 +33,9 @@ CLOSE = 0.02  # of the width: what a point must be known to
 ROUNDING_PX = 1.0
 MOST_POINTS = 4
 POINT_LEAD = "Answer with the coordinates alone."
-SEEN = "in the image of the frame at {start}"
-STILL = ("in the image that the camera would take at {start}, had it stayed where it was in the first frame, so that "
-         "only the object's own motion counts")
+SEEN = "in the image that the video shows then"
+STILL = ("in the image that the camera would take then, had it stayed where it was in the first frame (only the "
+         "object's own motion counts)")
 
 
 def seen(view: View, region: Region, frame: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,14 +89,16 @@ def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, na
                  coordinates=((0, len(text), (float(point[0]), float(point[1]), math.nan, seconds)),))
 
 
-def _steps(view: View, region: Region, frame: int, where, still_too: bool):
+def _steps(view: View, writer: Writer, region: Region, frame: int, where: np.ndarray, still_too: bool):
     def steps(item: Item) -> list[str]:
         x, y, z = region.point_cam[frame]
         out = [f"At {item.words['start']} the point lies at ({x:.2f}, {y:.2f}, {z:.2f}) m in the axes of the camera."]
         if still_too:
-            out.append("With the camera's motion since the first frame taken out, it is placed in the first frame's "
-                       "image.")
-        return [*out, f"The camera's focal length and centre place it at ({where[0]:.0f}, {where[1]:.0f}), in pixels."]
+            x, y, z = places.held_still(view.draws, region, frame)[0]
+            out.append("With the camera's motion since the first frame taken out, that is "
+                       f"({x:.2f}, {y:.2f}, {z:.2f}) m in the axes of the camera at the first frame.")
+        return [*out, f"The camera's focal length and centre place it at ({where[0]:.0f}, {where[1]:.0f}), in pixels.",
+                *writer.converted(item.answer)]
     return steps
 
 
@@ -116,7 +118,7 @@ def _followed(view: View, name: str, how, other) -> Iterator[Claim]:
             others = [p for p in others if places.inside(scene, p)]
             yield point_claim(view, writer, place, others, slips, name=name, subjects=(region.id,), frame=frame,
                               images="image" if how is seen else "camera@0", reference=region.reference, words={},
-                              steps=_steps(view, region, frame, place[0], how is still))
+                              steps=_steps(view, writer, region, frame, place[0], how is still))
 
 
 def as_seen(view: View) -> Iterator[Claim]:
@@ -156,7 +158,7 @@ def many(view: View) -> Iterator[Claim]:
 
         def steps(item: Item, order=order) -> list[str]:
             return [f"At {item.words['start']}, {view.mark(r.id)} is seen at ({p[0]:.0f}, {p[1]:.0f}), in pixels."
-                    for r, p, _ in order]
+                    for r, p, _ in order] + writer.converted(item.answer)
 
         yield Claim(subjects, (frame, frame), "image", order[0][0].reference, steps=steps,
                     open=Open(text, target, "points", "pck", "Answer with the coordinates alone, in this order.",

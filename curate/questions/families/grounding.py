@@ -59,7 +59,8 @@ def boxed(view: View) -> Iterator[Claim]:
 
             def steps(item: Item, box=box) -> list[str]:
                 return [f"In the frame at {item.words['start']} the object's visible part spans columns {box[0]:.0f} "
-                        f"to {box[2]:.0f} and rows {box[1]:.0f} to {box[3]:.0f}, in pixels."]
+                        f"to {box[2]:.0f} and rows {box[1]:.0f} to {box[3]:.0f}, in pixels.",
+                        *writer.converted(item.answer)]
 
             yield Claim(**common, open=answer, words={"format": writer.box_format}, steps=steps,
                         extra=noted(writer), coordinates=writer.box_spans(box, seconds))

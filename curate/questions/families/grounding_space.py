@@ -64,7 +64,8 @@ def pointed(view: View) -> Iterator[Claim]:
                 return [f"At {item.words['start']} the point is seen at ({u:.1f}, {v:.1f}), in pixels from the image's "
                         f"top left corner, and its depth along the line of sight is {z:.2f} m.",
                         f"Lifted by the camera's focal length, it lies {x:.2f} m to the right of, {y:.2f} m below and "
-                        f"{z:.2f} m in front of the optical centre (negative numbers: the other way)."]
+                        f"{z:.2f} m in front of the optical centre (negative numbers: the other way).",
+                        *(writer.converted(item.answer) if writer.dialect == "tokens" else [])]
 
             yield Claim((region.id,), (frame, frame), f"camera@{frame}", region.reference, open=answer,
                         words={"format": writer.place_format(meaning)}, steps=steps,
@@ -108,10 +109,12 @@ def in_json(view: View) -> Iterator[Claim]:
             answer = Open(text, target, "json", "st", "Answer with the JSON object alone.",
                           float((away <= close).mean()))
 
-            def steps(item: Item, region=region, frame=frame, turn=turn) -> list[str]:
+            def steps(item: Item, region=region, frame=frame, turn=turn, centre=centre) -> list[str]:
                 x, y, z = region.point_cam[frame]
                 out = [f"At {item.words['start']} the point lies at ({x:.2f}, {y:.2f}, {z:.2f}) m in the axes of the "
-                       "camera at that time; the camera's motion since the first frame is taken out."]
+                       "camera at that time.",
+                       "With the camera's motion since the first frame taken out, that is "
+                       f"({', '.join(f'{v:.2f}' for v in centre)}) m in the axes of the camera at the first frame."]
                 if turn is not None:
                     out.append(f"Since the first frame the object has turned by {math.hypot(*turn):.0f}°.")
                 return out

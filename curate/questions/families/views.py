@@ -151,7 +151,8 @@ def in_right(view: View) -> Iterator[Claim]:
                 u, v = region.centroid_px[frame] + 0.5
                 return [f"In the left view the point is seen at ({u:.0f}, {v:.0f}), in pixels.",
                         f"In the right view it is in the same row, {abs(shift):.1f} pixels farther to the "
-                        f"{SIDES[shift > 0]}: ({here[0][0]:.0f}, {here[0][1]:.0f})."]
+                        f"{SIDES[shift > 0]}: ({here[0][0]:.0f}, {here[0][1]:.0f}).",
+                        *writer.converted(item.answer)]
 
             yield point_claim(view, writer, here, others, [(shift, 0.0), (2 * shift, 0.0)], name="view_point",
                               subjects=(region.id,), frame=frame, images="image", reference=region.reference,
@@ -186,7 +187,7 @@ def right_boxes(view: View) -> Iterator[Claim]:
                 def steps(item: Item, box=box, shift=shift) -> list[str]:
                     return [f"In the left view the visible part spans columns {box[0]:.0f} to {box[2]:.0f} and rows "
                             f"{box[1]:.0f} to {box[3]:.0f}; in the right view it is {abs(shift):.1f} pixels farther to "
-                            f"the {SIDES[shift > 0]}."]
+                            f"the {SIDES[shift > 0]}.", *writer.converted(item.answer)]
 
                 yield Claim(**common, steps=steps, words={"format": writer.box_format}, extra=noted(writer),
                             coordinates=writer.box_spans(right, view.times.seconds[frame]),
