@@ -57,7 +57,7 @@ def time_claims(view: View) -> Iterator[Claim]:
             yield Claim(**common, refusal=who.refusal)
             continue
         is_moving = moves_clearly(view, who.path)
-        of_motion = ("reach", "start", "stop")
+        of_motion = ("reach", "start", "stop", "gone")  # what stands still and goes out may be a piece of a wall
         sure = [h for h in happenings(view, who) if h.sure >= SURE and (is_moving or h.kind not in of_motion)]
         for happening in sure:
             yield _time_claim(view, who, happening, common)
