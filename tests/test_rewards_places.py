@@ -153,7 +153,8 @@ def test_saying_everything_does_not_pay():
 @pytest.mark.parametrize("answer,text,expected", [
     ("left", "left", 1), ("left", "to the left", 1), ("left", "right", 0), ("forward-left", "left", math.sqrt(0.5)),
     ("forward-left", "forward and to the left", 1), ("still", "not moving", 1), ("still", "left", 0),
-    ("left", "still", 0), ("forward", "away from the camera", 1), ("backward", "towards the camera", 1),
+    ("left", "still", 0), ("still", "left and right", 0), ("left", "left or forward", 0),
+    ("forward", "away from the camera", 1), ("backward", "towards the camera", 1),
     ("left", "[-2, 0, 0]", 1), ("left", "", 0)])
 def test_directions_earn_their_cosine(answer, text, expected):
     options = ["left", "right", "forward-left", "still", "forward"]

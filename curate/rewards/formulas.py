@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 Vector = Sequence[float]
@@ -189,14 +189,3 @@ def cosine(a: Vector, b: Vector) -> float:
     if 0 in long:
         return float(long == (0, 0))
     return min(max(0.0, sum(x / long[0] * (y / long[1]) for x, y in zip(a, b))), 1.0)
-
-
-def plain(value: Any) -> Any:
-    """Lists in place of tuples and of arrays (what parquet gives back), None in place of nan."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -11,7 +11,7 @@ from curate.questions.forms import rft
 from curate.questions.question import Question
 from curate.questions.units import UNITS
 from curate.questions.verifier import LETTERS, MAX_TEXT, final_text
-from curate.rewards.formulas import FLOORS, plain
+from curate.rewards.formulas import FLOORS
 
 KINDS = ("number", "choice", "sequence", "span", "box", "points", "trajectory", "text", "json")
 DEFAULT_METRIC = {"number": "mra", "choice": "accuracy", "sequence": "sequence", "span": "tiou", "box": "iou",
@@ -43,7 +43,7 @@ def as_record(source: Source) -> Record:
     if isinstance(source, (str, bytes)):
         source = _loads(source)
     if isinstance(source, Mapping):
-        source = {name: plain(value) for name, value in source.items()}
+        source = {name: _plain(value) for name, value in source.items()}
         for name in ("target", "extra"):
             if name not in source and isinstance(source.get(f"{name}_json"), str):
                 source[name] = json.loads(source[f"{name}_json"])
@@ -55,6 +55,17 @@ def as_record(source: Source) -> Record:
         raise ValueError(f"a {type(source).__name__} is no record; expected a Question, its to_json(), its `rft` form "
                          "or the JSON text of one")
     return _filled(source)
+
+
+def _plain(value: Any) -> Any:
+    """Lists in place of tuples and of arrays (what parquet gives back), None in place of nan."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _loads(text: str | bytes) -> Mapping[str, Any]:

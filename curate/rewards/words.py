@@ -57,7 +57,8 @@ def direction_vector(text: str) -> tuple[float, ...] | None:
     words = [SPOKEN.get(w, w) for w in re.findall(r"[a-z]+", _TOWARDS.sub("backward", text).lower())]
     named = [AXES[w] for w in dict.fromkeys(words) if w in AXES]
     if named:
-        return tuple(map(sum, zip(*named)))
+        total = tuple(map(sum, zip(*named)))
+        return total if sum(map(abs, total)) == len(named) else None  # opposites name no direction
     return (0, 0, 0) if STILL.search(text) else None
 
 
@@ -75,9 +76,8 @@ def direction(text: str, record: Record) -> float | None:
         text = record["options"]["ABCDE".index(letter)] if letter else text
         if letter == record["letter"]:
             return 1.0
-        if _OR.search(text):
-            return 0.0
-    given = direction_vector(text)
+    # a text that names several directions is no answer between them
+    given = None if _OR.search(text) else direction_vector(text)
     return 0.0 if given is None else cosine(given, (*truth, *(0.0,) * (3 - len(truth))))
 
 
@@ -162,9 +162,12 @@ def sequence(text: str, record: Record) -> float | None:
                               lambda given, true: run_cost(given, true, tolerances.get(true, 0.0)))
 
 
+_DIRECTIONS = {_stem(word) for word in (*AXES, *SPOKEN, "clockwise", "anticlockwise", "counterclockwise")}
+
+
 def states(sentence: str, fact: str) -> bool:
-    """Whether a sentence states a fact: its numbers within 10 %, its marks, seven tenths of its other words, and the
-    same "not"."""
+    """Whether a sentence states a fact: its numbers within 10 %, its marks and directions, seven tenths of its other
+    words, and the same "not"."""
     (said, numbers), (asked, true) = _amounts(sentence), _amounts(fact)
     wanted, there = set(_content(asked)), set(_content(said))
     marks = {w for w in wanted if re.fullmatch(r"r\d+", w)}
@@ -173,8 +176,7 @@ def states(sentence: str, fact: str) -> bool:
     if any(not any(abs(_in_unit_of(n, y) - y[0]) <= 0.1 * max(abs(y[0]), 0.05) + 1e-9 for n in numbers) for y in true):
         return False
     words = wanted - marks
-    directions = {w for w in words if w in {_stem(a) for a in (*AXES, *SPOKEN, "clockwise", "anticlockwise", "left")}}
-    return directions <= there and len(words & there) >= 0.7 * len(words) - 1e-9
+    return words & _DIRECTIONS <= there and len(words & there) >= 0.7 * len(words) - 1e-9
 
 
 @reward()
