@@ -109,7 +109,7 @@ def test_spans_of_a_box_hold_its_corners(dialect, box):
     text, (first, second) = writer.box(*box), writer.box_spans(box, 1.5)
     for (begin, end, vector), corner in ((first, box[:2]), (second, box[2:])):
         assert text[begin:end] == writer.point(*corner).strip("[]")
-        assert vector[:2] == corner and math.isnan(vector[2]) and vector[3] == 1.5
+        assert vector[:2] == pytest.approx(corner, abs=1e-4) and math.isnan(vector[2]) and vector[3] == 1.5
 
 
 def test_tokens_are_written_out_for_readers_of_numbers():

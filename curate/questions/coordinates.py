@@ -123,6 +123,11 @@ class Axis:
 
 TEMP, WIDTH, HEIGHT = Axis("TEMP", 100), Axis("WIDTH", 200), Axis("HEIGHT", 200)
 DEPTH = Axis("DEPTH", 200, 0.1, 200.0, log=True)
+def vector(x: float, y: float, z: float, t: float) -> Vector:
+    """(x, y, z, t) for the record, without floating-point noise; nan where a coordinate has no such part."""
+    return round(float(x), 4), round(float(y), 4), round(float(z), 4), round(float(t), 4)
+
+
 AXES = {axis.name: axis for axis in (TEMP, WIDTH, HEIGHT, DEPTH)}
 _TOKEN = re.compile(r"<(TEMP|WIDTH|HEIGHT|DEPTH)-(\d{3})>")
 _RUN = re.compile(r"(?:<(?:TEMP|WIDTH|HEIGHT|DEPTH)-\d{3}>\s*)+")
@@ -264,7 +269,7 @@ class Writer:
         else:
             comma = text.index(",", text.index(",") + 1)
             ends = (1, comma), (comma + 2, len(text) - 1)
-        return tuple((a, b, (x, y, math.nan, seconds)) for (a, b), (x, y) in zip(ends, ((x0, y0), (x1, y1))))
+        return tuple((a, b, vector(x, y, math.nan, seconds)) for (a, b), (x, y) in zip(ends, ((x0, y0), (x1, y1))))
 
     def _written(self, *values: float) -> str:
         if self.dialect == "tokens":

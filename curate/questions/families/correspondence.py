@@ -20,7 +20,7 @@ import numpy as np
 
 from curate.questions import places
 from curate.questions.claim import Category, Claim, Open
-from curate.questions.coordinates import Writer
+from curate.questions.coordinates import Writer, vector
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
 from curate.questions.families.grounding import BEHIND, noted, writer_of
@@ -86,7 +86,7 @@ def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, na
     answer = Open(text, [writer.numbers(*point)], "points", "pck", POINT_LEAD, float((away <= close).mean()))
     return Claim(**common, category=category, open=answer, words={"format": writer.point_format} | words, steps=steps,
                  extra=noted(writer, threshold_px=round(close_here, 3)),
-                 coordinates=((0, len(text), (float(point[0]), float(point[1]), math.nan, seconds)),))
+                 coordinates=((0, len(text), vector(*point, math.nan, seconds)),))
 
 
 def _steps(view: View, writer: Writer, region: Region, frame: int, where: np.ndarray, still_too: bool):
@@ -149,7 +149,7 @@ def many(view: View) -> Iterator[Claim]:
         for _, point, _ in order:
             text += " " if text else ""
             written = writer.point(*point)
-            spans.append((len(text), len(text) + len(written), (float(point[0]), float(point[1]), math.nan, seconds)))
+            spans.append((len(text), len(text) + len(written), vector(*point, math.nan, seconds)))
             text += written
         right = np.logical_and.reduce([near for _, _, near in order])
         target = [writer.numbers(*point) for _, point, _ in order]

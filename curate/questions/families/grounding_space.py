@@ -20,6 +20,8 @@ from curate.geometry.rotations import log_so3
 from curate.measure.pose_errors import covariance_root
 from curate.questions import gates, places
 from curate.questions.claim import Claim, Open
+from curate.questions.coordinates import vector
+from curate.questions.digits import settle
 from curate.questions.families.base import Family, Item
 from curate.questions.families.grounding import BEHIND, noted, writer_of
 from curate.questions.view import View
@@ -40,6 +42,10 @@ def time_of(view: View, frame: int) -> tuple[str, float, str]:
         return str(frame), float(frame), "the number of the frame, counted from 0"
     seconds = view.times.seconds[frame]
     return f"{seconds:.2f}", round(seconds, 2), "in seconds from the start of the video"
+
+
+def _spread(away: np.ndarray) -> float:
+    return settle(float(np.sqrt((away**2).mean())))
 
 
 def pointed(view: View) -> Iterator[Claim]:
@@ -70,8 +76,8 @@ def pointed(view: View) -> Iterator[Claim]:
             yield Claim((region.id,), (frame, frame), f"camera@{frame}", region.reference, open=answer,
                         words={"format": writer.place_format(meaning)}, steps=steps,
                         refusal="" if point[2] > 0 else BEHIND,
-                        extra=noted(writer, sigma_m=float(np.sqrt((away**2).mean())), tolerance_m=close),
-                        coordinates=((0, len(text), (*(float(v) for v in point), seconds)),))
+                        extra=noted(writer, sigma_m=_spread(away), tolerance_m=settle(close)),
+                        coordinates=((0, len(text), vector(*point, seconds)),))
 
 
 def turned(view: View, region: Region, frame: int) -> list[float] | None:
@@ -87,8 +93,8 @@ def turned(view: View, region: Region, frame: int) -> list[float] | None:
     error = own @ camera[frame].T + draws.rotation_error[:, frame] - draws.rotation_error[:, 0]
     if not gates.certain(float((places.away_from(error, np.zeros(3)) <= TURN_RAD).mean()), view.config.min_confidence):
         return None
-    vector = np.degrees(log_so3(camera[0].T @ camera[frame] @ rotation))
-    return [float(round(v)) + 0.0 for v in vector]
+    turn = np.degrees(log_so3(camera[0].T @ camera[frame] @ rotation))
+    return [float(round(v)) + 0.0 for v in turn]
 
 
 def in_json(view: View) -> Iterator[Claim]:
@@ -121,9 +127,9 @@ def in_json(view: View) -> Iterator[Claim]:
 
             yield Claim((region.id,), (frame, frame), "camera@0", region.reference, open=answer, steps=steps,
                         words={"format": JSON},
-                        extra={"sigma_m": float(np.sqrt((away**2).mean())), "tolerance_m": close},
+                        extra={"sigma_m": _spread(away), "tolerance_m": settle(close)},
                         coordinates=((begin, text.index("]", begin) + 1,
-                                      (*centre, view.times.seconds[frame])),))
+                                      vector(*centre, view.times.seconds[frame])),))
 
 
 FAMILIES = (
