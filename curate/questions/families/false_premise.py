@@ -53,7 +53,7 @@ def lot(share: float, stream: Draw) -> int:
 def claims(view: View) -> Iterator[Claim]:
     spans = {r.id: view.spans(r) for r in view.rigid}
     state = {(i, span): object_moves(view, i, span) for i in spans for span in spans[i]}
-    for asked in ("direction", "length"):
+    for asked in ("direction", "length") if groups.is_metric(view) else ("direction",):
         made = [(_direction if asked == "direction" else _length)(view, i, span)
                 for (i, span), moves in state.items() if moves]
         yield from (one.claim for one in made)
@@ -101,11 +101,8 @@ def _length(view: View, i: int, span: Span) -> Ordinary:
     unit = UNITS[stream.pick(view.config.units.length)]
     value = float(found.value) * unit.factor
     quantiles = tuple(q * unit.factor for q in found.quantiles)
-    refusal = "" if groups.is_metric(view) else gates.NOT_METRIC
     if not (value > 0 and gates.option_gap(value, quantiles) <= math.log(RATIO)):
-        refusal = refusal or gates.CROWDED
-    if refusal:
-        return Ordinary(Claim((i,), span, "world", refusal=refusal, variant="length"), ())
+        return Ordinary(Claim((i,), span, "world", refusal=gates.CROWDED, variant="length"), ())
     digits = significant_digits(settle(gates.relative_half_width(value, quantiles)))
     place = stream.integer(RUNGS)
     names = tuple(unit.text(text(round_to(value * RATIO ** (k - place), digits), digits)) for k in range(RUNGS))
