@@ -2,7 +2,8 @@
 
 import pytest
 
-from curate.questions.wording import TemplateError, load, parse
+from curate.questions.families import families
+from curate.questions.wording import FIELDS, Paraphrase, TemplateError, load, parse, parts_of
 
 
 @pytest.mark.parametrize("source,message", [
@@ -38,3 +39,18 @@ def test_a_broken_template_file_names_itself(tmp_path, text, message):
     with pytest.raises(TemplateError, match=message) as error:
         load(path, "mine", {"number": {"span"}})
     assert "mine.yaml" in str(error.value)
+
+
+def test_every_template_filled_from_its_pieces_reads_as_jinja_writes_it():
+    for family in families().values():
+        fields = {name: f"an {name}  of two" for name in (*FIELDS, *family.fields)}
+        for section in family.sections:
+            for paraphrase in family.wording(section):
+                assert paraphrase.render(fields) == Paraphrase("", paraphrase.template).render(fields)
+
+
+@pytest.mark.parametrize("source", ["{{ span | cap }}, {{ region | article | cap }}?", "plain", "{{ at }}"])
+def test_pieces_are_used_where_there_is_no_choice(source):
+    assert Paraphrase("", parse(source, "t"), parts_of(source)).render(dict.fromkeys(FIELDS, "egg")) == \
+        Paraphrase("", parse(source, "t")).render(dict.fromkeys(FIELDS, "egg"))
+    assert parts_of("{% if unit == 'm' %}a{% endif %}") is None

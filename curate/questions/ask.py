@@ -88,7 +88,8 @@ class _Asker:
         self.view, self.scene, self.config, self.times = view, view.scene, view.config, view.times
         if claim.reference == "surface@t0" and claim.subjects and not claim.refusal:
             # of a clip played backwards it is another frame's
-            claim = replace(claim, reference=view.scene.region(claim.subjects[0]).reference)
+            reference = view.scene.region(claim.subjects[0]).reference
+            claim = claim if reference == claim.reference else replace(claim, reference=reference)
         self.family, self.claim, self.form, self.records = family, claim, form, records
         self.section = family.section(form)
         subjects = "".join(f"r{i}" for i in claim.subjects) or "camera"

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from curate.questions.families import families
-from curate.questions.wording import Paraphrase, TemplateError, parse, sections_of
+from curate.questions.wording import Paraphrase, TemplateError, parse, parts_of, sections_of
 
 MAX_FILES = 500
 Words = Mapping[str, Mapping[str, tuple[str, ...]]]  # family -> section -> templates
@@ -99,5 +99,5 @@ def paraphrases(name: str, section: str, sources: tuple[str, ...]) -> tuple[Para
     family = families()[name]
     required = sorted(family.required(section))
     return tuple(Paraphrase(f"{name}/{section}/own-{hashlib.sha256(source.encode()).hexdigest()[:8]}",
-                            parse(source, f"{name}: {section} {i}", required, family.fields))
+                            parse(source, f"{name}: {section} {i}", required, family.fields), parts_of(source))
                  for i, source in enumerate(sources))
