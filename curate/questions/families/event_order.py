@@ -88,13 +88,16 @@ def fastest_claims(view: View) -> Iterator[Claim]:
             share = float((tops[:, best] >= others + margin).mean())
             yield Claim(**common, category=Category(names[best], share, names), words={"extreme": extreme},
                         variant=extreme, extra={"extreme": extreme, "part_frames": [int(f) for f in frames]},
-                        steps=partial(_fastest_steps, names, np.median(sign * tops, axis=0)))
+                        steps=partial(_fastest_steps, names, np.abs(np.median(tops, axis=0))))
 
 
 def _fastest_steps(names: tuple[str, ...], tops: np.ndarray, item: Item) -> list[str]:
+    """In shares of the larger one: the scene's scale may not be known."""
     word = "highest" if item.words["extreme"] == "fastest" else "lowest"
-    said = ", ".join(f"{top:.2f} m/s {name}" for name, top in zip(names, tops))
-    return [f"The {word} speeds of the parts are {said}.", f"So it is {item.words['extreme']} {item.answer}."]
+    shares = tops / max(float(tops.max()), 1e-12)
+    said = " and ".join(f"{share:.2f} {name}" for share, name in zip(shares, names))
+    return [f"Next to each other, the {word} speeds of the halves are as {said}.",
+            f"So it is {item.words['extreme']} {item.answer}."]
 
 
 FAMILIES = (

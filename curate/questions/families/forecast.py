@@ -78,7 +78,7 @@ def _position(view: View, common: dict) -> Claim:
         return Claim(**common, refusal=gates.WIDE)
     decimals = min(max(math.ceil(-math.log10(2 * max(error, 1e-6))), 1), MAX_DECIMALS)
     tolerance = 1.2 * float(np.quantile(off, 0.995)) + 10.0**-decimals
-    parts = [f"{settle(float(x)):.{decimals}f}" for x in after]
+    parts = [_text(float(x), decimals) for x in after]
     answer, marks, place = f"[{', '.join(parts)}]", [], 1
     for axis, part in enumerate(parts):
         marks.append((place, place + len(part), tuple(float(part) if k == axis else math.nan for k in range(4))))
@@ -89,8 +89,13 @@ def _position(view: View, common: dict) -> Claim:
                  coordinates=tuple(marks), steps=partial(_position_steps, before, decimals))
 
 
+def _text(value: float, decimals: int) -> str:
+    """Never "-0.0"."""
+    return f"{round(settle(value), decimals) + 0.0:.{decimals}f}"
+
+
 def _position_steps(before: np.ndarray, decimals: int, item: Item) -> list[str]:
-    shown = ", ".join(f"{x:.{decimals}f}" for x in before)
+    shown = ", ".join(_text(float(x), decimals) for x in before)
     return [f"At {item.words['start']} the point is at [{shown}] m in the camera's axes of that time.",
             f"By {item.words['end']} its motion brings it to {item.answer} m in the same axes, as the rest of the "
             "video shows."]
