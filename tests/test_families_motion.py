@@ -1,5 +1,6 @@
 """Families of speed, turns, shifts and size against scenes whose answers are worked out by hand."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from tests.scenes import Noise
 
 OWN = ("camera_mean_speed", "camera_peak_speed", "camera_acceleration", "object_acceleration", "camera_speed_trend",
        "object_speed_trend", "lateral_shift", "longitudinal_shift", "camera_yaw", "camera_pitch", "camera_roll",
-       "object_rotation", "object_rotation_direction", "object_height")
+       "object_rotation", "object_rotation_direction", "object_height", "camera_pose")
 BLURRED = Noise(own_px=1.0, own_disparity_px=1.0, shared_disparity_px=.5, drift_px=.2)
 
 
@@ -255,10 +256,34 @@ def whole_instant(questions):
 
 
 def test_height_of_what_is_small_or_stands_still_or_is_cut_off_is_not_asked():
-    assert {d.reason for d in drops(tall(50, 4.0))} == {gates.WIDE, gates.CROWDED}
+    assert {d.reason for d in drops(tall(50, 4.0))} == {gates.WIDE}
     assert {d.reason for d in drops(tall(400, 4.0))} == {gates.CUT_OFF}
     assert {d.reason for d in drops(motion_scene((straight((0, 0, 4)),)))} == {gates.STILL}
 
 
 def drops(scene):
     return ask(scene, QuestionsConfig(families=["object_height"]))[1]
+
+
+# ---- the camera's pose at a second time ----
+
+def test_pose_in_the_axes_of_the_first():
+    # 2 m ahead and 0.6 m to the right, turned by 12° to the right
+    scene = motion_scene(camera=straight((0, 0, 0), (.3, 0, 1)), camera_turn=turning((0, 6, 0)))
+    question = whole(asked(scene, "camera_pose"))
+    step, angle = question.extra["step_m"], question.extra["step_deg"]
+    assert question.answer_type == "json" and json.loads(question.answer) == question.target
+    assert question.target["position"] == pytest.approx([.6, 0, 2], abs=step)
+    assert question.target["yaw"] == pytest.approx(12, abs=angle)
+    assert f"to the nearest {step:g} m and the yaw to the nearest {angle:g}°" in question.question
+    part, = question.coordinates
+    assert json.loads(question.answer[part["start"]:part["end"]]) == question.target["position"]
+    assert part["vector"] == [*question.target["position"], 2.0]
+
+
+def test_the_pose_is_written_in_steps_that_its_error_supports():
+    scene = motion_scene(camera=straight((0, 0, 0), (0, 0, 1)), step_m=.02, step_rad=2e-3)
+    coarse = whole(asked(scene, "camera_pose"))
+    assert coarse.extra["step_m"] >= .5 and coarse.extra["step_deg"] >= 2
+    assert coarse.target["position"][2] % coarse.extra["step_m"] == pytest.approx(0, abs=1e-9)
+    assert reasons(motion_scene(), "camera_pose") == {gates.STILL}

@@ -1,5 +1,5 @@
 """How tall an object's visible surface is: from its lowest to its highest visible point, along the vertical of the
-camera's image, at the instant where the region is defined (the marked frame). Metres; MRA and a choice of numbers.
+camera's image, at the instant where the region is defined (the marked frame). Metres, MRA.
 
 Of the surface's extents this is the one whose error can be stated (`curate.measure.extent`): width is what matching
 fattens, and the longest side of the oriented box that of the inner pixels alone. Asked only of
@@ -49,6 +49,6 @@ def claims(view: View) -> Iterator[Claim]:
 
 
 FAMILIES = (
-    Family("object_height", claims, ("numeric", "choice"), "number", "length", {"number": ("region", "at", "axes")},
+    Family("object_height", claims, ("numeric",), "number", "length", {"number": ("region", "at", "axes")},
            axes="along the vertical direction of the camera's image at {start}"),
 )
