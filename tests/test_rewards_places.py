@@ -118,7 +118,8 @@ def test_a_path_in_space_and_time():
 
 
 @pytest.mark.parametrize("text,expected", [
-    ("(1) grows (2) constant (3) shrinks", 1), ("grows, then stays constant, then shrinks", 1),
+    ("(1) grows (2) constant (3) shrinks", 1), ("I would say, so: (1) grows (2) constant (3) shrinks.", 1),
+    ("The order is: 1. grows 2. constant 3. shrinks", 1), ("grows, then stays constant, then shrinks", 1),
     ('["grows", "constant", "shrinks"]', 1), ("1. It grows.\n2. It is constant.\n3. It shrinks.", 1),
     ("First, it grows, next it is constant. Finally, it shrinks.", 1), ("grows -> constant -> shrinks", 1),
     ("grows; shrinks", 2 / 3), ("(1) shrinks (2) constant (3) grows", 1 / 3),

@@ -23,6 +23,7 @@ _NAMED = re.compile(
     rf"(?P<name>camera|object|<?(?:R|obj_?|region\s*)\d+>?)(?P<words>[^:=\n\[\](){{}}]{{0,60}})[:=]\s*"
     rf"(?P<values>(?:\s*,?\s*(?:\[[^\[\]]*\]|\([^()]*\)|{_UNSEEN}))+|\[(?:\s*,?\s*(?:\[[^\[\]]*\]|{_UNSEEN}))+\s*\])",
     re.IGNORECASE)
+_FIRST = re.compile(r"(?<!\w)\(1\)|(?:^|\n|:\s)\s*1[.)]\s")
 _ITEM = re.compile(r"(?:^|[\s,;])\(?\d{1,2}[.)]\s+|(?<!\w)\(\d{1,2}\)\s*|[;\n]|->|=>|→|,?\s*\b(?:and\s+)?then\b|"
                    r",?\s*\bafter(?:wards| that)\b|\b(?:first|next|finally|lastly)\b|,", re.IGNORECASE)
 
@@ -126,14 +127,15 @@ def json_value(text: str) -> Any:
 def items(text: str) -> list[str]:
     """The parts of a list in text, in order: a JSON list, "(1) grows (2) constant", lines, "a, then b", "a -> b".
 
-    >>> items("(1) grows (2) constant"), items("grows, then stays constant"), items('["a", "b"]')
+    >>> items("(1) grows (2) constant"), items("It goes: grows, then stays constant"), items('["a", "b"]')
     (['grows', 'constant'], ['grows', 'stays constant'], ['a', 'b'])
     """
     found = json_value(text) if text.lstrip()[:1] == "[" or "```" in text else None
     if isinstance(found, list) and all(isinstance(item, str) for item in found):
         parts: Sequence[str] = found
     else:
-        parts = _ITEM.split(text)
+        start = _FIRST.search(text)  # what stands before the first of numbered items, or before a colon, leads in
+        parts = _ITEM.split(text[start.start():] if start else re.sub(r"^[^:\n]{0,80}:\s", "", text))
     cleaned = (re.sub(r"^[\s\-*•\"'.:]+|[\s\"'.:]+$", "", part) for part in parts)
     return [part for part in cleaned if part][:MAX_ITEMS]
 
