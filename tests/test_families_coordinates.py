@@ -299,6 +299,8 @@ def test_the_same_answers_in_tokens_and_thousandths():
             assert {"WIDTH", "HEIGHT", "DEPTH", "TEMP"} == set(re.findall("[A-Z]+", coded.answer))
         else:
             assert np.abs(there - here).max() <= 640 / 400 + .6  # half a bin and rounding
+            groups = [len(numbers(g)) for g in re.findall(r"\[[^\]]*\]", plain_text(coded.answer, canvas))]
+            assert groups == [len(numbers(g)) for g in re.findall(r"\[[^\]]*\]", plain.answer)]  # none run together
             scale = np.resize([640 / 1000, 360 / 1000], len(here))
             assert np.abs(numbers(thousandths.answer) * scale - here).max() <= 1.0
             assert "thousandths" in thousandths.question

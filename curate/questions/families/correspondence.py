@@ -147,7 +147,7 @@ def many(view: View) -> Iterator[Claim]:
         subjects = tuple(r.id for r, _, _ in order)
         text, spans, seconds = "", [], view.times.seconds[frame]
         for _, point, _ in order:
-            text += " " if text else ""
+            text += ", " if text else ""
             written = writer.point(*point)
             spans.append((len(text), len(text) + len(written), vector(*point, math.nan, seconds)))
             text += written
