@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from curate.augment import mirror, reverse
 from curate.measure import SceneDraws, quantity
 from curate.questions import QuestionsConfig, ask, gates
 from curate.questions.families import families
@@ -287,3 +288,43 @@ def test_the_pose_is_written_in_steps_that_its_error_supports():
     assert coarse.extra["step_m"] >= .5 and coarse.extra["step_deg"] >= 2
     assert coarse.target["position"][2] % coarse.extra["step_m"] == pytest.approx(0, abs=1e-9)
     assert reasons(motion_scene(), "camera_pose") == {gates.STILL}
+
+
+# ---- the same of a mirrored clip, and of one played backwards ----
+
+SWAPPED = {"to the left": "to the right", "to the right": "to the left", "clockwise": "anticlockwise",
+           "anticlockwise": "clockwise", "it speeds up": "it slows down", "it slows down": "it speeds up",
+           "toward the camera": "away from the camera", "away from the camera": "toward the camera"}
+
+
+def changed(operation):
+    """(family, answer or value before, after) of the whole clip of a scene in which everything moves and turns."""
+    scene = motion_scene((straight((-.6, 0, 4), (.5, 0, -.3), (.3, 0, -.2)),), (turning((0, 12, 0)),),
+                         camera=straight((0, 0, 0), (0, 0, .5), (0, 0, .4)), camera_turn=turning((0, 5, 0)),
+                         turn_sigma=.005)
+    names = ("lateral_shift", "longitudinal_shift", "camera_yaw", "object_rotation_direction", "object_speed_trend",
+             "camera_speed_trend", "object_acceleration")
+    before, after = ({(q.family, q.form): q for q in asked(s, *names, units={"speed": ["m/s"]}) if q.end_frame == 20 and
+                      q.start_frame == 0} for s in (scene, operation(scene)))
+    assert before.keys() == after.keys() and len(before) == 10
+    return {key: (before[key].value, after[key].value) if key[1] == "numeric" else
+            (before[key].answer, after[key].answer) for key in before}
+
+
+def test_a_mirror_swaps_left_and_right_and_the_sense_of_turns_and_nothing_else():
+    for (family, form), (one, other) in changed(mirror).items():
+        is_swapped = family in ("lateral_shift", "camera_yaw", "object_rotation_direction")
+        if form == "numeric":
+            assert other == pytest.approx(-one if is_swapped else one, rel=.03)
+        else:
+            assert other == (SWAPPED[one] if is_swapped else one)
+
+
+def test_backwards_everything_goes_and_turns_the_other_way():
+    for (family, form), (one, other) in changed(reverse).items():
+        if form == "choice":
+            assert other == SWAPPED[one], family
+        elif family == "object_acceleration":  # what speeds up slows down by as much
+            assert other == pytest.approx(-one, rel=.05)
+        else:
+            assert other * one < 0
