@@ -227,6 +227,8 @@ def test_the_nearer_object_shifts_more():
     assert "left view" in q.question and "surface that is visible in the first frame" in q.question
     relative = one(asked(replace(scene, scale="relative"), "disparity_order"))  # pixels need no scale
     assert relative.answer == q.answer
+    for other in asked(replace(scene, scale="relative"), *IMAGE, *STEREO):
+        assert not re.search(r"\d m\b", " ".join([other.question, *other.reasoning]))
     assert refused(moving_scene((straight((-.5, 0, 4)), straight((1, 0, 4.001)))), "disparity_order") == {
         gates.UNCERTAIN}
 

@@ -24,7 +24,7 @@ from curate.questions.coordinates import Writer, vector
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
 from curate.questions.families.grounding import BEHIND, noted, writer_of
-from curate.questions.gates import UNCERTAIN
+from curate.questions.gates import METRIC_SCALES, UNCERTAIN
 from curate.questions.point_options import point_options
 from curate.questions.view import View
 from curate.scene import Region
@@ -92,8 +92,10 @@ def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, na
 def _steps(view: View, writer: Writer, region: Region, frame: int, where: np.ndarray, still_too: bool):
     def steps(item: Item) -> list[str]:
         x, y, z = region.point_cam[frame]
-        out = [f"At {item.words['start']} the point lies at ({x:.2f}, {y:.2f}, {z:.2f}) m in the axes of the camera."]
-        if still_too:
+        is_metric = view.scene.scale in METRIC_SCALES
+        out = [f"At {item.words['start']} the point lies at ({x:.2f}, {y:.2f}, {z:.2f}) m in the axes of the "
+               "camera."] if is_metric else []
+        if still_too and is_metric:
             x, y, z = places.held_still(view.draws, region, frame)[0]
             out.append("With the camera's motion since the first frame taken out, that is "
                        f"({x:.2f}, {y:.2f}, {z:.2f}) m in the axes of the camera at the first frame.")

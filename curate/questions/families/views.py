@@ -120,6 +120,8 @@ def shifted(view: View) -> Iterator[Claim]:
 
             def steps(item: Item, region=region, frame=frame, value=value) -> list[str]:
                 focal, base = view.scene.camera.fx, abs(view.scene.baseline_m)
+                if view.scene.scale not in gates.METRIC_SCALES:
+                    return [f"Matched from one view to the other, the point shifts by {value:.1f} pixels."]
                 return [f"The point is {region.point_cam[frame, 2]:.2f} m deep along the line of sight; the focal "
                         f"length is {focal:.1f} pixels and the views are {base:.3f} m apart.",
                         f"The shift is focal length times distance of the views over depth, {value:.1f} pixels."]
