@@ -110,6 +110,8 @@ class TestEventDuration:
         low, high = question.extra["levels_m"]
         assert question.value == pytest.approx(high - low, abs=0.02)  # at 1 m/s
         assert f"{low:g} m" in question.question and f"{high:g} m" in question.question and "<R1>" in question.question
+        first, second = map(float, re.findall(r"at (\d+\.\d+) s", question.reasoning[0]))
+        assert second - first == pytest.approx(question.value, abs=1e-3)
 
     def test_of_what_stands_still(self):
         assert asked(scene_of(STILL)[0], "event_duration") == ({}, {gates.STILL})

@@ -25,7 +25,7 @@ import numpy as np
 from curate.measure import joint
 from curate.measure.magnitude import quantiles
 from curate.questions.claim import Category, Claim, Number
-from curate.questions.digits import settle
+from curate.questions.digits import decimals, settle
 from curate.questions.draw import Draw
 from curate.questions.families.base import Family, Item
 from curate.questions.followed import Followed, followed, moves_clearly
@@ -99,8 +99,9 @@ def _time_steps(view: View, who: Followed, happening: Happening, item: Item) -> 
     course = joint.median(view.draws, who.region.id, name, who.span, values)
     time = float(np.median(happening.times))
     after = int(np.searchsorted(who.time_s, time).clip(1, len(course) - 1))
+    moment = item.stated if item.unit else f"{time:.2f} s"
     return [f"{what} {course[after - 1]:.3g} m away at {who.time_s[after - 1]:.2f} s and {course[after]:.3g} m at "
-            f"{who.time_s[after]:.2f} s.", f"So the moment is at about {time:.2f} s."]
+            f"{who.time_s[after]:.2f} s.", f"So the moment is at about {moment}."]
 
 
 def duration_claims(view: View) -> Iterator[Claim]:
@@ -120,18 +121,19 @@ def duration_claims(view: View) -> Iterator[Claim]:
         before, after = (blurred(view, joint.first_time(values, who.time_s, level), level, who.region.id)
                          for level in (low, high))
         both = np.isfinite(before) & np.isfinite(after)
-        if both.mean() < SURE or np.median((after - before)[both]) < MIN_FRAMES * frame_interval(view):
+        if both.mean() < SURE or np.median(after[both] - before[both]) < MIN_FRAMES * frame_interval(view):
             yield Claim(**common, refusal=NOTHING)
             continue
-        spread = [settle(float(q)) for q in quantiles(np.where(both, after - before, who.seconds))]
+        spread = [settle(float(q)) for q in quantiles(after[both] - before[both])]
         yield Claim(**common, number=Number(spread[4], tuple(spread), "time"),
                     words={"low": f"{low:g} m", "high": f"{high:g} m"}, extra={"levels_m": [low, high]},
-                    steps=partial(_duration_steps, float(np.median(before[both])), float(np.median(after[both]))))
+                    steps=partial(_duration_steps, float(np.median(before[both]))))
 
 
-def _duration_steps(before: float, after: float, item: Item) -> list[str]:
-    return [f"It is {item.words['low']} from its place at the start at {before:.2f} s, and {item.words['high']} at "
-            f"{after:.2f} s, each for the first time.", f"Between the two lie {after - before:.2f} s."]
+def _duration_steps(before: float, item: Item) -> list[str]:
+    times = [f"{t:.{max(decimals(item.value, item.num_digits), 0)}f}" for t in (before, before + item.value)]
+    return [f"It is {item.words['low']} from its place at the start at {times[0]} s, and {item.words['high']} at "
+            f"{times[1]} s, each for the first time.", f"Between the two lie {item.stated}."]
 
 
 STATES = ("region", "span", "reference", "axes")
