@@ -25,7 +25,8 @@ from curate.questions.guessers import (
     num_digits,
     unit_pattern,
 )
-from curate.questions.learned import BIN, FOLDS, LOWEST, NUM_BINS, WIDTHS, smooth
+from curate.questions.items import context_of
+from curate.questions.learned import BIN, FOLDS, LEAST_OF_CONTEXT, LOWEST, NUM_BINS, WIDTHS, smooth
 from curate.questions.question import Question
 
 Scores = Callable[[Choice], "list[float]"]
@@ -92,11 +93,16 @@ def width_of(items: list[Choice]) -> float:
     return max(WIDTHS, key=likely)
 
 
-def prior_of(items: list[Choice], kind: str, width: float) -> Scores:
-    """How often answers like an option are true among items."""
+def prior_of(items: list[Choice], kind: str, family: list[Choice]) -> Scores:
+    """How often answers like an option are true among items, some of a family's; sizes by how numbers are written."""
     if kind == "number":
-        density = smooth(_sizes(items), width)
-        return lambda c: [density[_bin(v)] for v in c.values]
+        densities = {}
+        for context, count in Counter(map(context_of, family)).items():
+            def fits(c: Choice, context: int = context, count: int = count) -> bool:
+                return count < LEAST_OF_CONTEXT or context_of(c) == context
+            width = width_of([c for c in family if fits(c)])
+            densities[context] = smooth(_sizes([c for c in items if fits(c)]), width)
+        return lambda c: [densities[context_of(c)][_bin(v)] for v in c.values]
     counts = Counter(c.values[c.truth] if c.numeric else known_answer(c.values[c.truth]) for c in items)
     return lambda c: [float(counts[v if c.numeric else known_answer(v)]) for v in c.values]
 
@@ -104,7 +110,7 @@ def prior_of(items: list[Choice], kind: str, width: float) -> Scores:
 def prior_chance(items: list[Choice]) -> Callable[[Choice], np.ndarray]:
     """Chance of each option given how often answers like it are true in this family."""
     kind = kind_of(items)
-    prior = prior_of(items, kind, width_of(items) if kind == "number" else 0.0)
+    prior = prior_of(items, kind, items)
 
     def weigh(c: Choice) -> np.ndarray:
         weight = np.array(prior(c)) + (0.0 if kind == "number" else 0.5)
@@ -194,13 +200,12 @@ def _family(name: str, items: list[Choice]) -> dict[str, Any]:
     weigh = None
     if kind != "mixed":
         guesses |= {n: [guess(c, g, n) for c in items] for n, g in FORMS.items()}
-        width = width_of(items) if kind == "number" else 0.0
         _company.most = most - 1
         others = [[c for c in items if fold(c) != f] for f in range(FOLDS)]
         knowing = [learned(own, kind) for own in others]
         for n in knowing[0]:
             guesses[n] = [pick(c, knowing[fold(c)][n]) for c in items]
-        priors = [prior_of(own if all(others) else items, kind, width) for own in others]
+        priors = [prior_of(own if all(others) else items, kind, items) for own in others]
         common = [pick(c, priors[fold(c)]) for c in items]
         row["right"] = float(np.mean([g == c.truth for g, c in zip(common, items)]))
         by_prior |= {*FORMS, *knowing[0]} - ({"learned ratios"} if kind == "number" else set())

@@ -72,6 +72,37 @@ def test_a_narrow_prior_of_answers_is_no_leak():
     assert prior["right"] > 0.6
 
 
+def test_sizes_that_go_with_unit_and_digits_are_no_leak():
+    """Slow things are measured to one digit, fast ones to three, in a unit drawn for the question: how the numbers of
+    an item are written tells which size is likely, and all its options are written so."""
+    rng, out = np.random.default_rng(5), []
+    while len(out) < 1100:
+        fast, unit = rng.random() < 0.5, ("m/s", "km/h")[int(rng.integers(2))]
+        digits = 3 if fast else 1 + int(rng.integers(2))
+        truth = round_to((3.6 if unit == "km/h" else 1) * math.exp(rng.normal(2.3 if fast else -1, 0.4)), digits)
+        made = number_options(truth, 0.2, digits, [3.6], 4, Draw("speeds", len(out), truth))
+        if made is not None:
+            texts = [f"{text(v, digits)} {unit}" for v in made.values]
+            out.append(record(len(out), made.values, made.index, texts=texts))
+    assert audit(out)["option_leak"] == "pass"
+
+
+def test_the_length_of_answers_of_no_fixed_vocabulary_is_part_of_their_prior():
+    """Turns are to the left more often, and "left" is shorter than "right"."""
+    out = []
+    for i in range(400):
+        draw = Draw("turns", i)
+        side, angle = draw.pick(("left", "left", "left", "right")), 10 * draw.integer(17) + 10
+        texts = [f"go {d} m, turn {s} {angle}°" for s in ("left", "right") for d in (3, 5)]
+        truth = f"go {draw.pick((3, 5))} m, turn {side} {angle}°"
+        texts = draw.shuffled(texts)
+        out.append(record(i, texts, texts.index(truth), "trajectory"))
+    found = audit(out)
+    assert found["option_leak"] == "pass"
+    told = {t["guesser"] for t in prior_of(found, "trajectory")["guessers"] if t["leak"]}
+    assert told >= {"shortest", "bag of words"}
+
+
 def test_the_published_recipe_fails_by_the_mean():
     found = leaks(audit(quarter_to_seven_quarters(600)))
     assert found["nearest to the mean"] > 0.6

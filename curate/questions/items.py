@@ -39,6 +39,7 @@ STATIC = (*LETTERS, *NUMBERS, *FORMS, *PLACES)  # guessers of a place each in `g
 ITEM = np.dtype([("rank", "u8"), ("recording", "u8"), ("tie", "u8"), ("values", "f8", MOST),
                  ("guess", "u1", len(STATIC)), ("family", "u2"), ("answer", "u2"), ("num", "u1"), ("truth", "u1"),
                  ("unit", "u1", MOST), ("written", "u1", MOST), ("digit", "u1", MOST), ("numeric", "?"),
+                 ("context", "u1"),
                  ("question", "u2", QUESTION_WORDS), ("words", "u2", (MOST, OPTION_WORDS))])
 
 
@@ -110,7 +111,8 @@ def items_of(choices: Sequence[Choice], ranks: Sequence[int]) -> tuple[np.ndarra
     if not choices:
         return items, list(names)
     columns: dict[str, list] = {name: [] for name in ("recording", "tie", "family", "answer", "num", "truth", "numeric",
-                                                      "question", "values", "words", "unit", "written", "digit")}
+                                                      "context", "question", "values", "words", "unit", "written",
+                                                      "digit")}
     for c in choices:
         k = len(c.options)
         if not 1 <= k <= MOST:
@@ -120,7 +122,8 @@ def items_of(choices: Sequence[Choice], ranks: Sequence[int]) -> tuple[np.ndarra
         forms = [form_codes(option) for option in c.options] if numeric else [(0, 0, 0)] * k
         unit, written, digit = zip(*forms, *[(0, 0, 0)] * (MOST - k))
         row = (hash_of(c.recording), stable_hash("tie", "", c.id), names.setdefault(c.family, len(names)),
-               0 if numeric else values[c.truth], k, c.truth, numeric, bag(stem(c.question, c.options), QUESTION_WORDS),
+               0 if numeric else values[c.truth], k, c.truth, numeric, context_of(c),
+               bag(stem(c.question, c.options), QUESTION_WORDS),
                (*values, *[math.nan] * (MOST - k)),
                [*(bag(o, OPTION_WORDS) for o in c.options), *[(0,) * OPTION_WORDS] * (MOST - k)], unit, written, digit)
         for column, cell in zip(columns.values(), row):
@@ -145,6 +148,16 @@ def items_of(choices: Sequence[Choice], ranks: Sequence[int]) -> tuple[np.ndarra
                 if coordinates(c.options):
                     items["guess"][i, STATIC.index(name)] = guess(c, guesser, name)
     return items, list(names)
+
+
+def context_of(c: Choice) -> int:
+    """How an item's numbers are written, one byte for all its options: their units, and the most digits of any.
+
+    Sizes go with it (a fast camera is measured to more digits), and it does not say which option is true.
+    """
+    if not c.numeric:
+        return 0
+    return stable_hash("context", *sorted(set(map(unit_pattern, c.options))), max(map(num_digits, c.options))) % 256
 
 
 @lru_cache(1 << 14)

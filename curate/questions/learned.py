@@ -15,6 +15,7 @@ LOWEST, NUM_BINS = -7.0, 460  # from 0.9 mm to 89 km
 WIDTHS = (0.0, 0.08, 0.16, 0.32, 0.64, 1.28)  # of the kernel, tried on recordings held out
 ELSEWHERE = 0.01  # share of the prior that is anywhere
 RATIO_BIN, NUM_RATIOS = 0.1, 100  # wrong over true, from exp(-5) to exp(5); one more for another sign
+LEAST_OF_CONTEXT = 40  # items that are written in one way; fewer share the prior of all
 MOST_WHOLE = 64  # a family whose options are all whole numbers below this is one of counts
 
 PRIOR = "prior"  # the guess of the commonest answer
@@ -82,7 +83,7 @@ class Learner:
         self.answers: list[Counter] = [Counter() for _ in range(FOLDS)]  # code of a category -> items
         self.whole = np.zeros((FOLDS, MOST_WHOLE), np.int64)
         self.all_whole = True
-        self.sizes = np.zeros((FOLDS, NUM_BINS), np.int64)
+        self.sizes: dict[int, np.ndarray] = {}  # by context: [FOLDS, NUM_BINS]
         self.ratios = np.zeros((FOLDS, NUM_RATIOS + 1), np.int64)
         self.writing = np.zeros((len(COLUMNS), FOLDS, 2, 256), np.int64)  # of wrong options, of true ones
         self.company = np.zeros((FOLDS, MOST_CATEGORIES, MOST_CATEGORIES), np.int64)  # truth, option beside it
@@ -108,7 +109,10 @@ class Learner:
     def _count_numbers(self, items: np.ndarray, values: np.ndarray, fold: np.ndarray) -> None:
         rows, truth, k = np.arange(len(items)), items["truth"], values.shape[1]
         true = values[rows, truth]
-        np.add.at(self.sizes, (fold, size_bins(true)), 1)
+        for context in np.unique(items["context"]).tolist():
+            own = items["context"] == context
+            sizes = self.sizes.setdefault(context, np.zeros((FOLDS, NUM_BINS), np.int64))
+            np.add.at(sizes, (fold[own], size_bins(true[own])), 1)
         wrong = np.arange(k) != truth[:, None]
         np.add.at(self.ratios, (np.broadcast_to(fold[:, None], wrong.shape)[wrong],
                                 ratio_bins(values)[rows, truth][wrong]), 1)
@@ -148,7 +152,8 @@ class Learner:
     def settle(self) -> None:
         """Tables of what the other folds have seen, and the prior of all."""
         kind = self.kind
-        folds = sum(bool(own.sum() or c) for own, c in zip(self.sizes, self.answers))
+        everything = sum(self.sizes.values(), np.zeros((FOLDS, NUM_BINS), np.int64))
+        folds = sum(bool(own.sum() or c) for own, c in zip(everything, self.answers))
         alone = folds < 2  # nothing to learn a prior from but the items themselves
         self.guessers: tuple[str, ...] = ()
         if kind in ("number", "count"):
@@ -158,10 +163,16 @@ class Learner:
             self._writing = np.log(seen[:, :, 1] / seen[:, :, 0])
             self.guessers = LEARNED[:4]
         if kind == "number":
-            width = best_width(self.sizes)
-            total = self.sizes.sum(0)
-            self._prior = smooth(total, width)
-            self._others = np.array([smooth(total - own * (not alone), width) for own in self.sizes])
+            tables = [everything, *(t for _, t in sorted(self.sizes.items()) if t.sum() >= LEAST_OF_CONTEXT)]
+            known = [context for context, t in sorted(self.sizes.items()) if t.sum() >= LEAST_OF_CONTEXT]
+            self._context = np.zeros(256, int)  # place in the tables; 0 for those of all
+            self._context[known] = np.arange(1, len(tables))
+            priors, others = [], []
+            for sizes in tables:
+                width, total = best_width(sizes), sizes.sum(0)
+                priors.append(smooth(total, width))
+                others.append([smooth(total - own * (not alone), width) for own in sizes])
+            self._prior, self._others = np.array(priors), np.array(others)
         elif kind == "count":
             self._prior = self.whole.sum(0) + 0.5
             self._others = (self.whole.sum(0) - self.whole * (not alone)).astype(float)
@@ -192,8 +203,10 @@ class Learner:
                 beside = self._company[fold[:, None, None], classes[:, :, None], classes[:, None, :]]
                 scores["learned company"] = (beside * others).sum(2)
         else:
-            at = self._bins(values)
-            prior = self._others[fold[:, None], at]
+            if kind == "number":
+                prior = self._others[self._context[items["context"]][:, None], fold[:, None], size_bins(values)]
+            else:
+                prior = self._others[fold[:, None], values.astype(int)]
             scores = {"learned ratios": (self._ratios[fold[:, None, None], ratio_bins(values)] * others).sum(2)}
             for table, (name, column) in zip(self._writing, COLUMNS.items()):
                 scores[name] = table[fold[:, None], items[column][:, :k]]
@@ -206,17 +219,17 @@ class Learner:
             return np.full(values.shape, 1 / values.shape[1])
         if self.kind == "category":
             weight = np.array([[self._total[c] + 0.5 for c in row] for row in values.astype(int).tolist()])
+        elif self.kind == "number":
+            weight = self._prior[self._context[items["context"]][:, None], size_bins(values)]
         else:
-            weight = self._prior[self._bins(values)]
+            weight = self._prior[values.astype(int)]
         return weight / weight.sum(1, keepdims=True)
-
-    def _bins(self, values: np.ndarray) -> np.ndarray:
-        return size_bins(values) if self.kind == "number" else values.astype(int)
 
     def commonest(self, names: list[str]) -> str:
         """The answer that is true most often, or the middle of the sizes, as text."""
         if self.kind == "number":
-            middle = int(np.searchsorted(np.cumsum(self.sizes.sum(0)), (self.num_items + 1) // 2))
+            sizes = sum(table.sum(0) for table in self.sizes.values())
+            middle = int(np.searchsorted(np.cumsum(sizes), (self.num_items + 1) // 2))
             return f"{np.exp(LOWEST + (middle + 0.5) * BIN):.2g}"
         if self.kind == "count":
             return str(int(self.whole.sum(0).argmax()))

@@ -136,7 +136,9 @@ class Tally:
         out, sums, sample = {}, {}, {}
         for code, learner in learners.items():
             learner.settle()
-            out[code] = _family(names[code], learner, least_items, places[code])
+            answers = learner.named(names)
+            vague = sum(count for name, count in answers.items() if name.startswith(CLASS))
+            out[code] = _family(names[code], learner, least_items, places[code], 2 * vague > learner.num_items)
             sums[code], sample[code] = np.zeros(len(GUESSERS), object), []
         together = _together(learners.values(), least_items)
         with _Buckets(self._folder, self._file.tell()) as buckets:
@@ -196,13 +198,19 @@ def _numbers(most: int) -> list[str]:
     return [n for n in NUMBERS if not n.startswith("rank") or int(n[5:]) <= most]
 
 
-def _family(name: str, learner: Learner, least_items: int, places: bool) -> FamilyTally:
+def _family(name: str, learner: Learner, least_items: int, places: bool, is_open: bool) -> FamilyTally:
+    """
+    Args:
+        places: all its options are places. is_open: most of its answers are of no fixed vocabulary, so that how long
+            they are cannot be told from what they say; then it is part of the answer prior.
+    """
     most, kind = max(k for _, k in learner.kinds), learner.kind
     judged = list(LETTERS)[:most]
     if kind != "mixed":
-        judged += [*(_numbers(most) if kind != "category" else ()), *FORMS, *learner.guessers]
+        judged += [*(_numbers(most) if kind != "category" else ()), *(() if is_open else FORMS), *learner.guessers]
         judged += [PRIOR] if kind == "number" else []
-    return FamilyTally(name, kind, learner.num_items, read=[*(PLACES if places else ()), PRIOR],
+    return FamilyTally(name, kind, learner.num_items,
+                       read=[*(PLACES if places else ()), *(FORMS if is_open else ()), PRIOR],
                        chance=_chance(learner.kinds), judged=judged if learner.num_items >= least_items else [])
 
 
