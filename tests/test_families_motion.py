@@ -9,11 +9,12 @@ import pytest
 
 from curate.augment import mirror, reverse
 from curate.measure import SceneDraws, quantity
+from curate.measure.magnitude import quantiles
 from curate.questions import QuestionsConfig, ask, gates
 from curate.questions.families import families
 from curate.questions.families.over_spans import least_margin, side
 from tests.family_scenes_motion import asked, motion_scene, reasons, straight, turning, whole
-from tests.scenes import Noise
+from tests.scenes import Noise, make_scene
 
 OWN = ("camera_mean_speed", "camera_peak_speed", "camera_acceleration", "object_acceleration", "camera_speed_trend",
        "object_speed_trend", "lateral_shift", "longitudinal_shift", "camera_yaw", "camera_pitch", "camera_roll",
@@ -95,9 +96,9 @@ def test_the_margin_follows_from_the_error_alone():
     rng = np.random.default_rng(0)
     noise = .1 * rng.standard_normal(4096)  # 99 % within ±0.26
     for middle in (-3.0, 0.0, .4):
-        assert least_margin(middle + noise, (.1, .2, .5, 1.0)) == 1.0
-        assert least_margin(middle + noise / 3, (.1, .2, .5, 1.0)) == .2
-    assert least_margin(10 * noise, (.1, .2, .5, 1.0)) is None
+        assert least_margin(quantiles(middle + noise), (.1, .2, .5, 1.0)) == 1.0
+        assert least_margin(quantiles(middle + noise / 3), (.1, .2, .5, 1.0)) == .2
+    assert least_margin(quantiles(10 * noise), (.1, .2, .5, 1.0)) is None
     category = side(.4 + noise, .5, "left", "neither", "right")
     assert category.name == "neither" and category.confidence == pytest.approx(.84, abs=.02)
     assert side(noise - 2, .5, "left", "neither", "right").confidence == 1
@@ -328,3 +329,24 @@ def test_backwards_everything_goes_and_turns_the_other_way():
             assert other == pytest.approx(-one, rel=.05)
         else:
             assert other * one < 0
+
+
+# ---- whatever the scene is like ----
+
+@pytest.mark.parametrize("options", [{"num_frames": 2}, {"num_frames": 3}, {"irregular": True, "gaps": True},
+                                     {"scale": "relative"}, {"noise": Noise.none()}])
+@pytest.mark.parametrize("camera", ["still", "hand-held"])
+def test_no_scene_is_too_odd_and_wordings_are_whole(options, camera):
+    scene, _ = make_scene(5, camera, **options)
+    for dialect in ("seconds", "frames"):
+        for question in asked(scene, *OWN, dialect=dialect):
+            head = question.question.split("\n")[0]
+            assert head[0].isupper() and "{{" not in head and "{%" not in head and "  " not in head
+            assert "?" in head or question.form == "open"
+            assert not re.search(r"\b(a|the) (a|an|the)\b", head)
+            assert all(f"<R{i}> in the first frame" in head for i in question.regions)
+            if dialect == "frames":
+                assert "counting from 0" in head and not re.search(r"\d s\b", head)
+            if options.get("scale") == "relative":
+                assert not families()[question.family].metric
+            assert "nan" not in " ".join(question.reasoning)

@@ -33,16 +33,22 @@ def turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.ndar
     return memo["turn", span]
 
 
-def _turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.ndarray, np.ndarray]:
+def turn_estimate(draws: SceneDraws, region_id: int, span: Span) -> np.ndarray:
+    """Rotation vector [3] of an object's turn in the world, radians, without its error: a cheap look; nan where it is
+    not known."""
     region, frames = draws.scene.region(region_id), list(span)
-    unknown = np.full(3, np.nan), np.full((draws.num_draws, 3), np.nan)
-    if region.rotation_cam is None or region.rotation_cov is None:
-        return unknown
-    own, covariance = region.rotation_cam[frames], region.rotation_cov[frames]
-    if not (np.isfinite(own).all() and np.isfinite(covariance).all()):
-        return unknown
-    camera = draws.scene.T_world_cam.rotation[frames]
-    body = camera @ own
+    if region.rotation_cam is None or region.rotation_cov is None or not np.isfinite(region.rotation_cov[frames]).all():
+        return np.full(3, np.nan)
+    body = draws.scene.T_world_cam.rotation[frames] @ region.rotation_cam[frames]
+    return log_so3(body[1] @ body[0].T) if np.isfinite(body).all() else np.full(3, np.nan)
+
+
+def _turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.ndarray, np.ndarray]:
+    mean = turn_estimate(draws, region_id, span)
+    if not np.isfinite(mean).all():
+        return mean, np.full((draws.num_draws, 3), np.nan)
+    region, frames = draws.scene.region(region_id), list(span)
+    covariance, camera = region.rotation_cov[frames], draws.scene.T_world_cam.rotation[frames]
     known = np.trace(covariance, axis1=1, axis2=2) > 0  # not where it is defined to be none
     covariance = covariance + FLOOR_RAD**2 * known[:, None, None] * np.eye(3)
     root = camera @ covariance_root(covariance)  # [2, 3, 3]
@@ -50,8 +56,7 @@ def _turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.nda
     half = rng.standard_normal((draws.num_draws // 2, 2, 3))
     half = half * stratified_tails(rng, len(half))[:, None, None]
     error = np.einsum("kij,nkj->nki", root, np.concatenate([half, -half])) + draws.rotation_error[:, frames]
-    turn = body[1] @ body[0].T
-    return log_so3(turn), log_so3(exp_so3(error[:, 1]) @ turn @ exp_so3(-error[:, 0]))
+    return mean, log_so3(exp_so3(error[:, 1]) @ exp_so3(mean) @ exp_so3(-error[:, 0]))
 
 
 def object_rotation(draws: SceneDraws, region_id: int, span: Span) -> Quantity | None:

@@ -32,25 +32,33 @@ def steps(item: Item) -> list[str]:
     return out
 
 
-def _claim(view: View, kind: str, subjects: tuple[int, ...], span: Span, refusal: str) -> Claim:
+def why_no_change(view: View, of: str, subjects: tuple[int, ...], span: Span) -> str:
+    """Why nothing may be asked of a change of speed, or "". Looks at the speed, which is mostly at hand."""
+    if middle(span) == span[0]:
+        return gates.NOT_MEASURED
+    speed = view.quantity(f"{of}_mean_speed", subjects, span)
+    return gates.NOT_FINITE if speed.value != speed.value else \
+        "" if gates.moves(speed, view.config.max_p_zero) else gates.STILL
+
+
+def _claim(view: View, of: str, subjects: tuple[int, ...], span: Span, refusal: str) -> Claim:
+    refusal = refusal or why_no_change(view, of, subjects, span)
     if refusal:
         return Claim(subjects, span, "world", refusal=refusal)
-    found = view.quantity(kind, subjects, span)
-    refusal = gates.NOT_FINITE if found.value != found.value else \
-        "" if gates.moves(found, view.config.max_p_zero) else gates.STILL
-    number = None if refusal else Number(found.value, found.quantiles, "acceleration", signed=True)
-    return Claim(subjects, span, found.frame, found.reference, number, words={"middle": view.at(middle(span))},
-                 steps=steps, quantities=(found,), refusal=refusal)
+    found = view.quantity(f"{of}_acceleration", subjects, span)
+    return Claim(subjects, span, found.frame, found.reference,
+                 Number(found.value, found.quantiles, "acceleration", signed=True),
+                 words={"middle": view.at(middle(span))}, steps=steps, quantities=(found,))
 
 
 def of_camera(view: View) -> Iterator[Claim]:
     for span in camera_spans(view):
-        yield _claim(view, "camera_acceleration", (), span, "")
+        yield _claim(view, "camera", (), span, "")
 
 
 def of_objects(view: View) -> Iterator[Claim]:
     for region, span, refusal in object_spans(view):
-        yield _claim(view, "object_acceleration", (region,), span, refusal)
+        yield _claim(view, "object", (region,), span, refusal)
 
 
 STATES = ("span", "middle", "reference", "axes")

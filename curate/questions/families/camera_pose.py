@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.measure.magnitude import quantiles
 from curate.questions import gates
 from curate.questions.claim import Claim, Open
 from curate.questions.families.base import Family, Item
@@ -45,8 +46,8 @@ def _claim(view: View, span: Span) -> Claim:
     world = world - np.cross(draws.rotation_error[:, i], world)
     place = world @ view.scene.T_world_cam.rotation[i]
     yaw = np.degrees(view.values("camera_yaw", (), span))
-    by_metres = [least_margin(axis, METRES) for axis in place.T]
-    by_degrees = least_margin(yaw, DEGREES)
+    by_metres = [least_margin(levels, METRES) for levels in quantiles(place.T)]
+    by_degrees = least_margin(quantiles(yaw), DEGREES)
     refusal = gates.NOT_FINITE if not np.isfinite(place).all() or not np.isfinite(yaw).all() else \
         gates.STILL if not (gates.moves(moved, view.config.max_p_zero) or gates.moves(turned, view.config.max_p_zero)) \
         else gates.UNCERTAIN if None in by_metres or by_degrees is None else ""

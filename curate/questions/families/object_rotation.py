@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.measure.quantity import Quantity
-from curate.measure.turn import object_rotation, turn_vectors
+from curate.measure.turn import object_rotation, turn_estimate, turn_vectors
 from curate.questions import gates
 from curate.questions.claim import Category, Claim, Number
 from curate.questions.families.base import Family, Item
@@ -51,6 +51,8 @@ def turns(view: View) -> Iterator[tuple[int, Span, Quantity | None, str]]:
     for region, span, refusal in object_spans(view):
         if not refusal and any(gates.cut_off(view.scene, region, frame) for frame in span):
             refusal = gates.CUT_OFF
+        if not refusal and np.linalg.norm(turn_estimate(view.draws, region, span)) <= LEAST_RAD:
+            refusal = gates.STILL  # and no need to draw its error
         found = None if refusal else object_rotation(view.draws, region, span)
         if not refusal:
             refusal = gates.NOT_MEASURED if found is None else \

@@ -44,7 +44,7 @@ def steps(item: Item) -> list[str]:
 def claims(kind: str, view: View) -> Iterator[Claim]:
     for span in camera_spans(view):
         found, draws = view.quantity(kind, (), span), view.values(kind, (), span)
-        margin = least_margin(draws, MARGINS)
+        margin = least_margin(found.quantiles, MARGINS)
         yield Claim((), span, found.frame, found.reference,
                     Number(float(found.value), found.quantiles, "angle", signed=True),
                     side(draws, margin, *SIDES[kind]) if margin else None,

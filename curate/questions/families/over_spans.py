@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.measure.magnitude import quantiles
 from curate.measure.measure import HALF_SPAN_FRAMES
 from curate.questions import gates
 from curate.questions.claim import Category
@@ -37,10 +36,10 @@ def object_spans(view: View) -> Iterator[tuple[int, Span, str]]:
             yield region.id, span, gates.subject_refusal(view.scene, (region.id,), span) or ""
 
 
-def least_margin(draws: np.ndarray, ladder: Sequence[float]) -> float | None:
-    """The least of an ascending ladder that is twice the 99 % half-width of draws [S], None where none is."""
-    low, high = quantiles(draws)[[0, -1]]
-    return next((step for step in ladder if step >= high - low), None)
+def least_margin(levels: Sequence[float], ladder: Sequence[float]) -> float | None:
+    """The least step of an ascending ladder that is twice the 99 % half-width of a number with these quantiles (at
+    LEVELS), None where none is."""
+    return next((step for step in ladder if step >= levels[-1] - levels[0]), None)
 
 
 def side(draws: np.ndarray, margin: float, negative: str, neither: str, positive: str) -> Category:

@@ -47,7 +47,7 @@ def claims(kind: str, view: View) -> Iterator[Claim]:
             yield Claim((region,), span, f"camera@{span[0]}", refusal=refusal)
             continue
         found, draws = view.quantity(kind, (region,), span), view.values(kind, (region,), span)
-        margin = least_margin(draws, MARGINS)
+        margin = least_margin(found.quantiles, MARGINS)
         yield Claim((region,), span, found.frame, found.reference,
                     Number(float(found.value), found.quantiles, "length", signed=True),
                     side(draws, margin, *SIDES[kind]) if margin else None,

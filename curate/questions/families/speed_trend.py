@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.measure.change import middle
+from curate.measure.magnitude import quantiles
 from curate.questions import gates
 from curate.questions.claim import Claim
+from curate.questions.families.acceleration import why_no_change
 from curate.questions.families.base import Family, Item
 from curate.questions.families.over_spans import Span, camera_spans, least_margin, object_spans, side
 from curate.questions.phrases import WORLD
@@ -45,15 +47,14 @@ def steps(item: Item) -> list[str]:
 
 
 def _claim(view: View, of: str, subjects: tuple[int, ...], span: Span, refusal: str) -> Claim:
+    refusal = refusal or why_no_change(view, of, subjects, span)
     if refusal:
         return Claim(subjects, span, "world", refusal=refusal)
     found = view.quantity(f"{of}_acceleration", subjects, span)
-    if found.value != found.value or not gates.moves(found, view.config.max_p_zero):
-        return Claim(subjects, span, "world", refusal=gates.STILL if found.value == found.value else gates.NOT_FINITE)
     at = middle(span)
     before, after = (view.values(f"{of}_mean_speed", subjects, part) for part in ((span[0], at), (at, span[1])))
     change = (after - before) / np.maximum(np.maximum(before, after), 1e-12)
-    margin = least_margin(change, MARGINS)
+    margin = least_margin(quantiles(change), MARGINS)
     if margin is None:
         return Claim(subjects, span, "world", refusal=gates.UNCERTAIN)
     return Claim(subjects, span, found.frame, found.reference, category=side(change, margin, SLOWER, SAME, FASTER),
