@@ -195,7 +195,7 @@ class TestForecast:
         for name in ("forecast_direction", "forecast_position"):
             family = families()[name]
             for paraphrase in family.wording(family.sections[0]):
-                text = paraphrase.render(dict.fromkeys(("region", "start", "end", "reference", "axes"), "X"))
+                text = paraphrase.render(dict.fromkeys(("region", "start", "end", "counting", "reference", "axes"), "X"))
                 assert re.search(r"[Oo]nly|alone|[Ww]ithout looking|no further|no frame after|Later frames", text), text
 
     def test_uncertain_positions_are_refused(self):

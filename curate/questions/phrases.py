@@ -38,7 +38,7 @@ class Times:
         return f"between {self.at(first)} and {self.at(last)}{self._base}"
 
     def fields(self, first: int, last: int) -> dict[str, str]:
-        return {"start": self.at(first), "end": self.at(last), "span": self.span(first, last),
+        return {"start": self.at(first), "end": self.at(last), "counting": self._base, "span": self.span(first, last),
                 "at": self.instant(first), "duration": f"{self.seconds[-1]:.2f} s"}
 
 

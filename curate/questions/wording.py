@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 FIELDS = frozenset({
     "span", "start", "end", "at",  # times, in the question's dialect
+    "counting",  # " (of frames 0 to 47, counting from 0)", right behind a frame that is named; "" where it is seconds
     "region", "region_a", "region_b",  # "the object marked <R1> in the first frame"
     "unit", "unit_name",  # "m", "metres"
     "reference",  # "the centre of the surface that is visible in the first frame"
@@ -139,6 +140,8 @@ def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterabl
             raise TemplateError(f"{where}: comparison {node.op!r} is not allowed; use == or !=")
         elif isinstance(node, nodes.Const) and not isinstance(node.value, str):
             raise TemplateError(f"{where}: constant {node.value!r} is not allowed; only text is")
+    if {"start", "end", "counting"} <= used:
+        used.add("span")
     if missing := sorted(set(required) - used):
         raise TemplateError(f"{where}: does not state {', '.join(missing)}")
     return ENVIRONMENT.from_string(tree)
