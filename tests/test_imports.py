@@ -37,7 +37,7 @@ MAY_SEE = {
     "lift": {"perception", "sources", "data", *FACTS},
     "storage": set(),
     "shards": {"questions", "storage", *FACTS},
-    "synth": {"sources", "video", "shards", "data", *FACTS},
+    "synth": {"augment", "sources", "video", "shards", "data", *FACTS},
     "recipe": {"augment", "sources", "perception", "questions", "storage"},
     "report": {"augment", "shards", "marks", "video", "recipe", "questions", "measure", *FACTS},
     "engine": {"augment", "recipe", "sources", "perception", "video", "marks", "measure", "questions", "shards",

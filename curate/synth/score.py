@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.augment.variant import Variant
 from curate.shards.sample import decode_rle
 from curate.synth.answers import Case, TrueAnswer, answers
 from curate.synth.askable import Askable
@@ -17,6 +18,7 @@ from curate.synth.dataset import TRUTH_SUFFIX, read_askable
 from curate.synth.renderer import Renderer
 from curate.synth.scene import SceneTruth
 from curate.synth.truth import MOVING, Subject, TrueValue, Truth, match
+from curate.synth.variants import has_truth, scene_of, start_of, subject_of
 
 MIN_QUESTIONS = 100
 MIN_FAMILIES = 8
@@ -171,9 +173,8 @@ def score_samples(samples: Iterable[Mapping[str, Any]], truth_dir: Path) -> Repo
         raise ValueError(f"{truth_dir}: no *{TRUTH_SUFFIX}; expected the truth folder of a rendered data set")
     report = Report([], [(name, item) for name in names for item in read_askable(Path(truth_dir), name)])
     scenes: dict[str, tuple[SceneTruth, Renderer]] = {}
+    matched: dict[str, dict[int, Subject | None]] = {}  # clip to its regions
     for record in samples:
-        if record["group"] != record["clip_key"]:
-            continue  # mirrored and the like: of another world than the scene's
         name = Path(record["source"]["uri"]).stem
         if name not in names:
             raise ValueError(f"clip {record['key']} of {record['source']['uri']}: "
@@ -181,13 +182,33 @@ def score_samples(samples: Iterable[Mapping[str, Any]], truth_dir: Path) -> Repo
         if name not in scenes:
             scene = SceneTruth.load(Path(truth_dir) / f"{name}{TRUTH_SUFFIX}")
             scenes[name] = (scene, Renderer(scene))
-        report.judged += judge(record, *scenes[name])
+        scene, renderer = scenes[name]
+        key = record.get("clip_key", "")
+        group = record.get("group", key)
+        if group == key:
+            matched[key] = subjects_of(record, scene, renderer)
+            report.judged += judge(record, scene, renderer, matched[key])
+        elif group in matched:  # a variant's masks are not of the frame that its regions are first seen in
+            report.judged += judge_variant(record, scene, matched[group])
     return report
 
 
-def judge(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer | None = None) -> list[Judged]:
-    """Every question of one clip's record."""
-    renderer = renderer or Renderer(scene)
+def judge_variant(record: Mapping[str, Any], scene: SceneTruth, subjects: Mapping[int, Subject | None]) -> list[Judged]:
+    """Every question of a mirrored, reversed or faster clip that has a truth.
+
+    Args:
+        subjects: what the regions are in the clip that it was made of.
+    """
+    variant = Variant.split(record["clip_key"])[1]
+    start = start_of(scene, int(record["source"].get("start_frame", 0)), record["num_frames"], variant)
+    there = {region: subject_of(subject, variant) for region, subject in subjects.items()}
+    asked = [qa for qa in record["qa"] if has_truth(qa["family"], variant)]
+    changed = dict(record) | {"source": dict(record["source"]) | {"start_frame": start}, "qa": asked}
+    return judge(changed, scene_of(scene, variant), None, there)
+
+
+def subjects_of(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer) -> dict[int, Subject | None]:
+    """What each region of a clip really is."""
     start = int(record["source"].get("start_frame", 0))
     seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     subjects: dict[int, Subject | None] = {}
@@ -196,7 +217,19 @@ def judge(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer | Non
         if frame not in seen:
             seen[frame] = renderer.geometry(frame)
         subjects[region["id"]] = match(scene, decode_rle(region["mask_rle"]), *seen[frame], frame)
-    truth = Truth(scene, start)
+    return subjects
+
+
+def judge(record: Mapping[str, Any], scene: SceneTruth, renderer: Renderer | None = None,
+          subjects: Mapping[int, Subject | None] | None = None) -> list[Judged]:
+    """Every question of one clip's record.
+
+    Args:
+        subjects: what its regions are; matched by their masks where None.
+    """
+    renderer = renderer or Renderer(scene)
+    subjects = subjects_of(record, scene, renderer) if subjects is None else dict(subjects)
+    truth = Truth(scene, int(record["source"].get("start_frame", 0)))
     known = answers()
     return [judge_case(Case(qa, record, truth, subjects, renderer), scene.name, known[qa["family"]])
             if qa["family"] in known else

@@ -127,7 +127,8 @@ class Truth:
             kind: name of a measurement kind, which is also that of its question family.
             subjects: as many as the kind speaks of.
             span: (first, last) frames of the clip; an instant is span[0].
-            reference: "surface@t0", "box-centre", "camera-centre", or, for distances to the camera, "nearest".
+            reference: "surface@t0", "surface@t1", "box-centre", "camera-centre", or, for distances to the camera,
+                "nearest".
 
         Raises:
             ValueError: on a kind or a reference point that has no truth here.
@@ -137,7 +138,7 @@ class Truth:
         elif reference == "nearest":
             if not kind.startswith("object_camera_distance"):
                 raise ValueError(f"{kind} has no truth at the nearest point")
-        elif reference not in ("surface@t0", "camera-centre"):
+        elif reference not in ("surface@t0", "surface@t1", "camera-centre"):
             raise ValueError(f"unknown reference point {reference!r}")
         if kind.startswith("camera_"):
             return self._camera(kind, span)
