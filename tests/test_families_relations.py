@@ -261,8 +261,7 @@ def test_without_a_scale_relations_and_comparisons_are_asked_in_no_metres():
 def test_what_may_be_one_object_is_not_compared():
     """<R5> lies in the middle of <R3> and moves with it: a piece of it."""
     scene = world(more={5: lambda t: np.array([-.48, -.3, 5.0]) + t[:, None] * np.array([1.0, 0, 0])})
-    families_of_groups = [n for n in NAMES if n not in ("object_object_distance_change", "whose_motion",
-                                                        "false_premise")]
+    families_of_groups = [n for n in NAMES if n not in ("whose_motion", "false_premise")]
     assert not [q for q in asked(scene, *families_of_groups) if {3, 5} <= set(q.regions)]
 
 

@@ -7,9 +7,19 @@ agree on its sign. Metrics: mra, accuracy.
 
 from __future__ import annotations
 
-from curate.questions.families.base import Item
-from curate.questions.families.of_quantity import quantity_family
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from curate.questions.claim import Claim
+from curate.questions.families import groups
+from curate.questions.families.base import Item
+from curate.questions.families.of_quantity import QuantityFamily
+
+if TYPE_CHECKING:
+    from curate.questions.view import View
+
+ONE_BODY = "they may be pieces of one object"
 AXES = "along a straight line in three-dimensional space"
 
 
@@ -38,7 +48,19 @@ def steps(item: Item) -> list[str]:
             f"{item.words['end']}.", f"The change is {texts[1]} − {texts[0]} = {item.number(change)} {symbol}."]
 
 
+@dataclass(frozen=True)
+class PairFamily(QuantityFamily):
+    """Of two objects; two pieces of one body come neither closer together nor farther apart."""
+
+    def make(self, view: View) -> Iterator[Claim]:
+        """One claim a pair."""
+        for claim in super().make(view):
+            piece = not claim.refusal and groups.one_body(view, *claim.subjects)
+            yield replace(claim, refusal=ONE_BODY) if piece else claim
+
+
 FAMILIES = (
-    quantity_family("object_object_distance_change", "object_object_distance_change", 2, "length", AXES, steps,
-                    choice_of="category", vocabulary=("closer together", "farther apart"), signed=True),
+    PairFamily("object_object_distance_change", kind="object_object_distance_change", subjects=2,
+               forms=("numeric", "choice"), dimension="length", axes=AXES, steps=steps,
+               vocabulary=("closer together", "farther apart"), signed=True),
 )
