@@ -1,11 +1,14 @@
-"""Families of paths and events of a clip that is mirrored, played backwards, or faster: answers change as it does."""
+"""Families of paths and events of a clip that is mirrored, played backwards, or faster, or odd: what is asked then."""
 
 from __future__ import annotations
 
 import pytest
 
 from curate.augment import mirror, playback, reverse
+from curate.questions import QuestionsConfig
+from curate.questions.ask import ask
 from tests.family_scenes_text import asked, polyline, scene_of
+from tests.scenes import make_scene
 
 CORNER = polyline([(0, (-1, 0, 5)), (1.2, (0.5, 0, 5)), (2.4, (0.5, 0, 8))])  # right 1.5 m, then forward 3 m
 COMES_AND_RESTS = polyline([(0, (0, 0, 8)), (1.2, (0, 0, 5)), (2.4, (0, 0, 5))])
@@ -55,3 +58,27 @@ def test_mirrored_forecast_and_caption():
     assert any("to the right" in fact for fact in opened(scene, "dense_caption").target)
     assert any("to the left" in fact for fact in opened(mirror(scene), "dense_caption").target)
     assert not any("to the right" in fact for fact in opened(mirror(scene), "dense_caption").target)
+
+
+ALL = ["object_trajectory", "camera_trajectory", "procedural_change", "speed_phases", "event_time", "event_duration",
+       "event_order", "event_span", "fastest_time", "video_duration", "forecast_direction", "forecast_position",
+       "dense_caption"]
+
+
+@pytest.mark.parametrize("camera", ["still", "hand-held", "driving"])
+@pytest.mark.parametrize("num_frames", [2, 3, 7, 24])
+@pytest.mark.parametrize("odd", ["gaps", "irregular", "not rigid", "frames"])
+def test_odd_scenes_are_asked_or_refused(camera, num_frames, odd):
+    is_long = num_frames > 7  # a short clip with gaps has nothing left
+    scene, _ = make_scene(4, camera, num_frames, gaps=is_long and odd == "gaps",
+                          irregular=is_long and odd == "irregular")
+    for region in scene.regions:
+        region.rigid = odd != "not rigid"
+    dialect = "frames" if odd == "frames" else "seconds"
+    questions, dropped = ask(scene, QuestionsConfig(families=ALL, dialect=dialect))
+    assert {q.family for q in questions} | {d.family for d in dropped} >= {"video_duration", "camera_trajectory"}
+    for question in questions:
+        assert "nan" not in question.question + question.answer and "inf" not in question.answer
+        assert len(set(question.options)) == len(question.options)
+        if odd == "not rigid":
+            assert question.family in ("video_duration", "camera_trajectory", "dense_caption")

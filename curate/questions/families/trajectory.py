@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from curate.questions.view import Span, View
 
 STAY_M, STRAIGHT_RAD = 0.1, math.radians(15)
+CLEAR_RAD = math.radians(2)  # a turn is never called so near to the border
 MAX_TURN_ERROR_RAD = math.radians(10)  # 95 % half-width
 EXACT = 1e-6  # relative error of what is known without any
 LEGS = (3, 2)
@@ -113,7 +114,7 @@ def tell(lengths: np.ndarray, headings: np.ndarray, max_relative: float) -> Told
             turn = _turns(headings[:, [before, leg]])[:, 0]
             kind = np.where(np.abs(turn) < STRAIGHT_RAD, 0, np.where(turn > 0, 1, 2))
             best = int(np.bincount(kind, minlength=3).argmax())
-            so &= kind == best
+            so &= (kind == best) & (np.abs(np.abs(turn) - STRAIGHT_RAD) > CLEAR_RAD)
             rows.append((TURNS[best], np.abs(turn) if best else None))
             rows.append(("move", lengths[:, leg]))
         before = before if rest else leg
