@@ -4,8 +4,8 @@
 `fastest_time`: the half of the span that holds the highest (lowest) speed ‖dP/dt‖.
 
 Reference point: surface@t0, in the fixed world. Gate: in 99 % of the joint draws, `event_order` by more than a frame
-and a twentieth of the span, `fastest_time` by more than a tenth of the highest speed. Answer: a choice of the two marks;
-of the two halves.
+and a twentieth of the span, `fastest_time` by more than a tenth of the highest speed. Answer: a choice of the two
+marks; of the two halves.
 """
 
 from __future__ import annotations
