@@ -195,7 +195,8 @@ class TestForecast:
         for name in ("forecast_direction", "forecast_position"):
             family = families()[name]
             for paraphrase in family.wording(family.sections[0]):
-                text = paraphrase.render(dict.fromkeys(("region", "start", "end", "counting", "reference", "axes"), "X"))
+                fields = ("region", "start", "end", "counting", "reference", "axes")
+                text = paraphrase.render(dict.fromkeys(fields, "X"))
                 assert re.search(r"[Oo]nly|alone|[Ww]ithout looking|no further|no frame after|Later frames", text), text
 
     def test_uncertain_positions_are_refused(self):

@@ -101,7 +101,8 @@ def direction(view: View) -> Iterator[Claim]:
                                                  / threshold(view, i, span))) * 100 * SHARE for i in group]
                 listed = ", ".join(f"{view.mark(i)} {round(share, 1) + 0.0:.1f} %" for i, share in zip(group, shares))
                 return [f"How far {side} does each object shift, as a share of its distance to the camera (negative "
-                        f"numbers: the other way)? {listed}.", f"More than 2 % are {item.answer} of them."]
+                        f"numbers: the other way)? {listed}.",
+                        f"{item.answer} of them {'shifts' if item.answer == '1' else 'shift'} by more than 2 %."]
 
             yield _claim(view, group, span, counts[side], f"{side.split()[-1]}{len(group)}", steps, side=side,
                          axes=SIDE_AXES.format(start=start),
