@@ -67,6 +67,13 @@ def test_a_relation_compares_centres_along_the_axes_of_the_camera(scene):
     assert not [q for q in found if set(ids(q)) == {3, 4} and variant(q) in ("depth", "quarter") and q.start_s == 0]
 
 
+def test_centres_side_by_side_within_a_tenth_of_their_size_are_no_question():
+    """<R5> is 2 cm to the right of <R2>, which is known, and which nobody sees of objects 35 cm wide."""
+    scene = world(more={5: lambda t: np.array([1.02, -1.0, 6.0]) + 0 * t[:, None]}, noise=Noise.none())
+    about = [q for seed in range(3) for q in asked(scene, "object_object_relation", seed=seed) if set(ids(q)) == {2, 5}]
+    assert {variant(q) for q in about} == {"vertical"} and scene.region(2).extent_m.max() == pytest.approx(.35)
+
+
 def test_comparisons_name_the_one_that_stands_out(scene):
     values = {
         ("speed_comparison", "fastest"): lambda i, t: SPEED[i], ("speed_comparison", "slowest"): lambda i, t: -SPEED[i],

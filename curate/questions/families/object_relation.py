@@ -3,8 +3,9 @@
 R_tᵀ (P_a − P_b) of the two reference points, in space, along the axes of the camera at time t (x right, y down, z
 forward): left where x < 0, above where y < 0, in front (nearer along the line of sight) where z < 0. It compares
 centres, so it holds for extended objects too, and it is not their order in the picture. One question for each axis,
-and one of four quarters for left or right together with in front or behind. Asked where 99 % of the joint draws agree:
-what is nearer to the boundary than its error is not asked. Metric: accuracy.
+and one of four quarters for left or right together with in front or behind. Asked where 99 % of the joint draws agree,
+and in them the centres are farther apart, along each axis, than a tenth of the larger object's size: what is nearer to
+the boundary than its error, or than anybody sees, is not asked. Metric: accuracy.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from curate.questions.view import View
 
 MOST_PAIRS = 6  # of one instant
+EYE = 0.1  # of an object's size: nobody sees the centre of its surface better
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,17 @@ def claims(view: View) -> Iterator[Claim]:
         members = groups.seen_at(view, view.regions, frame)
         for a, b in groups.drawn(view, f"relation {frame}", members, 2, MOST_PAIRS):
             offset = in_camera(view.draws, a, frame) - in_camera(view.draws, b, frame)
+            margin = EYE * max(float(view.scene.region(i).extent_m.max()) for i in (a, b))
             for aspect in ASPECTS:
-                yield _claim(view, a, b, frame, offset, aspect)
+                yield _claim(view, a, b, frame, offset, margin, aspect)
 
 
-def _claim(view: View, a: int, b: int, frame: int, offset: np.ndarray, aspect: Aspect) -> Claim:
-    which = np.zeros(len(offset), int)
+def _claim(view: View, a: int, b: int, frame: int, offset: np.ndarray, margin: float, aspect: Aspect) -> Claim:
+    which, clear = np.zeros(len(offset), int), np.ones(len(offset), bool)
     for axis in aspect.axes:
         which = 2 * which + (offset[:, axis] < 0)
-    shares = np.bincount(which, minlength=len(aspect.names)) / len(which)
+        clear &= np.abs(offset[:, axis]) > margin
+    shares = np.bincount(which[clear], minlength=len(aspect.names)) / len(which)
     best = int(np.argmax(shares))
     mean = offset.mean(0)
 
