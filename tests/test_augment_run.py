@@ -161,6 +161,13 @@ def test_a_torn_clip_stops_the_pass_by_name(out):
     assert not [p for p in (out / "augmented").glob(".*")]
 
 
+def test_what_a_killed_pass_had_begun_is_removed(out):
+    begun = out / "augmented" / f".{staged(out)[0]}-m.123"
+    begun.mkdir(parents=True)
+    ask_again(out, ["mirror"])
+    assert not begun.exists() and len(samples(out)) == 4
+
+
 @pytest.mark.parametrize("augment, found", [
     (["turn"], "is no operation"), ([{"mirror": False}], "changes nothing"), ([{"playback": 20}], "less than or equal"),
     ([{"playback": 1 / 3}], "three decimals"), (["mirror", {"mirror": True, "share": .5}], "comes twice"),

@@ -79,6 +79,12 @@ def load(out: Path, key: str) -> Clip:
     return Clip(scene, made, False)
 
 
+def sweep(out: Path) -> None:
+    """Removes what a pass that was killed had begun to make."""
+    for path in (out / MADE).glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _make(out: Path, staged: Path, made: Path, scene: Scene, variant: Variant) -> None:
     """Writes beside and renames, so that what is there is whole."""
     from curate.augment.media import media

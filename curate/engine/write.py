@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_processes
-from curate.engine.augmented import folder_of, load, with_variants
+from curate.engine.augmented import folder_of, load, sweep, with_variants
 from curate.engine.ledger import RUN
 from curate.engine.progress import Progress
 from curate.questions.audit import FAIL, complaints, report, with_clips
@@ -72,6 +72,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     licence = run["recipe"]["source"].get("licence", "")
     scratch = out / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)  # of a pass that was killed
+    sweep(out)
     scratch.mkdir()
     try:
         with (scratch / "clips.bin").open("w+b") as spool, _Seen(recipe, scratch) as seen:
