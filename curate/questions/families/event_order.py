@@ -4,7 +4,7 @@
 `fastest_time`: the half of the span that holds the highest (lowest) speed ‖dP/dt‖.
 
 Reference point: surface@t0, in the fixed world. Gate: in 99 % of the joint draws, `event_order` by more than a frame
-and a twentieth of the span, `fastest_time` by more than a tenth of the highest speed. Answer: a choice of the two
+and a twentieth of the span, `fastest_time` by more than a fifth of the highest speed. Answer: a choice of the two
 marks; of the two halves.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from curate.questions.view import View
 
 NUM_PARTS = 2  # of three, the middle one would hardly ever be the answer
-CLEARLY = 0.1  # of the highest speed, by which it exceeds that of the other parts
+CLEARLY = 0.2  # of the highest speed, by which it exceeds that of the other parts
 
 
 def order_claims(view: View) -> Iterator[Claim]:
