@@ -165,6 +165,21 @@ def test_every_region_dialect_keeps_the_sentence_whole(dialect):
             assert all(MARKS[dialect].format(i) in head for i in q.regions), head
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_questions_can_begin_with_the_duration_but_where_it_is_asked_for(dialect):
+    """Without it nothing in the words of the frames' dialect tells how fast anything is."""
+    scene = scenes()[0]
+    names = ["camera_displacement", "object_mean_speed", "whose_motion", "event_time", "video_duration"]
+    config = QuestionsConfig(families=names, dialect=dialect, state_duration=True, reasoning=False)
+    asked, plain = ask(scene, config)[0], ask(scene, config.model_copy(update={"state_duration": False}))[0]
+    said_first = f"The video lasts {scene.time_s[-1] - scene.time_s[0]:.2f} s from its first frame to its last. "
+    assert {q.family for q in asked} == set(names)
+    for with_it, without in zip(asked, plain, strict=True):
+        is_asked = with_it.family == "video_duration"
+        assert with_it.question == without.question if is_asked else with_it.question == said_first + without.question
+        assert (with_it.answer, with_it.options) == (without.answer, without.options)
+
+
 def test_own_wording_can_state_how_long_the_clip_is():
     own = ("The video lasts {{ duration }}. How far does the camera move {{ span }}, in {{ unit_name }}, {{ axes }}, "
            "at {{ reference }}?")

@@ -63,7 +63,7 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
         if forms:
             for claim in claims(view, family):
                 for form in forms:
-                    made = _Asker(view, family, claim, form, records).ask()
+                    made = claim.refusal or _answered(view, family, claim, form, records)
                     if isinstance(made, Question):
                         questions.append(made)
                     elif made:
@@ -79,6 +79,16 @@ def claims(view: View, family: Family) -> Iterator[Claim]:
         yield Claim((), view.clip, "", refusal=gates.NOT_METRIC)
         return
     yield from family.make(view)
+
+
+def _answered(view: View, family: Family, claim: Claim, form: str, records: dict[int, dict]) -> Question | str:
+    """The question, or the reason why there is none; "" where the claim has no answer of this form."""
+    section = family.section(form)
+    if getattr(claim, section) is None:
+        return ""
+    if section != "number" and not gates.certain(getattr(claim, section).confidence, view.config.min_confidence):
+        return gates.UNCERTAIN
+    return _Asker(view, family, claim, form, records).ask()
 
 
 class _Asker:
@@ -99,15 +109,10 @@ class _Asker:
         self.draw = Draw(self.id, self.config.seed)
 
     def ask(self) -> Question | str:
-        """The question, or the reason why there is none; "" where the claim has no answer of this form."""
-        claim = self.claim
-        if claim.refusal:
-            return claim.refusal
+        """The question, or the reason why there is none."""
         if self.section == "number":
-            return self._number() if claim.number else ""
-        if self.section == "open":
-            return self._open() if claim.open else ""
-        return self._category() if claim.category else ""
+            return self._number()
+        return self._open() if self.section == "open" else self._category()
 
     def _item(self, **known) -> Item:
         index, claim = self.view.index, self.claim
@@ -158,24 +163,21 @@ class _Asker:
         item = self._item(unit=COUNT, value=float(value), num_digits=max(len(str(value)), 1), answer=str(value))
         return self._question(item, None, COUNT, float(value), float(value), float(value))
 
-    def _category(self) -> Question | str:
+    def _category(self) -> Question:
         category = self.claim.category
-        if not gates.certain(category.confidence, self.config.min_confidence):
-            return gates.UNCERTAIN
         options = category_options(category.name, category.vocabulary, self.config.num_options, self.draw)
         return self._question(self._item(answer=category.name), options, None, math.nan, math.nan, math.nan)
 
-    def _open(self) -> Question | str:
-        answer = self.claim.open
-        if not gates.certain(answer.confidence, self.config.min_confidence):
-            return gates.UNCERTAIN
-        return self._question(self._item(answer=answer.text), None, None, math.nan, math.nan, math.nan)
+    def _open(self) -> Question:
+        return self._question(self._item(answer=self.claim.open.text), None, None, math.nan, math.nan, math.nan)
 
     def _question(self, item: Item, options: OptionSet | None, unit: Unit | None, value: float, low: float,
                   high: float) -> Question:
         family, claim, config = self.family, self.claim, self.config
         paraphrase = self.draw.pick(self._wordings())
         stem = paraphrase.render(item.words)
+        if config.state_duration and (claim.subjects or unit is None or unit.dimension != "time"):
+            stem = f"{phrases.LASTS.format(**item.words)} {stem}"
         texts = [] if options is None else [
             unit.text(text(v, item.num_digits)) if unit else v for v in options.values]
         letter = options.letter if options else ""

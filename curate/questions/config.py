@@ -143,6 +143,8 @@ class QuestionsConfig(BaseModel):
     max_p_zero: float = Field(1e-3, gt=0, le=0.05, description="p-value of 'does not move' above which motion "
                               "is not asked about")
     dialect: Literal["seconds", "frames"] = "seconds"
+    state_duration: bool = Field(False, description="each question begins with how long the video lasts, but for those "
+                                 "that ask for it")
     coordinate_dialect: Literal["plain", "box1000", "tokens"] = Field(
         "plain", description="points and boxes in pixels, in thousandths, or as special tokens for time, width, height "
                              "and depth")

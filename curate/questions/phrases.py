@@ -13,6 +13,7 @@ REFERENCES = {
     "nearest": "the nearest visible point",
     "camera-centre": "the camera's optical centre",
 }
+LASTS = "The video lasts {duration} from its first frame to its last."
 WORLD = "in the fixed world, with the camera's own motion taken out"
 
 
@@ -22,6 +23,7 @@ class Times:
     def __init__(self, scene: Scene, dialect: str) -> None:
         self.seconds = [float(t - scene.time_s[0]) for t in scene.time_s]
         self.dialect = dialect
+        self._fields: dict[tuple[int, int], dict[str, str]] = {}
 
     def at(self, frame: int) -> str:
         return f"{self.seconds[frame]:.2f} s" if self.dialect == "seconds" else f"frame {frame}"
@@ -38,8 +40,12 @@ class Times:
         return f"between {self.at(first)} and {self.at(last)}{self._base}"
 
     def fields(self, first: int, last: int) -> dict[str, str]:
-        return {"start": self.at(first), "end": self.at(last), "counting": self._base, "span": self.span(first, last),
+        """Fields of the wording for a span."""
+        if (first, last) not in self._fields:
+            self._fields[first, last] = {
+                "start": self.at(first), "end": self.at(last), "counting": self._base, "span": self.span(first, last),
                 "at": self.instant(first), "duration": f"{self.seconds[-1]:.2f} s"}
+        return self._fields[first, last].copy()
 
 
 def regions(names: Sequence[str]) -> dict[str, str]:
