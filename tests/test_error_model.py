@@ -143,10 +143,10 @@ def simulate(seeds, kinds):
 
 
 # Parts of camera_rotation; one camera a scene is few for their spread. And a difference of two speeds states a little
-# too much (97.5 % of truths inside what should hold 95 %; test_measure has its bounds), as does the camera's peak speed
-# of a camera that does not shake.
+# too much (97.5 % of truths inside what should hold 95 %; test_measure has its bounds), as do the speeds of a
+# camera that does not shake.
 LEFT_OUT = ("apparent_direction", "camera_yaw", "camera_pitch", "camera_roll", "camera_acceleration",
-            "object_acceleration", "camera_peak_speed")
+            "object_acceleration", "camera_mean_speed", "camera_peak_speed")
 MEASURED = tuple(k for k in KINDS if k not in LEFT_OUT)
 
 

@@ -350,3 +350,10 @@ def test_no_scene_is_too_odd_and_wordings_are_whole(options, camera):
             if options.get("scale") == "relative":
                 assert not families()[question.family].metric
             assert "nan" not in " ".join(question.reasoning)
+
+
+def test_a_turn_that_explains_few_of_its_matches_is_not_asked_of():
+    scene = motion_scene((ASIDE,), (turning((0, 12, 0)),), turn_sigma=.005)
+    doubtful = replace(scene, regions=[replace(r, rigidity=.9) for r in scene.regions])
+    assert reasons(doubtful, "object_rotation_direction") == {gates.NOT_RIGID}
+    assert asked(replace(scene, regions=[replace(r, rigidity=.99) for r in scene.regions]), "object_rotation")

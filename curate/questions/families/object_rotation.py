@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from curate.questions.view import View
 
 LEAST_RAD = math.radians(8)  # less is hardly seen, and the relief it shows fits a mirrored turn as well
+# Of its matches, that its rigid motion must explain: a turn of the wrong sense (a mirrored relief) explains fewer. Of
+# senses on 440 rendered scenes, three of four wrong ones were below and 12 of 214 right ones.
+LEAST_RIGIDITY = 0.95
 SHARE = 0.5  # of the turn that must be about the axis asked about: within 60°
 SENSES = ("clockwise", "anticlockwise")
 UP = {"gravity": "seen from above (up is opposite to gravity)",
@@ -51,6 +54,8 @@ def turns(view: View) -> Iterator[tuple[int, Span, Quantity | None, str]]:
     for region, span, refusal in object_spans(view):
         if not refusal and any(gates.cut_off(view.scene, region, frame) for frame in span):
             refusal = gates.CUT_OFF
+        if not refusal and view.scene.region(region).rigidity < LEAST_RIGIDITY:
+            refusal = gates.NOT_RIGID
         if not refusal and np.linalg.norm(turn_estimate(view.draws, region, span)) <= LEAST_RAD:
             refusal = gates.STILL  # and no need to draw its error
         found = None if refusal else object_rotation(view.draws, region, span)
