@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.measure.draws import SceneDraws
-from curate.measure.magnitude import Sample
+from curate.measure.magnitude import Parts, Sample
 from curate.measure.paths import mean_speed, p_still
 from curate.measure.smoothing import PathPosterior
 
@@ -31,7 +31,7 @@ def _acceleration(path: PathPosterior, span: Span, offset: int) -> Sample:
     before, after = mean_speed(path, i, m), mean_speed(path, m, j)
     half = float(path.time_s[j] - path.time_s[i]) / 2
     return Sample((after.draws - before.draws) / half,
-                  {name: (after.parts[name] - before.parts[name]) / half for name in after.parts},
+                  Parts(lambda: {name: (after.parts[name] - before.parts[name]) / half for name in after.parts}),
                   extra={"middle_frame": middle(span), "speed_before": float(np.median(before.draws)),
                          "speed_after": float(np.median(after.draws))})
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from curate.geometry.rotations import exp_so3
 from curate.measure.draws import SceneDraws
+from curate.measure.magnitude import median as middle
 from curate.measure.speed import speed_profile
 
 GROUND = (0, 2)  # of camera axes seen from above: right, forward
@@ -68,7 +69,7 @@ def from_start(draws: SceneDraws, region_id: int, frames: np.ndarray) -> np.ndar
 
 def median(draws: SceneDraws, region_id: int, name: str, span: tuple[int, int], values: np.ndarray) -> np.ndarray:
     """Medians [n] of draws [S, n] that are known by a name and a span."""
-    return _once(draws, region_id, (f"median {name}", *span), lambda: np.median(values, axis=0))
+    return _once(draws, region_id, (f"median {name}", *span), lambda: middle(np.ascontiguousarray(values.T)))
 
 
 def legs(draws: SceneDraws, region_id: int | None, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,9 @@ where the interval then reaches down to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,26 @@ from curate.measure.quantity import LEVELS, Quantity
 from curate.measure.smoothing import lengths
 
 SOURCES = ("own", "pose", "rig", "scale")
+
+
+class Parts(Mapping[str, np.ndarray]):
+    """Draws by source of error, worked out when they are first looked at: comparisons use a sample's draws alone."""
+
+    def __init__(self, make: Callable[[], dict[str, np.ndarray]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _known(self) -> dict[str, np.ndarray]:
+        return self._make()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 @dataclass
@@ -33,7 +54,7 @@ class Sample:
     """
 
     draws: np.ndarray
-    parts: dict[str, np.ndarray]
+    parts: Mapping[str, np.ndarray]
     scaled: bool = True
     p_zero: float = float("nan")
     magnitude: bool = False
@@ -59,15 +80,19 @@ def without_noise(drawn: np.ndarray, across: float) -> np.ndarray:
     return np.sqrt(np.maximum(drawn**2 - 2 * across, 0))
 
 
-def vector_length(mean: np.ndarray, draws: np.ndarray, parts: dict[str, np.ndarray],
-                  covariance: np.ndarray) -> tuple[np.ndarray, dict]:
+def vector_length(mean: np.ndarray, draws: np.ndarray, parts: Mapping[str, np.ndarray],
+                  covariance: np.ndarray) -> tuple[np.ndarray, Parts]:
     """Debiased lengths [S] of vectors [S, 3], of that covariance [3, 3], and of their parts' [P]."""
     across = across_variance(covariance, mean)
     return without_noise(lengths(draws), across), by_part(parts, lambda all_parts: lengths(mean + all_parts))
 
 
-def by_part(parts: dict[str, np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
-    """A function of vectors [n, ..., 3] to numbers [n], taken of all parts in one step."""
+def by_part(parts: Mapping[str, np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Parts:
+    """A function of vectors [n, ..., 3] to numbers [n], taken of all parts in one step, when they are looked at."""
+    return Parts(lambda: _by_part(parts, of))
+
+
+def _by_part(parts: Mapping[str, np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
     if not parts:
         return {}
     first, *rest = parts.values()
@@ -83,11 +108,27 @@ def by_part(parts: dict[str, np.ndarray], of: Callable[[np.ndarray], np.ndarray]
 
 def quantiles(draws: np.ndarray) -> np.ndarray:
     """[..., L] at LEVELS of draws [..., S]; linear between order statistics at (k + ½) / S."""
-    ordered, last = np.sort(draws, -1), draws.shape[-1] - 1
-    position = np.clip(np.array(LEVELS) * (last + 1) - 0.5, 0, last)
+    ordered, (below, above, share) = np.sort(draws, -1), _places(draws.shape[-1])
+    low, high = ordered[..., below], ordered[..., above]
+    return np.where(high > low, (high - low) * share + low, low)
+
+
+@lru_cache(maxsize=16)
+def _places(num: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[L] each: the order statistics below and above LEVELS, and where between them."""
+    position = np.clip(np.array(LEVELS) * num - 0.5, 0, num - 1)
     below = position.astype(int)
-    low, high = ordered[..., below], ordered[..., np.minimum(below + 1, last)]
-    return np.where(high > low, (high - low) * (position - below) + low, low)
+    return below, np.minimum(below + 1, num - 1), position - below
+
+
+def median(draws: np.ndarray) -> np.ndarray:
+    """[...] of draws [..., S]; the number that `np.median` gives, in a fraction of its time."""
+    half, odd = divmod(draws.shape[-1], 2)
+    ordered = np.partition(draws, half, -1)
+    upper = ordered[..., half]
+    middle = upper if odd else (ordered[..., :half].max(-1) + upper) / 2
+    missing = np.isnan(ordered[..., half:].max(-1))  # they are sorted to the end
+    return np.where(missing, np.nan, middle) if missing.any() else middle
 
 
 def variances(samples: Sequence[Sample]) -> list[dict[str, float]]:

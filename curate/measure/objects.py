@@ -7,7 +7,7 @@ import numpy as np
 from curate.measure.chi2 import zero_p_value
 from curate.measure.direction import AXES_2D, AXES_3D, angular_error, describe
 from curate.measure.draws import SceneDraws
-from curate.measure.magnitude import Sample, covariance_of, vector_length
+from curate.measure.magnitude import Parts, Sample, covariance_of, vector_length
 from curate.measure.paths import displacement, mean_speed, p_still, path_direction, path_length
 from curate.measure.speed import peak_speed
 
@@ -95,16 +95,16 @@ def object_camera_distance_change(draws: SceneDraws, subjects: tuple[int, ...], 
     closer, median = float((change < 0).mean()), np.median(change)
     extra = {"category": "closer" if median < 0 else "farther",
              "probabilities": {"closer": closer, "farther": 1 - closer}}
-    return Sample(change, {name: parts_after[name] - parts_before[name] for name in parts_after},
+    return Sample(change, Parts(lambda: {name: parts_after[name] - parts_before[name] for name in parts_after}),
                   p_zero=zero_p_value(median, np.var(change)), extra=extra)
 
 
-def _distance(draws: SceneDraws, region_id: int, frame: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _distance(draws: SceneDraws, region_id: int, frame: int) -> tuple[np.ndarray, Parts]:
     path, camera = draws.region(region_id), draws.camera
     if ("distance", frame) not in path.memo:
         k = frame - draws.scene.region(region_id).first
-        parts = {name: path.parts[name][:, k] - camera.parts[name][:, frame] if name in camera.parts
-                 else path.parts[name][:, k] for name in path.parts}
+        parts = Parts(lambda: {name: path.parts[name][:, k] - camera.parts[name][:, frame] if name in camera.parts
+                               else path.parts[name][:, k] for name in path.parts})
         vectors = path.points[:, k] - camera.points[:, frame]
         path.memo["distance", frame] = vector_length(path.mean[k] - camera.mean[frame], vectors, parts,
                                                      covariance_of(vectors))

@@ -6,7 +6,7 @@ import numpy as np
 
 from curate.measure.chi2 import zero_p_value
 from curate.measure.draws import SceneDraws
-from curate.measure.magnitude import Sample, covariance_of, vector_length
+from curate.measure.magnitude import Parts, Sample, covariance_of, vector_length
 
 
 def object_object_distance(draws: SceneDraws, subjects: tuple[int, ...], span: tuple[int, int]) -> Sample:
@@ -23,12 +23,12 @@ def object_object_distance_change(draws: SceneDraws, subjects: tuple[int, ...], 
     closer, median = float((change < 0).mean()), np.median(change)
     extra = {"category": "closer together" if median < 0 else "farther apart",
              "probabilities": {"closer together": closer, "farther apart": 1 - closer}}
-    return Sample(change, {name: parts_after[name] - parts_before[name] for name in parts_after},
+    return Sample(change, Parts(lambda: {name: parts_after[name] - parts_before[name] for name in parts_after}),
                   p_zero=zero_p_value(median, np.var(change)), extra=extra)
 
 
 def _apart(draws: SceneDraws, subjects: tuple[int, ...],
-           frame: int) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
+           frame: int) -> tuple[np.ndarray, Parts, float]:
     """Distances [S], m, of the two points, their parts by source, and the p-value of "they are in one place"."""
     a, b = subjects
     path_a, path_b = draws.region(a), draws.region(b)
@@ -37,9 +37,7 @@ def _apart(draws: SceneDraws, subjects: tuple[int, ...],
         vectors = path_a.points[:, i] - path_b.points[:, j]
         mean = path_a.mean[i] - path_b.mean[j]
         # own and rig errors of the two are independent of each other, the pose error is one
-        part_a = {name: part[:, i] for name, part in path_a.parts.items()}
-        part_b = {name: part[:, j] for name, part in path_b.parts.items()}
-        parts = {name: part_a[name] - part_b[name] for name in part_a}
+        parts = Parts(lambda: {name: part[:, i] - path_b.parts[name][:, j] for name, part in path_a.parts.items()})
         covariance = covariance_of(vectors)
         path_a.memo["apart", b, frame] = (*vector_length(mean, vectors, parts, covariance),
                                           zero_p_value(mean, covariance))

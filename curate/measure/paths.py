@@ -8,14 +8,14 @@ import numpy as np
 
 from curate.measure.chi2 import chi2_survival, zero_p_value
 from curate.measure.direction import angular_error, describe
-from curate.measure.magnitude import Sample, by_part, covariance_of, vector_length, without_noise
+from curate.measure.magnitude import Parts, Sample, by_part, covariance_of, vector_length, without_noise
 from curate.measure.smoothing import PathPosterior, PathSmoother, lengths
 
 
-def _ends(path: PathPosterior, i: int, j: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def _ends(path: PathPosterior, i: int, j: int) -> tuple[np.ndarray, np.ndarray, Parts]:
     if ("ends", i, j) not in path.memo:
         path.memo["ends", i, j] = (path.mean[j] - path.mean[i], path.points[:, j] - path.points[:, i],
-                                   {name: part[:, j] - part[:, i] for name, part in path.parts.items()})
+                                   Parts(lambda: {name: part[:, j] - part[:, i] for name, part in path.parts.items()}))
     return path.memo["ends", i, j]
 
 
@@ -90,7 +90,7 @@ def mean_speed(path: PathPosterior, i: int, j: int) -> Sample:
     """Path length over duration, m/s."""
     sample = path_length(path, i, j)
     duration = float(path.time_s[j] - path.time_s[i])
-    parts = {name: part / duration for name, part in sample.parts.items()}
+    parts = Parts(lambda: {name: part / duration for name, part in sample.parts.items()})
     return Sample(sample.draws / duration, parts, magnitude=True)
 
 

@@ -62,6 +62,13 @@ def _turn_vectors(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.nda
 def object_rotation(draws: SceneDraws, region_id: int, span: Span) -> Quantity | None:
     """Angle of the one rotation that takes the object's first orientation in the world to its last, rad; None where
     the scene does not know it."""
+    memo = draws.region(region_id).memo
+    if ("rotation", span) not in memo:
+        memo["rotation", span] = _object_rotation(draws, region_id, span)
+    return memo["rotation", span]
+
+
+def _object_rotation(draws: SceneDraws, region_id: int, span: Span) -> Quantity | None:
     mean, drawn = turn_vectors(draws, region_id, span)
     if not np.isfinite(mean).all():
         return None

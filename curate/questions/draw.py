@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+_BLOCK = struct.Struct("<8Q")
 
 
 def stable_hash(*parts: object) -> int:
@@ -23,28 +25,31 @@ class Draw:
     """
 
     def __init__(self, *parts: object) -> None:
-        self._seed = "\0".join(str(p) for p in parts).encode()
-        self._block = b""
+        self._seed = "\0".join(map(str, parts)).encode()
+        self._numbers: list[int] = []  # of the last block, the next at the end
         self._num_blocks = 0
+
+    def _unit(self) -> float:
+        if not self._numbers:
+            block = hashlib.blake2b(self._seed + b"\0%d" % self._num_blocks).digest()
+            self._num_blocks += 1
+            self._numbers = list(_BLOCK.unpack(block)[::-1])
+        return (self._numbers.pop() >> 11) / (1 << 53)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """In [low, high), with 53 random bits."""
-        if not self._block:
-            self._block = hashlib.blake2b(self._seed + b"\0%d" % self._num_blocks).digest()
-            self._num_blocks += 1
-        bits, self._block = int.from_bytes(self._block[:8], "little") >> 11, self._block[8:]
-        return low + (high - low) * (bits / (1 << 53))
+        return low + (high - low) * self._unit()
 
     def integer(self, stop: int) -> int:
         """In 0..stop - 1."""
-        return int(self.uniform() * stop)
+        return int(self._unit() * stop)
 
     def pick(self, items: Sequence[T]) -> T:
-        return items[self.integer(len(items))]
+        return items[int(self._unit() * len(items))]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
         out = list(items)
         for i in range(len(out) - 1, 0, -1):
-            j = self.integer(i + 1)
+            j = int(self._unit() * (i + 1))
             out[i], out[j] = out[j], out[i]
         return out

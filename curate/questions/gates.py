@@ -81,7 +81,7 @@ def refusal(scene: Scene, family: Family, quantity: Quantity, max_p_zero: float)
         return NOT_METRIC
     if reason := subject_refusal(scene, quantity.subjects, quantity.span):
         return reason
-    if not np.isfinite(quantity.value).all() or not np.isfinite(quantity.quantiles).all():
+    if not np.isfinite(quantity.value).all() or not all(map(math.isfinite, quantity.quantiles)):
         return NOT_FINITE
     if family.moves and not moves(quantity, max_p_zero):
         return STILL

@@ -95,7 +95,8 @@ def held_still(draws: SceneDraws, region: Region, frame: int, origin: int = 0) -
 def pixels(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Points [..., 3] in camera axes to [..., 2], counted from the image's corner; nan behind the camera."""
     camera = scene.camera
-    x, y, z = np.moveaxis(np.asarray(points, float), -1, 0)
+    points = np.asarray(points, float)
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(z > 0, 1 / z, np.nan)
     out = np.empty((*z.shape, 2))

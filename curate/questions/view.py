@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +39,11 @@ class View:
         self.index = {(q.kind, tuple(q.subjects), tuple(q.span)): q for group in self.by_kind.values() for q in group}
         self._more: dict[tuple, Quantity] = {}
         self._values: dict[tuple, np.ndarray] = {}
+        self.memo: dict[tuple, Any] = {}  # what several families work out of this scene, by name
+        self._frames: dict[int, np.ndarray] = {}
         self._names: dict[int, region_words.Marked] = {}
+        self._short: dict[int, str] = {}
+        self._long: dict[int, str] = {}
         self._centres: dict[tuple[int | None, int], tuple[np.ndarray, np.ndarray] | None] = {}
         self._draws = draws
 
@@ -71,7 +75,7 @@ class View:
         """Regions that may be asked about: marked (seen in the marked frame) and measured in some frames. Of a body
         that is not rigid the reference point must be of the marked frame."""
         return [r for r in self.scene.regions
-                if r.seen[gates.MARK_FRAME] and gates.is_named(self.scene, r) and len(usable_frames(r)) >= MIN_SEEN
+                if r.seen[gates.MARK_FRAME] and gates.is_named(self.scene, r) and len(self.frames(r)) >= MIN_SEEN
                 and (r.rigid or r.defined == "first")]
 
     @cached_property
@@ -80,17 +84,22 @@ class View:
         return [r for r in self.regions if r.rigid]
 
     def frames(self, region: Region) -> np.ndarray:
-        """Frames where the region's reference point is measured, ascending."""
-        return usable_frames(region)
+        """Frames where the region's reference point is measured, ascending; not to be written to."""
+        if region.id not in self._frames:
+            self._frames[region.id] = usable_frames(region)
+        return self._frames[region.id]
 
     def spans(self, region: Region) -> list[Span]:
         """The spans asked of a region by default: all of its track, and of a long one its first half."""
-        return region_spans(usable_frames(region), None)
+        return region_spans(self.frames(region), None)
 
     def common_span(self, regions: Sequence[Region]) -> Span | None:
         """The longest span that begins and ends where all of them are measured; None where they share no two frames."""
-        shared = set.intersection(*({int(f) for f in usable_frames(r)} for r in regions))
-        return (min(shared), max(shared)) if len(shared) > 1 else None
+        key = "common span", *(region.id for region in regions)
+        if key not in self.memo:
+            shared = set.intersection(*(set(self.frames(r).tolist()) for r in regions))
+            self.memo[key] = (min(shared), max(shared)) if len(shared) > 1 else None
+        return self.memo[key]
 
     @property
     def clip(self) -> Span:
@@ -109,7 +118,7 @@ class View:
             path, at = draws.camera, frame
         else:
             region = self.scene.region(region_id)
-            if frame not in usable_frames(region):
+            if frame not in self.frames(region):
                 return None
             if not region.rigid and frame != region.defined_at:
                 return None  # its reference point goes with none of its parts
@@ -123,11 +132,15 @@ class View:
 
     def mark(self, region_id: int) -> str:
         """A region's name alone, as options give it: "<R1>", in the recipe's dialect."""
-        return region_words.short(self._marked(region_id), self.config.region_dialect)
+        if region_id not in self._short:
+            self._short[region_id] = region_words.short(self._marked(region_id), self.config.region_dialect)
+        return self._short[region_id]
 
     def marked(self, region_id: int) -> str:
         """A region in a sentence: "the object marked <R1> in the first frame"."""
-        return region_words.long(self._marked(region_id), self.config.region_dialect)
+        if region_id not in self._long:
+            self._long[region_id] = region_words.long(self._marked(region_id), self.config.region_dialect)
+        return self._long[region_id]
 
     def _marked(self, region_id: int) -> region_words.Marked:
         if region_id not in self._names:
@@ -148,4 +161,5 @@ def settled(found: Quantity) -> Quantity:
     value = found.value
     value = settle(value) if np.ndim(value) == 0 else [settle(float(x)) for x in value]
     p_zero = settle(found.p_zero) if math.isfinite(found.p_zero) else math.nan
-    return replace(found, value=value, quantiles=tuple(settle(float(q)) for q in found.quantiles), p_zero=p_zero)
+    quantiles = tuple(map(float, ("%.6g " * len(found.quantiles) % tuple(found.quantiles)).split()))  # as `settle` does
+    return Quantity(**vars(found) | {"value": value, "quantiles": quantiles, "p_zero": p_zero})
