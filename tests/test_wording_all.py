@@ -188,3 +188,12 @@ def test_own_wording_can_state_how_long_the_clip_is():
                                               wording={"camera_displacement": {"number": (own,)}}))
     length = f"{scene.time_s[-1] - scene.time_s[0]:.2f} s"
     assert questions and all(q.question.startswith(f"The video lasts {length}. ") for q in questions)
+
+
+@pytest.mark.parametrize("dialect", ["region 1", "box", "point"])
+def test_steps_print_no_part_of_a_region_s_name(dialect):
+    """A name of several words, where only a number belongs."""
+    questions, _ = ask(scenes()[0], QuestionsConfig(families=["whose_motion"], region_dialect=dialect))
+    assert questions
+    for q in questions:
+        assert re.match(r"The object gets up to \d+\.\d % of its distance", q.reasoning[0]), q.reasoning[0]

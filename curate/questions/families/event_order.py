@@ -96,7 +96,7 @@ def _fastest_steps(names: tuple[str, ...], tops: np.ndarray, item: Item) -> list
     word = "highest" if item.words["extreme"] == "fastest" else "lowest"
     shares = tops / max(float(tops.max()), 1e-12)
     said = " and ".join(f"{share:.2f} {name}" for share, name in zip(shares, names))
-    return [f"Next to each other, the {word} speeds of the halves are as {said}.",
+    return [f"As shares of the larger of the two, the {word} speeds of the halves are {said}.",
             f"So it is {item.words['extreme']} {item.answer}."]
 
 

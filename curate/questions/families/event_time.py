@@ -99,9 +99,14 @@ def _time_steps(view: View, who: Followed, happening: Happening, item: Item) -> 
     course = joint.median(view.draws, who.region.id, name, who.span, values)
     time = float(np.median(happening.times))
     after = int(np.searchsorted(who.time_s, time).clip(1, len(course) - 1))
-    moment = item.stated if item.unit else f"{time:.2f} s"
-    return [f"{what} {course[after - 1]:.3g} m away at {who.time_s[after - 1]:.2f} s and {course[after]:.3g} m at "
-            f"{who.time_s[after]:.2f} s.", f"So the moment is at about {moment}."]
+    if item.unit:
+        before, behind = (f"{who.time_s[k]:.2f} s" for k in (after - 1, after))
+        moment = f"at about {item.stated}"
+    else:
+        before, behind = (view.at(int(who.frames[k])) for k in (after - 1, after))
+        moment = f"between {before} and {behind}"
+    return [f"{what} {course[after - 1]:.3g} m away at {before} and {course[after]:.3g} m at {behind}.",
+            f"So the moment is {moment}."]
 
 
 def duration_claims(view: View) -> Iterator[Claim]:

@@ -58,7 +58,7 @@ def boxed(view: View) -> Iterator[Claim]:
             answer = Open(writer.box(*box), writer.numbers(*box), "box", "iou", "Answer with the box alone.")
 
             def steps(item: Item, box=box) -> list[str]:
-                return [f"In the frame at {item.words['start']} the object's visible part spans columns {box[0]:.0f} "
+                return [f"At {item.words['start']} the object's visible part spans columns {box[0]:.0f} "
                         f"to {box[2]:.0f} and rows {box[1]:.0f} to {box[3]:.0f}, in pixels.",
                         *writer.converted(item.answer)]
 

@@ -117,14 +117,15 @@ def shifted(view: View) -> Iterator[Claim]:
                 yield Claim(**common, refusal=gates.CROWDED)
                 continue
             texts = tuple(f"{text(v, num_digits)} pixels to the {side}" for v in found.values)
+            size = text(answer, num_digits)
 
-            def steps(item: Item, region=region, frame=frame, value=value) -> list[str]:
+            def steps(item: Item, region=region, frame=frame, size=size) -> list[str]:
                 focal, base = view.scene.camera.fx, abs(view.scene.baseline_m)
                 if view.scene.scale not in gates.METRIC_SCALES:
-                    return [f"Matched from one view to the other, the point shifts by {value:.1f} pixels."]
+                    return [f"Matched from one view to the other, the point shifts by {size} pixels."]
                 return [f"The point is {region.point_cam[frame, 2]:.2f} m deep along the line of sight; the focal "
                         f"length is {focal:.1f} pixels and the views are {base:.3f} m apart.",
-                        f"The shift is focal length times distance of the views over depth, {value:.1f} pixels."]
+                        f"The shift is focal length times distance of the views over depth, {size} pixels."]
 
             yield Claim(**common, category=Category(texts[found.index], 1.0, texts), steps=steps)
 

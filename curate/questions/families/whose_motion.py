@@ -48,8 +48,8 @@ def claims(view: View) -> Iterator[Claim]:
             turn = np.degrees(np.median(turned(view.draws, span)))
             centre = np.median(away(view.draws, None, span).max(1)) / np.median(
                 np.linalg.norm(view.scene.region(i).point_cam[span[0]]))
-            return [f"The object gets up to {farthest(view, [i], span)[0].split(' ', 1)[1]} of its distance to the "
-                    f"camera away from its place.",
+            share = farthest(view, [i], span)[0].removeprefix(view.mark(i)).strip()
+            return [f"The object gets up to {share} of its distance to the camera away from its place.",
                     f"The camera's centre gets up to {100 * centre:.1f} % of that distance away from its place, and "
                     f"the camera turns by up to {turn:.1f}°."]
 
