@@ -47,7 +47,7 @@ def test_a_point_lies_inside_of_its_region_whatever_the_shape():
 
 
 def test_a_box_is_that_of_the_mask_in_pixels_and_in_thousandths(sample):
-    scene, record = sample
+    scene, _ = sample
     region = scene.region(2)
     x0, y0, x1, y1 = region.box[0]
     width, height = scene.camera.width, scene.camera.height
