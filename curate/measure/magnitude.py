@@ -124,9 +124,8 @@ def _places(num: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def median(draws: np.ndarray) -> np.ndarray:
     """[...] of draws [..., S]; the number that `np.median` gives, in a fraction of its time."""
     half, odd = divmod(draws.shape[-1], 2)
-    ordered = np.partition(draws, half, -1)
-    upper = ordered[..., half]
-    middle = upper if odd else (ordered[..., :half].max(-1) + upper) / 2
+    ordered = np.partition(draws, [half - 1 + odd, half], -1)  # both: numpy takes three times longer for one
+    middle = ordered[..., half] if odd else (ordered[..., half - 1] + ordered[..., half]) / 2
     missing = np.isnan(ordered[..., half:].max(-1))  # they are sorted to the end
     return np.where(missing, np.nan, middle) if missing.any() else middle
 

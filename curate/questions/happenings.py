@@ -40,7 +40,9 @@ def blurred(view: View, times: np.ndarray, *names: object) -> np.ndarray:
 
 def frame_interval(view: View) -> float:
     """The median time between two frames, s."""
-    return float(np.median(np.diff(view.scene.time_s)))
+    if ("frame interval",) not in view.memo:
+        view.memo["frame interval",] = float(np.median(np.diff(view.scene.time_s)))
+    return view.memo["frame interval",]
 
 
 @dataclass(frozen=True)

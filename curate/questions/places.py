@@ -92,6 +92,12 @@ def held_still(draws: SceneDraws, region: Region, frame: int, origin: int = 0) -
     return (mean - centre) @ turn, (drawn - centre) @ turn
 
 
+def held_still_point(draws: SceneDraws, region: Region, frame: int) -> np.ndarray:
+    """The point [3] of `held_still` for the first frame, m, without its draws."""
+    pose = draws.scene.T_world_cam
+    return (draws.region(region.id).mean[frame - region.first] - pose.translation[0]) @ pose.rotation[0]
+
+
 def pixels(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Points [..., 3] in camera axes to [..., 2], counted from the image's corner; nan behind the camera."""
     camera = scene.camera

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.measure.magnitude import median
 from curate.measure.relation import away
 from curate.questions import gates
 from curate.questions.claim import Category, Claim
@@ -52,7 +53,7 @@ def claim(view: View, group: Sequence[int], span: tuple[int, int], values: np.nd
 def ordered(view: View, group: Sequence[int], values: np.ndarray, unit: str, what: str, largest: bool) -> list[str]:
     """The members' middle values in falling or rising order, as the answer has them; as shares of the first where
     nothing metric may be said."""
-    middle = np.median(values, 1)
+    middle = median(values)
     order = np.argsort(-middle if largest else middle, kind="stable")
     top = float(middle[order[0]])
     if groups.is_metric(view):

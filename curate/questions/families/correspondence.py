@@ -43,8 +43,13 @@ def seen(view: View, region: Region, frame: int) -> tuple[np.ndarray, np.ndarray
     memo = view.draws.region(region.id).memo
     if ("seen", frame) not in memo:
         drawn = places.camera_points(view.draws, region, frame)
-        memo["seen", frame] = region.centroid_px[frame] + 0.5, places.pixels(view.scene, drawn)
+        memo["seen", frame] = seen_point(view, region, frame), places.pixels(view.scene, drawn)
     return memo["seen", frame]
+
+
+def seen_point(view: View, region: Region, frame: int) -> np.ndarray:
+    """Where the reference point is seen [2], without the draws, which take long."""
+    return region.centroid_px[frame] + 0.5
 
 
 def still(view: View, region: Region, frame: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +59,11 @@ def still(view: View, region: Region, frame: int) -> tuple[np.ndarray, np.ndarra
         memo["held still", frame] = tuple(places.pixels(view.scene, p)
                                           for p in places.held_still(view.draws, region, frame))
     return memo["held still", frame]
+
+
+def still_point(view: View, region: Region, frame: int) -> np.ndarray:
+    """The same [2], had the camera stayed where it was in the first frame."""
+    return places.pixels(view.scene, places.held_still_point(view.draws, region, frame))
 
 
 def point_claim(view: View, writer: Writer, place, place_of_others, slips, *, name: str, subjects: tuple[int, ...],
@@ -104,9 +114,10 @@ def _steps(view: View, writer: Writer, region: Region, frame: int, where: np.nda
     return steps
 
 
-def _followed(view: View, name: str, how, other) -> Iterator[Claim]:
-    """`how`: where it is asked for; `other`: the way it is taken for."""
+def _followed(view: View, name: str, how) -> Iterator[Claim]:
+    """`how`: where it is asked for, `seen` or `still`; the other is the way it is taken for."""
     writer, scene = writer_of(view), view.scene
+    point_of, other = (seen_point, still_point) if how is seen else (still_point, seen_point)
     for region in view.rigid:
         if not places.on_surface(region):
             yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
@@ -114,8 +125,8 @@ def _followed(view: View, name: str, how, other) -> Iterator[Claim]:
         for frame in places.instants(view, region):
             place = how(view, region, frame)
             start = places.pixels(scene, region.point_cam[0])
-            slips = [s for s in (other(view, region, frame)[0] - place[0], start - place[0]) if np.isfinite(s).all()]
-            others = [how(view, r, frame)[0] for r in view.rigid if r is not region and r.first <= frame <= r.last
+            slips = [s for s in (other(view, region, frame) - place[0], start - place[0]) if np.isfinite(s).all()]
+            others = [point_of(view, r, frame) for r in view.rigid if r is not region and r.first <= frame <= r.last
                       and np.isfinite(r.point_cam[frame]).all()]
             others = [p for p in others if places.inside(scene, p)]
             yield point_claim(view, writer, place, others, slips, name=name, subjects=(region.id,), frame=frame,
@@ -124,11 +135,11 @@ def _followed(view: View, name: str, how, other) -> Iterator[Claim]:
 
 
 def as_seen(view: View) -> Iterator[Claim]:
-    yield from _followed(view, "correspondence_seen", seen, still)
+    yield from _followed(view, "correspondence_seen", seen)
 
 
 def held(view: View) -> Iterator[Claim]:
-    yield from _followed(view, "correspondence_still", still, seen)
+    yield from _followed(view, "correspondence_still", still)
 
 
 def many(view: View) -> Iterator[Claim]:

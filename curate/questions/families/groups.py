@@ -50,6 +50,13 @@ def one_of_many(view: View, group: Sequence[int]) -> bool:
 def one_body(view: View, a: int, b: int) -> bool:
     """Whether two regions may be pieces of one object: their centres are nearer to each other than two bodies of their
     size have room for."""
+    key = "one body", min(a, b), max(a, b)
+    if key not in view.memo:
+        view.memo[key] = _one_body(view, a, b)
+    return view.memo[key]
+
+
+def _one_body(view: View, a: int, b: int) -> bool:
     regions = [view.scene.region(i) for i in (a, b)]
     apart = np.linalg.norm(regions[0].point_cam[gates.MARK_FRAME] - regions[1].point_cam[gates.MARK_FRAME])
     size = sum(float(np.linalg.norm(r.extent_m)) for r in regions) / 2  # mean diagonal
@@ -113,10 +120,10 @@ def standing_out(values: np.ndarray) -> tuple[int, float]:
     (1, 0.5)
     """
     top = values.max(0)
-    alone = ((values == top).sum(0) == 1) & np.isfinite(top)
-    shares = ((values == top) & alone).mean(1)
-    best = int(np.argmax(shares))
-    return best, float(shares[best])
+    alone = (np.count_nonzero(values == top, 0) == 1) & np.isfinite(top)
+    counts = np.bincount(values.argmax(0)[alone], minlength=len(values))
+    best = int(np.argmax(counts))
+    return best, float(counts[best] / values.shape[1])
 
 
 def is_metric(view: View) -> bool:

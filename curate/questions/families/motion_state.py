@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.measure.magnitude import median
 from curate.measure.relation import away, in_camera, still_p_value, turned
 from curate.measure.smoothing import lengths
 from curate.questions import gates
@@ -34,17 +35,28 @@ Span = tuple[int, int]
 
 def threshold(view: View, region_id: int, span: Span) -> np.ndarray:
     """[S] m, unscaled: what an object must get away from its place to count as moving."""
-    return SHARE * lengths(in_camera(view.draws, region_id, span[0]))
+    key = "threshold", region_id, span[0]
+    if key not in view.memo:
+        view.memo[key] = SHARE * lengths(in_camera(view.draws, region_id, span[0]))
+    return view.memo[key]
+
+
+def _reach(view: View, region_id: int | None, span: Span) -> np.ndarray:
+    """[S] m, unscaled: how far it gets from its place."""
+    key = "reach", region_id, *span
+    if key not in view.memo:
+        view.memo[key] = away(view.draws, region_id, span).max(1)
+    return view.memo[key]
 
 
 def stirs(view: View, region_id: int, span: Span) -> np.ndarray:
     """[S] bool: whether it moves in each draw."""
-    return away(view.draws, region_id, span).max(1) > threshold(view, region_id, span)
+    return _reach(view, region_id, span) > threshold(view, region_id, span)
 
 
 def camera_stirs(view: View, region_id: int, span: Span) -> np.ndarray:
     """[S] bool: whether the camera moves in each draw, by the distance of an object."""
-    return (away(view.draws, None, span).max(1) > threshold(view, region_id, span)) | (turned(view.draws, span) > TURN)
+    return (_reach(view, None, span) > threshold(view, region_id, span)) | (turned(view.draws, span) > TURN)
 
 
 def decided(view: View, moves: np.ndarray, p_still: float) -> bool | None:
@@ -63,7 +75,10 @@ def decided(view: View, moves: np.ndarray, p_still: float) -> bool | None:
 
 def object_moves(view: View, region_id: int, span: Span) -> bool | None:
     """Whether an object moves over a span, or None where that is open."""
-    return decided(view, stirs(view, region_id, span), still_p_value(view.draws, region_id, span))
+    key = "moves", region_id, *span
+    if key not in view.memo:
+        view.memo[key] = decided(view, stirs(view, region_id, span), still_p_value(view.draws, region_id, span))
+    return view.memo[key]
 
 
 def camera_moves(view: View, region_id: int, span: Span) -> bool | None:
@@ -77,6 +92,6 @@ def farthest(view: View, region_ids: Sequence[int], span: Span) -> list[str]:
     """For the steps: how far each gets from its place, as a share of its distance to the camera."""
     out = []
     for i in region_ids:
-        middle = float(np.median(away(view.draws, i, span).max(1) / lengths(in_camera(view.draws, i, span[0]))))
+        middle = float(median(_reach(view, i, span) / lengths(in_camera(view.draws, i, span[0]))))
         out.append(f"{view.mark(i)} {100 * middle:.1f} %")
     return out
