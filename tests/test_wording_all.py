@@ -72,7 +72,8 @@ FAULTS = {
     "an before a consonant": r"(?i)\ban [^aeiouh\W]", "space before a stop": r" [,.;:?!)]",
     "two stops": r"[,.;:?!][,.;:?!]", "no space after a stop": r"[,;?][^\s)\"]",
     "brackets in brackets": r"\([^()]*\(", "brackets after brackets": r"\) \(", "no capital": r"\A[^A-Z]",
-    "no capital after a stop": r"[.?] (?!s\b)[a-z]", "no end": r"(?<![.?])\Z", "no value": r"\b(nan|None|undefined)\b"}
+    "no capital after a stop": r"[.?] (?!s\b)[a-z]", "no end": r"(?<![.?])\Z", "no value": r"\b(nan|None|undefined)\b",
+    "the frame of an object": r"visible in the (first|last) frame of\b"}
 
 
 def faults(text: str) -> list[str]:
@@ -85,7 +86,8 @@ def faults(text: str) -> list[str]:
     ("How far  is it?", "two spaces"), ("How far is {{ region }}?", "braces"), ("how far is it?", "no capital"),
     ("How far is it", "no end"), ("How far is it??", "two stops"), ("How far is it , at 0.1 s?", "space before a stop"),
     ("Is it a umbrella?", "a before a vowel"), ("At frame 1 (between 0 (of 9) and 3)?", "brackets in brackets"),
-    ("How far is it? answer in metres.", "no capital after a stop")])
+    ("How far is it? answer in metres.", "no capital after a stop"),
+    ("Take the centre of what is visible in the first frame of the car.", "the frame of an object")])
 def test_a_fault_is_seen(text, fault):
     assert fault in faults(text)
 
