@@ -182,6 +182,17 @@ def test_questions_can_begin_with_the_duration_but_where_it_is_asked_for(dialect
         assert (with_it.answer, with_it.options) == (without.answer, without.options)
 
 
+@pytest.mark.parametrize("dialect,where", [
+    ("<R1>", "The marks are those in the first frame."), ("<obj_1>", "The marks are those in the marked image."),
+    ("box", "boxes [x0, y0, x1, y1] of the first frame, in pixels of 640 x 360."),
+    ("point1000", "points (x, y) of the first frame, in thousandths of its width and height.")])
+def test_names_that_stand_alone_are_explained(dialect, where):
+    config = QuestionsConfig(families=["dense_caption", "correspondence_many"], region_dialect=dialect)
+    questions, _ = ask(scenes()[0], config)
+    assert {q.family for q in questions} == {"dense_caption", "correspondence_many"}
+    assert all(q.question.count(where) == 1 for q in questions)
+
+
 def test_own_wording_can_state_how_long_the_clip_is():
     own = ("The video lasts {{ duration }}. How far does the camera move {{ span }}, in {{ unit_name }}, {{ axes }}, "
            "at {{ reference }}?")

@@ -111,11 +111,28 @@ def short(region: Marked, dialect: str) -> str:
     return dialect.replace("1", str(region.id))
 
 
+def _scale(size: tuple[int, int], dialect: str) -> str:
+    width, height = size
+    return "thousandths of its width and height" if dialect.endswith("1000") else f"pixels of {width} x {height}"
+
+
+def legend(size: tuple[int, int], dialect: str) -> str:
+    """The sentence that says where names that stand alone (`short`) are to be found.
+
+    >>> legend((320, 180), "<R1>"), legend((320, 180), "point")
+    ('The marks are those in the first frame.', 'Objects are named by points (x, y) of the first frame, in pixels of \
+320 x 180.')
+    """
+    if dialect.startswith("box"):
+        return f"Objects are named by boxes [x0, y0, x1, y1] of the first frame, in {_scale(size, dialect)}."
+    if dialect.startswith("point"):
+        return f"Objects are named by points (x, y) of the first frame, in {_scale(size, dialect)}."
+    return f"The marks are those in the {'marked image' if dialect == '<obj_1>' else 'first frame'}."
+
+
 def long(region: Marked, dialect: str) -> str:
     """A region in a sentence, with where its mark or its numbers are to be found."""
-    noun, name = region.name or "object", short(region, dialect)
-    width, height = region.size
-    scale = "thousandths of its width and height" if dialect.endswith("1000") else f"pixels of {width} x {height}"
+    noun, name, scale = region.name or "object", short(region, dialect), _scale(region.size, dialect)
     if dialect.startswith("box"):
         return f"the {noun} in the box {name} of the first frame (x0, y0, x1, y1 in {scale})"
     if dialect.startswith("point"):
@@ -145,6 +162,7 @@ def respeak(text: str, regions: Iterable[Marked], dialect: str, given: str = "<R
                          f"'<R1>' and convert when reading")
     for region in regions:
         text = text.replace(long(region, given), long(region, dialect))
+        text = text.replace(legend(region.size, given), legend(region.size, dialect))
         text = re.sub(rf"{re.escape(short(region, given))}(?!\d)", lambda _, r=region: short(r, dialect), text)
     return text
 

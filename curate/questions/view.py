@@ -142,6 +142,12 @@ class View:
             self._long[region_id] = region_words.long(self._marked(region_id), self.config.region_dialect)
         return self._long[region_id]
 
+    @property
+    def legend(self) -> str:
+        """The sentence that says where the marks, boxes or points of `mark` are to be found."""
+        camera = self.scene.camera
+        return region_words.legend((camera.width, camera.height), self.config.region_dialect)
+
     def _marked(self, region_id: int) -> region_words.Marked:
         if region_id not in self._names:
             self._names[region_id] = region_words.of_scene(self.scene, self.scene.region(region_id))

@@ -176,7 +176,8 @@ def many(view: View) -> Iterator[Claim]:
         yield Claim(subjects, (frame, frame), "image", order[0][0].reference, steps=steps,
                     open=Open(text, target, "points", "pck", "Answer with the coordinates alone, in this order.",
                               float(right.mean())),
-                    words={"format": writer.point_format, "order": f"{', '.join(names[:-1])} and then {names[-1]}"},
+                    words={"format": writer.point_format, "order": f"{', '.join(names[:-1])} and then {names[-1]}",
+                           "legend": view.legend},
                     extra=noted(writer, threshold_px=round(close * scale, 3)), coordinates=tuple(spans))
 
 
@@ -195,6 +196,6 @@ FAMILIES = (
     Family("correspondence_still", held, forms=("choice", "open"), states={"category": POINT, "open": POINT},
            fields=("format",), axes=STILL, metric=False),
     Family("correspondence_many", many, forms=("open",),
-           states={"open": ("order", "at", "reference", "axes", "format")}, fields=("format", "order"), axes=SEEN,
-           metric=False),
+           states={"open": ("order", "legend", "at", "reference", "axes", "format")},
+           fields=("format", "order", "legend"), axes=SEEN, metric=False),
 )

@@ -41,7 +41,7 @@ WAYS = {"forward": "forward", "backward": "backward", "left": "to the left", "ri
         "down": "down"}
 UNIT_OF = {"m": "m", "m/s": "m/s", "rad": "°"}
 LEAD = ("Answer with one paragraph of plain sentences, one fact each, with numbers and units; call the objects by "
-        "their marks.")
+        "these names.")
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def claims(view: View) -> Iterator[Claim]:
     sure -= sum(1 - fact.share for fact in facts)
     said = [fact.said() for fact in facts]
     yield Claim(**common, open=Open(". ".join(said) + ".", said, "text", "facts", LEAD, sure),
-                words={"marks": _and([view.mark(i) for i in subjects])},
+                words={"marks": _and([view.mark(i) for i in subjects]), "legend": view.legend},
                 quantities=tuple(fact.quantity for fact in numbers), steps=partial(_steps, len(said)),
                 extra={"facts": [f.record(widen * f.half if f.draws is not None else 0.0) for f in facts]})
 
@@ -198,5 +198,5 @@ def _steps(num: int, item: Item) -> list[str]:
             f"{num} facts are certain enough to be told."]
 
 
-FAMILIES = (Family("dense_caption", claims, forms=("open",), fields=("marks",), axes=CAMERA_AXES,
-                   states={"open": ("marks", "span", "reference", "axes")}),)
+FAMILIES = (Family("dense_caption", claims, forms=("open",), fields=("marks", "legend"), axes=CAMERA_AXES,
+                   states={"open": ("marks", "legend", "span", "reference", "axes")}),)
