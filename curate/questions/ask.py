@@ -211,8 +211,10 @@ class _Asker:
 
     def _wordings(self) -> tuple[Paraphrase, ...]:
         own = self.config.wording.get(self.family.name, {}).get(self.section, ())
-        words = paraphrases(self.family.name, self.section, own) if own else ()
-        return words if words and self.config.own_wording_only else (*self.family.wording(self.section), *words)
+        if not own:
+            return self.family.wording(self.section)
+        words = paraphrases(self.family.name, self.section, own)
+        return words if self.config.own_wording_only else (*self.family.wording(self.section), *words)
 
     def _record(self, quantity: Quantity) -> dict:
         """A quantity's record, which all questions about it share."""

@@ -34,6 +34,8 @@ BETWEEN = 0.25  # of the time between two frames: how far off a moment between t
 
 def blurred(view: View, times: np.ndarray, *names: object) -> np.ndarray:
     """Times [S] with what nobody knows of a course between two frames: uniform over a part of their distance."""
+    if not np.isfinite(times).any():
+        return times
     off = view.draws.rng(" ".join(map(str, ("moment", *names)))).uniform(-BETWEEN, BETWEEN, len(times))
     return times + off * frame_interval(view)
 
@@ -135,7 +137,8 @@ def _after_rest(values: np.ndarray, time_s: np.ndarray) -> np.ndarray:
     """First time [S] beyond REST_M of the first place, inf where it has not clearly rested before or never goes far."""
     early = time_s <= time_s[0] + RESTS * (time_s[-1] - time_s[0])
     rests = (values[:, early] < REST_M / 2).all(1) & (values[:, -1] > 3 * REST_M)
-    return np.where(rests, joint.first_time(values, time_s, REST_M), math.inf)
+    return np.where(rests, joint.first_time(values, time_s, REST_M), math.inf) if rests.any() else np.full(
+        len(values), math.inf)
 
 
 def gone(view: View, who: Followed) -> Happening | None:
