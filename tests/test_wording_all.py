@@ -12,6 +12,7 @@ import pytest
 from curate.questions import QuestionsConfig, ask
 from curate.questions.ask import CHOICE_LEAD, NUMBER_LEAD
 from curate.questions.families import families
+from curate.questions.region_words import of_scene, respeak
 from curate.questions.wording import Paraphrase
 from curate.scene import Scene
 from tests.family_scenes_motion import motion_scene, straight, turning
@@ -191,6 +192,18 @@ def test_names_that_stand_alone_are_explained(dialect, where):
     questions, _ = ask(scenes()[0], config)
     assert {q.family for q in questions} == {"dense_caption", "correspondence_many"}
     assert all(q.question.count(where) == 1 for q in questions)
+
+
+@pytest.mark.parametrize("dialect", ["[R1]", "region 1", "<obj_1>", "box", "point1000"])
+def test_a_question_respoken_is_the_one_asked_in_that_dialect(dialect):
+    scene, names = scenes()[0], ["object_displacement", "speed_comparison", "depth_order", "count_moving",
+                                 "whose_motion", "dense_caption", "correspondence_many", "viewpoint_relation"]
+    known = [of_scene(scene, region) for region in scene.regions]
+    given, wanted = (ask(scene, QuestionsConfig(families=names, region_dialect=d))[0] for d in ("<R1>", dialect))
+    assert {q.family for q in given} == set(names)
+    for one, other in zip(given, wanted, strict=True):
+        assert respeak(one.question, known, dialect) == other.question
+        assert [respeak(step, known, dialect) for step in one.reasoning] == other.reasoning
 
 
 def test_own_wording_can_state_how_long_the_clip_is():

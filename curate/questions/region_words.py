@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -147,6 +147,24 @@ def mark_text(region_id: int, dialect: str) -> str:
     return f"obj_{region_id}" if dialect == "<obj_1>" else f"R{region_id}"
 
 
+def _sets_respoken(text: str, regions: Sequence[Marked], dialect: str, given: str) -> str:
+    """"The objects marked <R1> and <R2> in the first frame": where they are marked, or each by itself where a dialect
+    has no marks. Their names stay those of `given`."""
+    named = {short(region, given): region for region in regions}
+    if not named:
+        return text
+    name = "|".join(re.escape(n) for n in sorted(named, key=len, reverse=True))
+    where = {d: "marked image" if d == "<obj_1>" else "first frame" for d in (given, dialect)}
+
+    def respoken(found: re.Match) -> str:
+        if not dialect.startswith(("box", "point")):
+            return f"the objects marked {found[1]} in the {where[dialect]}"
+        each = [long(named[n], given) for n in re.findall(name, found[1])]
+        return f"{', '.join(each[:-1])} and {each[-1]}"
+
+    return re.sub(rf"the objects marked ((?:{name})(?:(?:, | and )(?:{name}))+) in the {where[given]}", respoken, text)
+
+
 def respeak(text: str, regions: Iterable[Marked], dialect: str, given: str = "<R1>") -> str:
     """A text written in a dialect of marks, in another dialect.
 
@@ -160,6 +178,8 @@ def respeak(text: str, regions: Iterable[Marked], dialect: str, given: str = "<R
     if given.startswith(("box", "point")):
         raise ValueError(f"a text in the dialect {given!r} does not say which region it means; write the shards in "
                          f"'<R1>' and convert when reading")
+    regions = list(regions)
+    text = _sets_respoken(text, regions, dialect, given)
     for region in regions:
         text = text.replace(long(region, given), long(region, dialect))
         text = text.replace(legend(region.size, given), legend(region.size, dialect))
