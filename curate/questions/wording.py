@@ -6,8 +6,9 @@ No loops, calls, arithmetic, assignments or includes: a template's time and size
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import yaml
@@ -57,6 +58,27 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 ENVIRONMENT = _environment()
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+
+
+@lru_cache(maxsize=8)
+def _tree(source: str) -> nodes.Template:
+    """A template as Jinja reads it; not to be written to."""
+    return ENVIRONMENT.parse(source)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A template inside the subset, compiled when it is first filled: most are filled by their parts."""
+
+    source: str
+
+    @cached_property
+    def _compiled(self) -> Template:
+        return ENVIRONMENT.from_string(self.source)
+
+    def render(self, *fields: Mapping[str, str], **more: str) -> str:
+        return self._compiled.render(*fields, **more)
 
 
 @dataclass(frozen=True)
@@ -69,7 +91,7 @@ class Paraphrase:
     """
 
     id: str
-    template: Template
+    template: Checked
     parts: tuple[str | tuple[str, tuple[str, ...]], ...] | None = None
 
     def render(self, fields: dict[str, str]) -> str:
@@ -91,7 +113,7 @@ class Paraphrase:
 def parts_of(source: str) -> tuple[str | tuple[str, tuple[str, ...]], ...] | None:
     """A checked template as its pieces, which fill ten times as fast as Jinja does; None where it has if/else."""
     out: list[str | tuple[str, tuple[str, ...]]] = []
-    for output in ENVIRONMENT.parse(source).body:
+    for output in _tree(source).body:
         if not isinstance(output, nodes.Output):
             return None
         for node in output.nodes:
@@ -108,7 +130,7 @@ def parts_of(source: str) -> tuple[str | tuple[str, tuple[str, ...]], ...] | Non
     return tuple(out)
 
 
-def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterable[str] = ()) -> Template:
+def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterable[str] = ()) -> Checked:
     """
     Args:
         source: template text. where: its place, for messages. required: fields it must speak of.
@@ -120,7 +142,7 @@ def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterabl
     if len(source) > MAX_SOURCE:
         raise TemplateError(f"{where}: {len(source)} characters; a template has at most {MAX_SOURCE}")
     try:
-        tree = ENVIRONMENT.parse(source)
+        tree = _tree(source)
     except TemplateSyntaxError as error:
         raise TemplateError(f"{where}: {error.message} (line {error.lineno})") from error
     used = set()
@@ -144,7 +166,7 @@ def parse(source: str, where: str, required: Iterable[str] = (), fields: Iterabl
         used.add("span")
     if missing := sorted(set(required) - used):
         raise TemplateError(f"{where}: does not state {', '.join(missing)}")
-    return ENVIRONMENT.from_string(tree)
+    return Checked(source)
 
 
 def sections_of(path: Path) -> dict[str, list[tuple[str, int]]]:
@@ -157,7 +179,11 @@ def sections_of(path: Path) -> dict[str, list[tuple[str, int]]]:
     try:
         if path.stat().st_size > MAX_FILE:
             raise TemplateError(f"{path}: {path.stat().st_size} bytes; a file of templates has at most {MAX_FILE}")
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        try:
+            root = yaml.compose(text, Loader=LOADER)
+        except yaml.YAMLError:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)  # says better what is wrong
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:

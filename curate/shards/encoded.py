@@ -31,8 +31,11 @@ class Encoded:
         return self.data[:self.cuts[0]] + b",".join(kept) + self.data[self.cuts[-1]:]
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def encode(record: dict[str, Any]) -> Encoded:

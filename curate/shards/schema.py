@@ -229,7 +229,8 @@ def problems(sample: Any, free: bool = True) -> list[str]:
         out += _region_problems(region, num_frames, f"regions[{i}]")
     for what, values in (("regions: id", [r["id"] for r in sample["regions"]]),
                          ("qa: id", [q["id"] for q in sample["qa"]])):
-        out += [f"{what} {v!r} occurs twice" for v in sorted({v for v in values if values.count(v) > 1})]
+        if len(set(values)) < len(values):
+            out += [f"{what} {v!r} occurs twice" for v in sorted({v for v in values if values.count(v) > 1})]
     for name in TOP_FREE if free else ():
         out += _free_problems(sample[f"{name}_json"], dict, f"{name}_json")
     for i, qa in enumerate(sample["qa"]):
@@ -251,13 +252,16 @@ def validate(sample: Any, free: bool = True) -> None:
         raise ShardError(f"sample {key!r}: " + "; ".join(found[:5]) + more)
 
 
+_FREE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def dump_free(value: Any) -> str:
     """Free-form record to JSON text: sorted keys, no NaN.
 
     Raises:
         ShardError: on anything JSON cannot hold, numpy types among them.
     """
-    return json.dumps(_to_free(value, ""), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _FREE.encode(_to_free(value, ""))
 
 
 def load_free(text: str) -> Any:
