@@ -25,7 +25,10 @@ def points(draws: SceneDraws, region_id: int | None, frames: np.ndarray) -> np.n
         path, first = draws.camera, 0
     else:
         path, first = draws.region(region_id), draws.scene.region(region_id).first
-    return path.points[:, np.asarray(frames) - first] * draws.scale[:, None, None]
+    at = np.asarray(frames) - first
+    if len(at) > 1 and at[-1] - at[0] == len(at) - 1 and (at[1:] > at[:-1]).all():
+        at = slice(int(at[0]), int(at[-1]) + 1)  # no copy
+    return path.points[:, at] * draws.scale[:, None, None]
 
 
 def axes(draws: SceneDraws, frame: int) -> np.ndarray:

@@ -137,7 +137,9 @@ def items_of(choices: Sequence[Choice], ranks: Sequence[int]) -> tuple[np.ndarra
         own = [choices[i] for i in at]
         ids, options = [c.id for c in own], [c.options for c in own]
         length = np.array([[len(o) for o in row] for row in options])
-        scores = {name: np.broadcast_to(np.arange(k) == i, (len(at), k)) for i, name in enumerate(LETTERS)}
+        for i, name in enumerate(list(LETTERS)[:k]):
+            items["guess"][at, STATIC.index(name)] = i
+        scores = {name: np.zeros((len(at), k), bool) for name in list(LETTERS)[k:]}
         if numeric:
             scores |= _number_scores(values[at, :k], options)
         scores |= {"longest": length, "shortest": -length}

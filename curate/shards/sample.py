@@ -36,6 +36,7 @@ class Sample:
 
 
 _PLAIN = frozenset({float, int, str, bool, type(None)})
+_MAY_MISS = tuple(name for name, spec in schema.QUESTION.items() if spec == schema.NULLABLE)
 
 
 def plain(value: Any) -> Any:
@@ -64,9 +65,10 @@ def _questions_json(questions: Iterable[Question]) -> list[dict[str, Any]]:
         return written[id(value)]
 
     for question in questions:
-        record = {name: plain(value) for name, value in vars(question).items() if name not in schema.QUESTION_FREE}
-        for name, spec in schema.QUESTION.items():
-            if spec == schema.NULLABLE and isinstance(value := record.get(name), float) and math.isnan(value):
+        record = {name: value if type(value) in _PLAIN else plain(value) for name, value in vars(question).items()
+                  if name not in schema.QUESTION_FREE}
+        for name in _MAY_MISS:
+            if isinstance(value := record.get(name), float) and math.isnan(value):
                 record[name] = None
         quantities = ",".join(map(free, question.quantities))
         record["coordinates"] = [c | {"vector": _nullable(np.asarray(c["vector"], float))}
