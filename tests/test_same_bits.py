@@ -71,7 +71,7 @@ def test_what_nobody_may_ask_about_is_not_worked_out_and_changes_no_question(mad
     made.regions[2].rigid = False
     whole = measure(made)
     one, two = ask(made, None, whole), ask(made)
-    assert [q.to_json() for q in one[0]] == [q.to_json() for q in two[0]]
+    assert [repr(q.to_json()) for q in one[0]] == [repr(q.to_json()) for q in two[0]]  # nan is not nan
     assert {(d.reason, d.subjects, d.span, d.form) for d in one[1]} <= {
         (d.reason, d.subjects, d.span, d.form) for d in two[1]}
     assert {gates.NOT_VISIBLE, gates.NOT_RIGID} <= {d.reason for d in two[1]}

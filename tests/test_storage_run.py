@@ -40,10 +40,10 @@ def test_a_run_publishes_where_it_is_told_and_a_store_that_fails_spoils_nothing(
     assert "published sets/" in done.stdout
     assert clips(url) == clips(out) and shards.verify(url) == []
     failed = curate("ask", out, "--recipe", recipe, "--no-preview", "--publish", "s3://no-such-bucket-x/y",
-                    "--set", "questions.seed=5")
+                    "--set", "questions.seed=6")
     assert failed.returncode == 1 and f"curate publish {out} s3://no-such-bucket-x/y" in failed.stdout, failed.stderr
     assert shards.verify(out) == []
-    again = curate("ask", out, "--recipe", recipe, "--no-preview", "--quiet", "--set", "questions.seed=5",
+    again = curate("ask", out, "--recipe", recipe, "--no-preview", "--quiet", "--set", "questions.seed=6",
                    "--set", f"shards.publish={url}")
     assert again.returncode == 0 and again.stdout == "", again.stderr
     assert shards.verify(url) == [] and shards.verify(out) == []

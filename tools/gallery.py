@@ -91,7 +91,8 @@ def main() -> None:
     parser.add_argument("--doc", type=Path, default=Path("docs/gallery.md"))
     args = parser.parse_args()
     root = find_root(args.out)
-    samples = [{"json": item["json"], "mark.jpg": item["mark.jpg"]} for split in sorted(manifest.load(root)["splits"])
+    samples = [{"json": item["json"], "mark.jpg": item["media"]["mark.jpg"]}
+               for split in sorted(manifest.load(root)["splits"])
                for item in read(root, split, flatten=False, rank=0, world_size=1, worker=0, num_workers=1)]
     found = examples(samples)
     folder = args.doc.parent / "images" / "gallery"

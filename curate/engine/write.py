@@ -20,7 +20,7 @@ from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_process
 from curate.engine.augmented import folder_of, load, sweep, with_variants
 from curate.engine.ledger import RUN
 from curate.engine.progress import Progress
-from curate.questions.audit import FAIL, complaints, report, with_clips
+from curate.questions.audit import ALPHA, FAIL, complaints, report, with_clips
 from curate.questions.balance import NO_LIMIT, Limits, find_limits
 from curate.questions.config import MixtureConfig
 from curate.questions.items import ITEM
@@ -143,7 +143,9 @@ class _Seen:
         found = with_clips(report(self.tally, self._settings.purpose), self.pictures.report(keys),
                            self.overlap.report(), self._settings.overlap == "fail")
         if found["verdict"] == FAIL:
-            raise AuditFailed(f"{'; and '.join(complaints(found))}; nothing was published", found)
+            chance = (f"; fair options are stopped so about once in {1 / ALPHA:.0f} times: another questions.seed "
+                      "draws them anew, and what fails again leaks" if found["option_leak"] == FAIL else "")
+            raise AuditFailed(f"{'; and '.join(complaints(found))}; nothing was published{chance}", found)
         return found
 
 
