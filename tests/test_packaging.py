@@ -65,11 +65,11 @@ def test_base_is_light_and_all_is_all():
     assert names(PROJECT["dependencies"]) == {"click", "numpy", "pyyaml", "pydantic", "jinja2", "rich", "pyarrow",
                                               "webdataset"}
     assert {"ray", "opencv-python-headless", "decord", "av", "scipy"} <= names(extras["run"])
-    assert {"torch", "transformers", "accelerate", "peft"} == names(extras["train"])
+    assert {"torch", "transformers", "accelerate", "peft", "tensorboard", "safetensors"} == names(extras["train"])
     assert {"torch", "safetensors", "onnxruntime"} == names(extras["learned"])
     assert {"fsspec", "s3fs"} == names(extras["s3"]) and {"fsspec", "gcsfs"} == names(extras["gs"])
-    assert extras["all"] == ["curate4d[run,learned,train,s3,gs,dev]"]
-    everything = set.union(*(names(extras[e]) for e in ("run", "learned", "train", "s3", "gs", "dev")))
+    assert extras["all"] == ["curate4d[run,learned,train,rl,s3,gs,dev]"]
+    everything = set.union(*(names(extras[e]) for e in ("run", "learned", "train", "rl", "s3", "gs", "dev")))
     assert "torchvision" not in everything, "it breaks transformers where it does not fit torch"
 
 
