@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import tempfile
 from fractions import Fraction
 
 import av
@@ -330,3 +332,18 @@ def test_encoder_says_what_it_wants():
     encoder.add(np.zeros((1, 64, 64, 3), np.uint8))
     with pytest.raises(ValueError, match="1 frames were added, expected 2"):
         encoder.finish()
+
+
+def test_encoding_leaves_no_file_behind_even_when_the_process_is_killed(tmp_path, monkeypatch):
+    """And a system that cannot name files in memory gives the same bytes through a folder of its own."""
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("files in memory have no names on this system")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    frames = np.random.default_rng(0).integers(0, 255, (3, 48, 64, 3), np.uint8)
+    begun = H264Encoder(64, 48, fps=10)
+    begun.add(frames)
+    assert list(tmp_path.iterdir()) == []
+    in_memory = begun.finish()
+    begun.close()
+    monkeypatch.delattr(os, "memfd_create")
+    assert encode_h264(frames, fps=10) == in_memory and list(tmp_path.iterdir()) == []

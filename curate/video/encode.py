@@ -6,6 +6,7 @@ not to: one thread, bit-exact flags, no metadata.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,37 @@ from av.video.reformatter import ColorRange, Colorspace
 CPU_AVX2 = 11  # of OpenCV's list (cvdef.h), which Python has no names for
 ASM = ":asm=avx2" if cv2.checkHardwareSupport(CPU_AVX2) else ""
 TIME_BASE = Fraction(1, 90_000)  # presentation times survive to 6 µs
+
+
+class _NamedMemory:
+    """A file with a name, in memory where the system can: a process that is killed leaves nothing behind.
+
+    The muxer moves the index to the front in a second pass that opens the file by name, so a BytesIO does not do.
+    """
+
+    def __init__(self) -> None:
+        self._memory: int | None = None
+        self._folder: tempfile.TemporaryDirectory | None = None
+        if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+            self._memory = os.memfd_create("curate-encode", os.MFD_CLOEXEC)
+            self.name = f"/proc/self/fd/{self._memory}"
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="curate-encode-")
+            self.name = f"{self._folder.name}/clip.mp4"
+
+    def read(self) -> bytes:
+        return Path(self.name).read_bytes()
+
+    def close(self) -> None:
+        """Harmless when repeated."""
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class H264Encoder:
@@ -55,10 +87,8 @@ class H264Encoder:
             fps = (len(time_s) - 1) / (time_s[-1] - time_s[0]) if len(time_s) > 1 else 1.0
         self._fps = Fraction(fps).limit_denominator(10_000) or Fraction(1, 10_000)
         self._count = 0
-        # The muxer moves the index to the front in a second pass that opens the file by name: no BytesIO.
-        self._folder = tempfile.TemporaryDirectory(prefix="curate-encode-")
-        self._path = Path(self._folder.name) / "clip.mp4"
-        self._container = av.open(str(self._path), "w", format="mp4",
+        self._file = _NamedMemory()
+        self._container = av.open(self._file.name, "w", format="mp4",
                                   options={"movflags": "+faststart", "fflags": "+bitexact", "brand": "isom",
                                            "video_track_timescale": str(TIME_BASE.denominator)})
         stream = self._container.add_stream("libx264", rate=self._fps)
@@ -112,14 +142,14 @@ class H264Encoder:
             raise ValueError(f"{self._count} frames were added, expected {expected}")
         self._container.mux(self._stream.encode(None))
         self._container.close()
-        data = self._path.read_bytes()
-        self._folder.cleanup()
+        data = self._file.read()
+        self._file.close()
         return data
 
     def close(self) -> None:
         """Drops what was encoded; harmless after `finish`."""
         self._container.close()
-        self._folder.cleanup()
+        self._file.close()
 
 
 def encode_h264(frames: np.ndarray, *, fps: float | None = None, time_s: np.ndarray | None = None,
