@@ -1,0 +1,29 @@
+"""Students: any image-text model of transformers, seen through one small adapter for each architecture."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curate.train.students.adapter import Adapter, adapter_for
+    from curate.train.students.config import StudentConfig, TinyConfig, TrainedParts
+    from curate.train.students.student import Student, load_student, tiny_student
+
+_PLACES = {
+    "Adapter": "adapter", "adapter_for": "adapter",
+    "StudentConfig": "config", "TinyConfig": "config", "TrainedParts": "config",
+    "Student": "student", "load_student": "student", "tiny_student": "student",
+}
+__all__ = ["Adapter", "Student", "StudentConfig", "TinyConfig", "TrainedParts", "adapter_for", "load_student",
+           "tiny_student"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

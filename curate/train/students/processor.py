@@ -1,0 +1,137 @@
+"""Texts and frames to the student's inputs: frames go in as images, one grid of tokens each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from curate.train.students.adapter import Adapter
+
+IGNORED = -100
+
+
+class StudentProcessor:
+    """A processor of transformers, set up by the adapter.
+
+    Args:
+        own: transformers' processor; set up in place.
+        adapter: of the student's architecture.
+        config: the model's.
+        image_size: height, width of a frame; default: the processor's own.
+
+    Raises:
+        ValueError: where the vision encoder cannot take that size, or the processor has no chat template.
+    """
+
+    def __init__(self, own: Any, adapter: Adapter, config: Any, image_size: tuple[int, int] | None = None) -> None:
+        adapter.prepare(own, config, image_size)
+        if not getattr(own, "chat_template", None):
+            raise ValueError("the student's processor has no chat template; set processor.chat_template and save it "
+                             "with the checkpoint")
+        self.own, self.adapter, self.tokenizer = own, adapter, own.tokenizer
+
+    def prompt(self, question: str, num_frames: int, cues: Sequence[str] = ()) -> str:
+        """The text of a user's turn with its frames, up to where the answer begins.
+
+        Args:
+            question: what is asked.
+            num_frames: how many frames go before it.
+            cues: text before each frame, such as its time; none by default. Some chat templates put all images first.
+
+        Raises:
+            ValueError: where cues are not one a frame.
+        """
+        if cues and len(cues) != num_frames:
+            raise ValueError(f"{len(cues)} cues for {num_frames} frames; expected one a frame, or none")
+        content: list[dict[str, str]] = []
+        for i in range(num_frames):
+            content += [{"type": "text", "text": cues[i]}] if cues else []
+            content.append({"type": "image"})
+        content.append({"type": "text", "text": question})
+        return self.own.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True,
+                                            tokenize=False)
+
+    def __call__(self, texts: Sequence[str], frames: Sequence[Sequence[Any]],
+                 answers: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Inputs of the model for a batch.
+
+        Args:
+            texts: B prompts, as `prompt` makes them.
+            frames: B lists of N frames, each [H, W, 3] uint8 or a PIL image.
+            answers: B answers, ended here by the end of a turn; `labels` are theirs. Without them, prompts to generate
+                from, padded on the left.
+
+        Returns:
+            input_ids, attention_mask [B, L]; labels [B, L], -100 where not the answer; pixel_values and what else the
+            architecture wants, frames sample by sample.
+
+        Raises:
+            ValueError: on samples with different numbers of frames, or frames that are not uint8.
+        """
+        counts = {len(each) for each in frames}
+        if len(counts) != 1 or len(frames) != len(texts) or (answers is not None and len(answers) != len(texts)):
+            raise ValueError(f"{len(texts)} texts, frames of {[len(f) for f in frames]}, "
+                             f"{'no' if answers is None else len(answers)} answers: expected one list of frames and "
+                             "one answer for each text, and the same number of frames in each")
+        samples = [self._sample(text, list(images), None if answers is None else answers[i])
+                   for i, (text, images) in enumerate(zip(texts, frames))]
+        return collate(samples, self.tokenizer.pad_token_id or 0, "left" if answers is None else "right")
+
+    def _sample(self, text: str, images: list[Any], answer: str | None) -> dict[str, Tensor]:
+        for image in images:
+            if hasattr(image, "dtype") and (str(image.dtype) != "uint8" or image.shape[-1] != 3):
+                raise ValueError(f"a frame is {image.dtype} {tuple(image.shape)}; expected uint8 [height, width, 3]")
+        made = dict(self.own(text=[text], images=[images] if self.adapter.nested_images else images,
+                             return_tensors="pt"))
+        if answer is None:
+            return made
+        # Answer and prompt are tokenized apart, so that training sees the tokens that generation goes on from.
+        ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
+        length = made["input_ids"].shape[1]
+        added = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+        labels = torch.cat([torch.full((1, length), IGNORED), added["input_ids"]], 1)
+        for key, value in made.items():
+            if value.shape == (1, length):  # of tokens; a kind of token is 0 for text
+                more = added.get(key, torch.zeros(1, len(ids), dtype=value.dtype))
+                made[key] = torch.cat([value, more.to(value.dtype)], 1)
+        return {**made, "labels": labels}
+
+
+def collate(samples: Sequence[Mapping[str, Tensor]], pad: int, side: str) -> dict[str, Tensor]:
+    """Samples of one to a batch: what is of tokens is padded, what is of frames joined.
+
+    Args:
+        samples: input_ids [1, L] and others; L may differ.
+        pad: id of the padding token. side: "left" or "right".
+
+    Raises:
+        ValueError: on frames of different sizes.
+    """
+    lengths = [s["input_ids"].shape[1] for s in samples]
+    fill = {"input_ids": pad, "labels": IGNORED}
+    batch = {}
+    for key in samples[0]:
+        values = [s[key] for s in samples]
+        if all(v.shape == (1, n) for v, n in zip(values, lengths)):
+            gaps = [(max(lengths) - n, 0) if side == "left" else (0, max(lengths) - n) for n in lengths]
+            values = [torch.nn.functional.pad(v, gap, value=fill.get(key, 0)) for v, gap in zip(values, gaps)]
+        shapes = {tuple(v.shape[1:]) for v in values}
+        if len(shapes) > 1:
+            raise ValueError(f"{key} of a batch's samples have shapes {sorted(shapes)}: frames differ in size; set "
+                             "student.image_size: [height, width]")
+        batch[key] = torch.cat(values)
+    return batch
+
+
+def prompts_of(inputs: Mapping[str, Tensor], pad: int) -> dict[str, Tensor]:
+    """Inputs without their answers (tokens with a label), padded on the left, to generate from."""
+    if "labels" not in inputs:
+        return dict(inputs)
+    keep = (inputs["labels"] == IGNORED) & (inputs["attention_mask"] == 1)
+    rows, shape = range(len(keep)), inputs["input_ids"].shape
+    of_tokens = {k for k, v in inputs.items() if v.shape == shape}
+    samples = [{k: inputs[k][i:i + 1, keep[i]] for k in of_tokens - {"labels"}} for i in rows]
+    return {**{k: v for k, v in inputs.items() if k not in of_tokens}, **collate(samples, pad, "left")}
