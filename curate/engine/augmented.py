@@ -15,9 +15,13 @@ from pathlib import Path
 
 from curate.augment import Variant, apply
 from curate.augment.config import AugmentConfig
+from curate.augment.teacher import apply_to_teacher
 from curate.engine.ledger import RUN
+from curate.engine.outcome import Fatal
 from curate.engine.stage import FOLDER
+from curate.engine.teacher import parts_of
 from curate.scene import Scene
+from curate.shards.errors import ShardError
 
 MADE = "augmented"
 
@@ -77,6 +81,23 @@ def load(out: Path, key: str) -> Clip:
     if not made.exists():
         _make(out, out / FOLDER / own, made, scene, variant)
     return Clip(scene, made, False)
+
+
+def teacher_of(out: Path, key: str) -> dict[str, bytes]:
+    """Parts of the teacher tensors of a staged clip, or of a variant of one.
+
+    Raises:
+        Fatal: where they are torn; says how to make the clip anew.
+    """
+    folder = out / FOLDER / recorded(key)
+    try:
+        if (out / FOLDER / key).exists():
+            return parts_of(out / FOLDER / key)
+        variant = Variant.split(key)[1]
+        return parts_of(folder, lambda tensors: apply_to_teacher(tensors, variant))
+    except (ShardError, OSError) as error:
+        raise Fatal(f"{folder}: torn ({error}); `curate verify` lists all such clips, and without the folder "
+                    f"`curate run` makes the clip again") from error
 
 
 def sweep(out: Path) -> None:

@@ -16,9 +16,11 @@ from curate.engine.index import DONE, NONE, ClipIndex
 from curate.engine.ledger import LEDGER, PLAN, RUN, OutError, load_ledger, run_info, staged_keys
 from curate.engine.plan import read_keys
 from curate.engine.stage import DIGEST, FOLDER
+from curate.engine.teacher import staged_teacher
 from curate.recipe.model import fingerprint
 from curate.shards import manifest
 from curate.shards.errors import ShardError
+from curate.shards.teacher_parts import STAGED
 from curate.shards.verify import Problem
 
 NEEDED = frozenset({"scene.npz", "frame.jpg", "v0.mp4", DIGEST})
@@ -147,6 +149,10 @@ def _undecodable(folder: Path, key: str, names: set[str]) -> Iterator[tuple[str,
         num_frames = scene.num_frames
         if scene.key != key:
             yield "scene.npz", f"is of the clip {scene.key}"
+        if STAGED in names and staged_teacher(folder).num_frames != num_frames:
+            yield STAGED, "has another number of frames than its scene"
+    except ShardError as error:
+        yield STAGED, f"does not load ({error})"
     except (SceneError, OSError) as error:
         yield "scene.npz", f"does not load ({error})"
     for name in sorted(names):

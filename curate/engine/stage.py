@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.engine.outcome import Outcome, failure
+from curate.engine.teacher import TeacherTap
 from curate.recipe import Recipe
 from curate.sources.base import BadInput, ClipSpec, Frames
 
@@ -64,9 +65,13 @@ class ClipWorker:
             raise
         timings: dict[str, float] = {}
         media = MediaTap(frames, self.recipe)
+        wanted = self.recipe.teacher
+        teacher = [TeacherTap(frames.views[0].camera, wanted)] if wanted.enabled else []
         try:
-            scene = perceive(clip, frames, self.recipe.perception, [media], timings, self._estimators)
+            scene = perceive(clip, frames, self.recipe.perception, [media, *teacher], timings, self._estimators)
             files = {"scene.npz": scene.to_bytes(), **media.finish()}
+            for tap in teacher:
+                files |= tap.finish(scene)
         finally:
             media.close()
             frames.close()

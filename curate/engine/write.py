@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.engine.asking import Asked, ask_all, marks_of, media_of, num_processes
-from curate.engine.augmented import folder_of, load, sweep, with_variants
+from curate.engine.augmented import folder_of, load, sweep, teacher_of, with_variants
 from curate.engine.ledger import RUN
 from curate.engine.progress import Progress
 from curate.questions.audit import ALPHA, FAIL, complaints, report, with_clips
@@ -70,6 +70,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     run = json.loads((out / RUN).read_text())
     # Of the run, not of a recipe that only asks again: that one may name other media.
     licence = run["recipe"]["source"].get("licence", "")
+    has_teacher = run["recipe"].get("teacher", {}).get("enabled", False)
     scratch = out / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)  # of a pass that was killed
     sweep(out)
@@ -84,7 +85,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
             mixture = target and mixture_report(target, seen.candidates(), kept)
             counts: Counter = Counter()
             manifest = publish(
-                out, _samples(out, spool, limits, counts, len(keys), quiet),
+                out, _samples(out, spool, limits, counts, len(keys), quiet, has_teacher),
                 run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"],
                           **({"mixture": mixture} if mixture else {})},
                 fingerprints={"perception": fingerprint(run["perception"]), "writing": recipe.writing_fingerprint()},
@@ -179,20 +180,20 @@ def _spool(clips: Iterator[Asked], spool: BinaryIO, seen: _Seen, num_clips: int,
 
 
 def _samples(out: Path, spool: BinaryIO, limits: Limits, counts: Counter, num_clips: int,
-             quiet: bool) -> Iterator[Sample]:
-    """The clips as they are packed; counts questions by (split, family)."""
+             quiet: bool, teacher: bool) -> Iterator[Sample]:
+    """The clips as they are packed, with teacher tensors or without; counts questions by (split, family)."""
     spool.seek(0)
     progress = Progress(num_clips, quiet=quiet, what="pack")
     try:
         while (clip := Asked.read(spool)) is not None:
-            yield _sample(out, clip, limits, counts)
+            yield _sample(out, clip, limits, counts, teacher)
             progress.settled("done")
             progress.tick()
     finally:
         progress.close()
 
 
-def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
+def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter, teacher: bool) -> Sample:
     wanted, regions, candidates = [], set(), set()
     for family, form, answer, rank, marked in clip.head["asked"]:
         wanted.append(rank <= limits.of(family, form, answer))
@@ -204,4 +205,4 @@ def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter) -> Sample:
     folder = folder_of(out, key)
     data, media = clip.json(wanted), media_of(folder)
     media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, load(out, key).scene, regions)
-    return Sample(clip.head["key"], media, json.loads(data), data)
+    return Sample(key, media, json.loads(data), data, teacher_of(out, key) if teacher else None)

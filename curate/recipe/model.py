@@ -33,6 +33,14 @@ class MediaConfig(Strict):
     views: Literal["all", "first"] = Field("all", description="Which views to write.")
 
 
+class TeacherConfig(Strict):
+    """Teacher tensors: dense signals at a small size, for distillation, in tars beside the samples'."""
+
+    enabled: bool = Field(False, description="Keep depth, backward flow, what moves, K and poses of every frame.")
+    height: int = Field(56, ge=4, le=1024, description="Lines of the teacher's grid; never finer than the frames.")
+    width: int | None = Field(None, ge=4, le=2048, description="Columns; default: by the aspect of the frames.")
+
+
 class ShardsConfig(Strict):
     max_samples: int = Field(512, ge=1, description="Clips in one shard at most.")
     max_bytes: int = Field(1 << 30, ge=1 << 16, description="Bytes in one shard at most.")
@@ -112,6 +120,7 @@ class Recipe(Strict):
     clip: ClipConfig = Field(default_factory=ClipConfig)
     perception: PerceptionConfig = Field(default_factory=PerceptionConfig)
     media: MediaConfig = Field(default_factory=MediaConfig)
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     questions: QuestionsConfig = Field(default_factory=QuestionsConfig)
     augment: tuple[AugmentConfig, ...] = Field((), description="Variants of clips, asked about beside them: mirror, "
                                                "reverse, {playback: 2, share: 0.5}.")
@@ -156,6 +165,8 @@ class Recipe(Strict):
         parts = {"source": source, "clip": clip, "perception": perception,
                  "media": self.media.model_dump(mode="json"), "estimators": estimator_versions(self.perception),
                  "packages": packages}
+        if self.teacher.enabled:  # scenes of sets without any keep their fingerprint
+            parts["teacher"] = self.teacher.model_dump(mode="json")
         digests = weight_digests(self.perception)
         return parts | ({"weights": digests} if digests else {})
 

@@ -3,6 +3,7 @@
 from curate.shards.errors import ShardError
 from curate.shards.reader import Media, Reader, read
 from curate.shards.remote import Published, publish_set
+from curate.shards.teacher import TeacherTensors
 from curate.shards.verify import Problem, verify
 
-__all__ = ["Media", "Problem", "Published", "Reader", "ShardError", "publish_set", "read", "verify"]
+__all__ = ["Media", "Problem", "Published", "Reader", "ShardError", "TeacherTensors", "publish_set", "read", "verify"]

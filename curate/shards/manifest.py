@@ -32,13 +32,31 @@ def totals(shards: Iterable[dict[str, Any]]) -> dict[str, int]:
     return {"shards": len(shards)} | {name: sum(s[name] for s in shards) for name in ("samples", "questions", "bytes")}
 
 
+def twins_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tars with teacher tensors; none in a set without."""
+    return manifest.get("teacher", {}).get("shards", [])
+
+
+def twin_totals(twins: list[dict[str, Any]]) -> dict[str, int]:
+    return {"shards": len(twins)} | {name: sum(t[name] for t in twins) for name in ("samples", "bytes")}
+
+
 def build(shards: list[dict[str, Any]], *, parts: Iterable[str], layout: str, generation: int,
-          sidecars: dict[str, dict[str, Any]], fingerprints: dict[str, str], run: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a finished set. `sidecars`: relative path to {"bytes", "sha256"}."""
+          sidecars: dict[str, dict[str, Any]], fingerprints: dict[str, str], run: dict[str, Any],
+          teacher_parts: Iterable[str] = (), twins: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The manifest of a finished set.
+
+    Args:
+        sidecars: relative path to {"bytes", "sha256"}.
+        teacher_parts, twins: parts and tars of the teacher tensors; a set without has no field for them.
+    """
+    twins = list(twins)
     splits = {split: totals(s for s in shards if s["split"] == split) for split in sorted({s["split"] for s in shards})}
     manifest = {"format": FORMAT, "version": schema.VERSION, "layout": layout, "generation": generation,
                 "parts": list(parts), "shards": shards, "splits": splits, "totals": totals(shards),
                 "sidecars": sidecars, "fingerprints": fingerprints, "run": run}
+    if twins:
+        manifest["teacher"] = {"parts": list(teacher_parts), "shards": twins, "totals": twin_totals(twins)}
     return manifest | {"digest": _digest(manifest)}
 
 
@@ -81,7 +99,7 @@ def load(root: Path | RemotePath) -> dict[str, Any]:
         raise ShardError(f"{path}: not a manifest ({type(error).__name__}: {error}); publish the set again") from None
     if not intact:
         raise ShardError(f"{path}: altered or torn (its digest does not fit); publish the set again")
-    for shard in manifest["shards"]:
+    for shard in [*manifest["shards"], *twins_of(manifest)]:
         if not _SHARD.fullmatch(shard["name"]):
             raise ShardError(f"{path}: shard name {shard['name']!r}; expected a plain '*.tar' in the same folder")
     return manifest

@@ -56,6 +56,7 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
     run_info = redact_json(run_info)
     writers: dict[str, ShardWriter] = {}
     parts: list[str] | None = None
+    teacher: tuple[str, ...] | None = None
     table, checksums = QuestionTable(root / "samples.parquet"), (root / CHECKSUMS).open("w")
     try:
         for sample in by_question(samples) if layout == "question" else samples:
@@ -63,10 +64,10 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
             if writer is None:
                 writer = writers[sample.split] = ShardWriter(root, sample.split, generation, max_samples, max_bytes,
                                                              on_sample=table.add)
-                writer.parts = tuple(parts) if parts else None
+                writer.parts, writer.teacher_parts = tuple(parts) if parts else None, teacher
             writer.add(sample)
             checksums.write(writer.checksum)
-            parts = list(writer.parts)
+            parts, teacher = list(writer.parts), writer.teacher_parts
         for writer in writers.values():
             writer.close()
     except BaseException:
@@ -77,16 +78,17 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
         checksums.close()
         table.close()
     shards = [shard for split in sorted(writers) for shard in writers[split].shards]
+    twins = [twin.to_json() for split in sorted(writers) for twin in writers[split].twins]
     splits = {split: manifest.totals(s.to_json() for s in writers[split].shards) for split in sorted(writers)}
     names = ["samples.parquet", CHECKSUMS]
-    for name, text in text_sidecars(parts or ["json"], shards, splits, layout):
+    for name, text in text_sidecars(parts or ["json"], shards, splits, layout, teacher or ()):
         path = root / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         names.append(name)
     content = manifest.build([s.to_json() for s in shards], parts=parts or ["json"], layout=layout,
                              generation=generation, sidecars={name: _record(root / name) for name in sorted(names)},
-                             fingerprints=dict(fingerprints), run=run_info)
+                             fingerprints=dict(fingerprints), run=run_info, teacher_parts=teacher or (), twins=twins)
     temp = root / f".{manifest.NAME}.partial"
     temp.write_bytes(manifest.to_bytes(content))
     _sync(temp)

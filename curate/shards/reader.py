@@ -10,7 +10,7 @@ import os
 import random
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,14 @@ from typing import Any
 from curate.shards import manifest, schema, tar
 from curate.shards.errors import ShardError
 from curate.shards.remote import published_root
+from curate.shards.teacher import Stored
+from curate.shards.teacher_parts import META, from_parts, twin_name
+from curate.shards.teacher_parts import PART as TEACHER_PART
 from curate.storage import RemotePath, location
 
 CACHED_PARTS = 32
+NO_TEACHER = ("they are made while clips are perceived: run again into a new folder with --set teacher.enabled=true "
+              "(recipe section `teacher`)")
 
 
 class _Shard:
@@ -148,7 +153,10 @@ class Reader:
     max_part_bytes: int
     place: tuple[int | None, int | None, int | None, int | None]
     digest: str = ""
+    twins: dict[str, dict[str, Any]] | None = None  # shard's name to what the manifest says of its teacher tensors
+    teacher_parts: list[str] | None = None
     _cache: _Cache = field(default_factory=lambda: _Cache(CACHED_PARTS), repr=False)
+    _teacher_cache: _Cache = field(default_factory=lambda: _Cache(CACHED_PARTS), repr=False)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         place = Place.find(*self.place)
@@ -172,19 +180,20 @@ class Reader:
 
     def _items(self, shards: list[dict[str, Any]], place: Place) -> Iterator[dict[str, Any]]:
         for index, offset, stride in shares(len(shards), place):
-            for sample, media in self._samples(shards[index], offset, stride):
+            for sample, media, teacher in self._samples(shards[index], offset, stride):
                 base = {"key": sample["key"], "json": sample, "media": media}
                 if not self.flatten:
-                    yield base
+                    yield base | teacher()
                     continue
                 for qa in sample["qa"]:
-                    yield base | {"key": qa["id"], "qa": qa}
+                    yield base | {"key": qa["id"], "qa": qa} | teacher()
 
     def _check_same_set(self) -> None:
         if self.digest and manifest.digest_at(self.root) != self.digest:
             raise ShardError(f"{self.root}: another set was published there since this one was opened; open it again")
 
-    def _samples(self, info: dict[str, Any], offset: int, stride: int) -> Iterator[tuple[dict[str, Any], Media]]:
+    def _open(self, info: dict[str, Any]) -> _Shard:
+        """A shard, or a twin, as the manifest says it is."""
         path = self.root / info["name"]
         try:
             shard = _Shard(path, info["sha256"])
@@ -195,9 +204,17 @@ class Reader:
             self._check_same_set()  # after opening: sets are replaced whole, so the open shard is of this one too
         if info["bytes"] not in (None, shard.size):
             raise ShardError(f"{path}: {shard.size} bytes, the manifest says {info['bytes']}; fetch the shard again")
+        return shard
+
+    def _samples(self, info: dict[str, Any], offset: int, stride: int
+                 ) -> Iterator[tuple[dict[str, Any], Media, Callable[[], dict[str, Any]]]]:
+        """Record, media, and what makes {"teacher": ...} of each item that is of them ({} where it is not read)."""
+        path, shard = self.root / info["name"], self._open(info)
+        teachers = self._teachers(info) if self.twins is not None else None
         groups = group(tar.walk(shard.file, shard.size, str(path), self.max_part_bytes), self.parts, str(path))
         count = 0
         for count, (key, members) in enumerate(groups, 1):
+            teacher = dict if teachers is None else self._teacher_of(key, teachers, path)
             if (count - 1) % stride != offset:
                 continue
             json_member = members.pop("json")
@@ -209,9 +226,26 @@ class Reader:
             except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise ShardError(f"{path}: {key}.json is not of the schema ({type(error).__name__}: {error}); "
                                  "the shard is altered") from None
-            yield sample, Media(shard, members, self._cache)
+            yield sample, Media(shard, members, self._cache), teacher
         if info["samples"] not in (None, count):
             raise ShardError(f"{path}: {count} samples, the manifest says {info['samples']}; fetch the shard again")
+
+
+    def _teachers(self, info: dict[str, Any]) -> Iterator[tuple[str, Media]]:
+        """Key and parts of every sample in the twin of a shard."""
+        twin = self.twins[info["name"]]
+        path, shard = self.root / twin["name"], self._open(twin)
+        members = tar.walk(shard.file, shard.size, str(path), self.max_part_bytes, TEACHER_PART)
+        for key, parts in group(members, self.teacher_parts, str(path), META):
+            yield key, Media(shard, parts, self._teacher_cache)
+
+    def _teacher_of(self, key: str, teachers: Iterator[tuple[str, Media]], path: Any) -> Callable[[], dict[str, Any]]:
+        found, parts = next(teachers, ("", None))
+        if found != key:
+            raise ShardError(f"{path}: its twin has the teacher tensors of {found or 'no further sample'!r} where "
+                             f"those of {key!r} are expected; fetch both again")
+        # each item has tensors of its own, so that one that waits in a shuffle buffer holds no arrays
+        return lambda: {"teacher": Stored(lambda: from_parts(parts, f"{path}: {key}"))}
 
 
 def load_json(data: bytes, where: str) -> dict[str, Any]:
@@ -229,9 +263,10 @@ def load_json(data: bytes, where: str) -> dict[str, Any]:
     return record
 
 
-def group(members: Iterator[tar.Member], parts: list[str] | None,
-          where: str) -> Iterator[tuple[str, dict[str, tar.Member]]]:
-    """Members to samples: neighbours of one key. `parts`: what each must have; None takes it from the first.
+def group(members: Iterator[tar.Member], parts: list[str] | None, where: str,
+          needed: str = "json") -> Iterator[tuple[str, dict[str, tar.Member]]]:
+    """Members to samples: neighbours of one key. `parts`: what each must have, `needed` among them; None takes it from
+    the first.
 
     Raises:
         ShardError: on a part that is doubled or missing, or a key that comes again or out of order.
@@ -241,7 +276,7 @@ def group(members: Iterator[tar.Member], parts: list[str] | None,
         if member.key != key:
             if current:
                 parts = parts or list(current)
-                yield key, _complete(key, current, parts, where)
+                yield key, _complete(key, current, parts, where, needed)
             if member.key <= key:
                 raise ShardError(f"{where}: key {member.key!r} after {key!r}; keys must rise, the shard is altered")
             key, current = member.key, {}
@@ -249,12 +284,13 @@ def group(members: Iterator[tar.Member], parts: list[str] | None,
             raise ShardError(f"{where}: {member.key}.{member.part} is there twice; the shard is altered")
         current[member.part] = member
     if current:
-        yield key, _complete(key, current, parts or list(current), where)
+        yield key, _complete(key, current, parts or list(current), where, needed)
 
 
-def _complete(key: str, members: dict[str, tar.Member], parts: list[str], where: str) -> dict[str, tar.Member]:
-    if set(members) != set(parts) or "json" not in members:
-        raise ShardError(f"{where}: sample {key!r} has parts {sorted(members)}, expected {sorted({*parts, 'json'})}; "
+def _complete(key: str, members: dict[str, tar.Member], parts: list[str], where: str,
+              needed: str) -> dict[str, tar.Member]:
+    if set(members) != set(parts) or needed not in members:
+        raise ShardError(f"{where}: sample {key!r} has parts {sorted(members)}, expected {sorted({*parts, needed})}; "
                          "the shard is altered")
     return members
 
@@ -292,7 +328,7 @@ def find_root(path: Path | str | RemotePath) -> Path | RemotePath:
 def read(path: Path | str | RemotePath, split: str = "train", *, flatten: bool = True, shuffle_seed: int | None = None,
          shuffle_buffer: int = 1000, rank: int | None = None, world_size: int | None = None,
          worker: int | None = None, num_workers: int | None = None,
-         max_part_bytes: int = tar.MAX_PART_BYTES) -> Reader:
+         max_part_bytes: int = tar.MAX_PART_BYTES, teacher: bool = False) -> Reader:
     """Iterates over a shard set.
 
     Args:
@@ -309,6 +345,8 @@ def read(path: Path | str | RemotePath, split: str = "train", *, flatten: bool =
             (distributed and data-loader workers), else from RANK and WORLD_SIZE. Every sample is read by
             exactly one consumer.
         max_part_bytes: larger members are refused.
+        teacher: items get `teacher`, a `curate.shards.teacher.TeacherTensors` read when one of its fields is first
+            asked for. Only then are the twin shards opened (or fetched).
 
     Returns:
         An iterable of dicts. `key`; `json`: the clip's record (`curate.shards.schema`, NaN for null, free-form
@@ -317,7 +355,8 @@ def read(path: Path | str | RemotePath, split: str = "train", *, flatten: bool =
         is "<R3>" in its texts and "R3" in `mark.jpg`.
 
     Raises:
-        ShardError: on anything torn, missing or unsafe: a cut shard never ends silently.
+        ShardError: on anything torn, missing or unsafe: a cut shard never ends silently. Where teacher tensors are
+            asked for of a set that has none.
     """
     path = location(path)
     place = (rank, world_size, worker, num_workers)
@@ -326,11 +365,18 @@ def read(path: Path | str | RemotePath, split: str = "train", *, flatten: bool =
         raise ValueError(f"shuffle_buffer is {shuffle_buffer}; expected at least 1")
     if (isinstance(path, Path) or path.name.endswith(".tar")) and path.is_file():
         shard = {"name": path.name, "bytes": None, "samples": None, "sha256": None}
-        return Reader(path.parent, split, [shard], None, flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place)
+        twin = shard | {"name": twin_name(path.name)}
+        if teacher and not (path.parent / twin["name"]).is_file():
+            raise ShardError(f"{path}: no teacher tensors ({twin['name']} beside it); {NO_TEACHER}")
+        return Reader(path.parent, split, [shard], None, flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place,
+                      twins={path.name: twin} if teacher else None)
     root = find_root(path)
     content = manifest.load(root)
     shards = [s for s in content["shards"] if s["split"] == split]
     if not shards and content["shards"]:
         raise ShardError(f"{root}: no split {split!r}; there is {', '.join(sorted(content['splits']))}")
+    twins = {twin["of"]: twin for twin in manifest.twins_of(content)} if teacher else None
+    if teacher and shards and not twins:
+        raise ShardError(f"{root}: no teacher tensors; {NO_TEACHER}")
     return Reader(root, split, shards, content["parts"], flatten, shuffle_seed, shuffle_buffer, max_part_bytes, place,
-                  content["digest"])
+                  content["digest"], twins, content["teacher"]["parts"] if twins else None)

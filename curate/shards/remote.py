@@ -61,12 +61,12 @@ def folder_of(content: dict[str, Any]) -> str:
 
 
 def files_of(content: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
-    """(relative name, bytes, sha256) of each file but the manifest: shards first, then sidecars.
+    """(relative name, bytes, sha256) of each file but the manifest: shards first, their twins, then sidecars.
 
     Raises:
         ShardError: where a name leads out of the set.
     """
-    for shard in content["shards"]:
+    for shard in [*content["shards"], *manifest.twins_of(content)]:
         yield shard["name"], shard["bytes"], shard["sha256"]
     for name, record in content["sidecars"].items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:

@@ -23,12 +23,14 @@ class Sample:
     """One sample of a shard. `parts`: part name ("v0.mp4", "mark.jpg") to its bytes, without the json.
 
     `data`: the json in the bytes that are written, where they are known already (`encoded`).
+    `teacher`: parts of its teacher tensors (`teacher_parts.to_parts`), for the twin shard; None in sets without.
     """
 
     key: str
     parts: dict[str, bytes]
     json: dict[str, Any]
     data: bytes | None = None
+    teacher: dict[str, bytes] | None = None
 
     @property
     def split(self) -> str:
@@ -222,4 +224,4 @@ def by_question(samples: Iterable[Sample]) -> Iterator[Sample]:
     for sample in samples:
         for index, qa in enumerate(sample.json["qa"]):
             key = f"{sample.key}-q{index:03d}"
-            yield Sample(key, sample.parts, sample.json | {"key": key, "qa": [qa]})
+            yield Sample(key, sample.parts, sample.json | {"key": key, "qa": [qa]}, teacher=sample.teacher)

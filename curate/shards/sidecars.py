@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,14 @@ ds = load_dataset("path/to/this/folder", split="train", streaming=True)  # the t
 Media arrive as bytes, so that neither Pillow nor torchcodec is needed to read; with them,
 `ds.cast_column("mark.jpg", Image())` and `ds.cast_column("v0.mp4", Video())` decode.
 """
+_TEACHER = """
+Beside each shard lies `teacher-*.tar` with teacher tensors of the same samples in the same order, for distillation:
+{parts}. `curate.shards.read(..., teacher=True)` gives both; plain readers need not look at them.
+"""
 
 
 def dataset_card(parts: list[str], splits: dict[str, dict[str, int]], layout: str,
-                 name: str = "curate4d shards") -> str:
+                 teacher: Sequence[str] = (), name: str = "curate4d shards") -> str:
     """README.md: front matter with the exact types and the files of each split, then a page for people."""
     front = {
         "pretty_name": name, "task_categories": ["visual-question-answering", "video-text-to-text"],
@@ -122,6 +126,8 @@ def dataset_card(parts: list[str], splits: dict[str, dict[str, int]], layout: st
     table = "\n".join(f"| {s} | {n['shards']} | {n['samples']} | {n['questions']} |" for s, n in splits.items())
     text = _CARD.format(name=name, table=table, unit="clip" if layout == "clip" else "question",
                         parts=", ".join(f"`{{key}}.{p}`" for p in parts))
+    if teacher:
+        text += _TEACHER.format(parts=", ".join(f"`{{key}}.{p}`" for p in teacher))
     return "---\n" + yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---\n" + text
 
 
@@ -142,8 +148,12 @@ def wids_index(shards: list[ShardInfo], name: str = "curate4d") -> str:
 
 
 def text_sidecars(parts: list[str], shards: list[ShardInfo], splits: dict[str, dict[str, int]],
-                  layout: str) -> Iterator[tuple[str, str]]:
-    """(relative path, text) of every sidecar but the parquet table and the manifest."""
-    yield "README.md", dataset_card(parts, splits, layout)
+                  layout: str, teacher: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """(relative path, text) of every sidecar but the parquet table and the manifest.
+
+    Args:
+        teacher: parts of the teacher tensors, which only the card names: other tools read the samples' shards alone.
+    """
+    yield "README.md", dataset_card(parts, splits, layout, teacher)
     yield "index.json", wids_index(shards)
     yield from energon(shards).items()

@@ -5,6 +5,7 @@ Reading accepts exactly that. A general reader takes a cut file for a short one;
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,21 +68,26 @@ def _parse(block: bytes, where: str) -> tuple[str, int]:
     return name, _octal(block[124:136], "size", where)
 
 
-def split_name(name: str, where: str) -> tuple[str, str]:
+def split_name(name: str, where: str, parts: re.Pattern[str] = schema.PART) -> tuple[str, str]:
     """`{key}.{part}` to its two halves.
 
     Raises:
         ShardError: on any other name: folders, "..", upper case, unknown parts.
     """
     key, _, part = name.partition(".")
-    if not schema.KEY.fullmatch(key) or not schema.PART.fullmatch(part):
-        raise ShardError(f"{where}: member {name!r}; expected '{{key}}.v0.mp4', '{{key}}.mark.jpg' or '{{key}}.json' "
-                         "with a lower-case key without dots or folders")
+    if not schema.KEY.fullmatch(key) or not parts.fullmatch(part):
+        known = ("'{key}.v0.mp4', '{key}.mark.jpg' or '{key}.json'" if parts is schema.PART
+                 else "a teacher tensor such as '{key}.depth.npy'")
+        raise ShardError(f"{where}: member {name!r}; expected {known} with a lower-case key without dots or folders")
     return key, part
 
 
-def walk(file: BinaryIO, size: int, where: str, max_part_bytes: int = MAX_PART_BYTES) -> Iterator[Member]:
+def walk(file: BinaryIO, size: int, where: str, max_part_bytes: int = MAX_PART_BYTES,
+         parts: re.Pattern[str] = schema.PART) -> Iterator[Member]:
     """Every member of a shard of `size` bytes, headers only; the file is read by position.
+
+    Args:
+        parts: what members may be; of a twin shard `teacher_parts.PART`.
 
     Raises:
         ShardError: on a cut or altered header, a payload beyond the end, a missing or incomplete end mark,
@@ -102,7 +108,7 @@ def walk(file: BinaryIO, size: int, where: str, max_part_bytes: int = MAX_PART_B
                 raise ShardError(f"{where}: bad end mark at byte {offset} of {size}; the shard is torn or altered")
             return
         name, length = _parse(block, f"{where} at byte {offset}")
-        key, part = split_name(name, where)
+        key, part = split_name(name, where, parts)
         limit = min(max_part_bytes, MAX_JSON_BYTES) if part == "json" else max_part_bytes
         if length > limit:
             raise ShardError(f"{where}: member {name!r} of {length} bytes; at most {limit} are read")

@@ -8,12 +8,12 @@ import math
 import re
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from curate.shards import manifest, schema, tar
+from curate.shards import manifest, schema, tar, teacher_parts
 from curate.shards.errors import ShardError
 from curate.shards.reader import find_root, group, load_json
 from curate.shards.sidecars import CHECKSUMS, COLUMNS, question_rows
@@ -56,6 +56,7 @@ class _Set:
         self.sums: dict[str, list[tuple[str, int, str]]] = {}  # shard to (key, bytes, crc32) of its samples
         self.questions: dict[str, str] = {}  # ids of the clip at hand, and those that do not begin with a clip's key
         self.clip = ""
+        self.order: dict[str, Any] = {}  # shard to a hash of its keys and their numbers of frames, in order
         self.rows: dict[str, TextIO] = {}  # split to lines (key, digest of its expected rows in the table)
 
     def add(self, file: str, what: str, key: str = "", fix: str = REFETCH, clips: Iterable[str] = ()) -> None:
@@ -105,6 +106,7 @@ def _check_sample(state: _Set, shard: dict[str, Any], key: str, data: bytes) -> 
     if record["clip_key"] != state.clip:  # ids that begin with their clip's key cannot be those of another
         state.questions = {i: at for i, at in state.questions.items() if not i.startswith(f"{state.clip}-")}
         state.clip = record["clip_key"]
+    state.order.setdefault(name, hashlib.sha256()).update(_place(key, record["num_frames"]))
     rows = question_rows(shard["split"], name, record)
     for row in rows:
         if row["id"] in state.questions:
@@ -136,10 +138,41 @@ def _check_members(state: _Set, shard: dict[str, Any], file: Any, size: int) -> 
             state.add(name, f"{what}: found {found!r}, the manifest says {shard[what]!r}")
 
 
+def _place(key: str, num_frames: int) -> bytes:
+    """What a sample and its teacher tensors must have in common."""
+    return f"{key} {num_frames}\n".encode()
+
+
+def _check_twin(state: _Set, twin: dict[str, Any], file: Any, size: int) -> None:
+    """The members of a tar of teacher tensors: each of them readable, of the samples of its shard in their order."""
+    name, samples, last, order = twin["name"], 0, "", hashlib.sha256()
+    try:
+        members = tar.walk(file, size, name, parts=teacher_parts.PART)
+        for last, parts in group(members, state.content["teacher"]["parts"], name, teacher_parts.META):
+            samples += 1
+            data = {}
+            for part, member in parts.items():
+                file.seek(member.offset)
+                data[part] = file.read(member.size)
+            tensors = teacher_parts.from_parts(data, f"{name}: {last}")
+            if teacher_parts.to_parts(tensors) != data:
+                state.add(name, "its teacher tensors are not in the form they are written in; altered", last)
+            order.update(_place(last, tensors.num_frames))
+    except ShardError as error:
+        state.add(name, str(error).removeprefix(f"{name}: "), last)
+        return
+    if samples != twin["samples"]:
+        state.add(name, f"samples: found {samples!r}, the manifest says {twin['samples']!r}")
+    whole = all(problem.file != twin["of"] for problem in state.problems)
+    if whole and twin["of"] in state.order and order.digest() != state.order[twin["of"]].digest():
+        state.add(name, f"its samples, their order or numbers of frames differ from those of {twin['of']}",
+                  fix=REPUBLISH)
+
+
 def _samples_of(state: _Set, shard: dict[str, Any]) -> list[str]:
     """Keys of a shard by the checksums, else the two that the manifest names."""
     keys = [key for key, _, _ in state.sums.get(shard["name"], ())]
-    return keys or sorted({shard["first_key"], shard["last_key"]})
+    return keys or sorted({shard[name] for name in ("first_key", "last_key") if name in shard})
 
 
 def _altered(state: _Set, shard: dict[str, Any], file: BinaryIO) -> list[str]:
@@ -167,7 +200,8 @@ def _load_sums(state: _Set) -> None:
         state.sums.setdefault(shard, []).append((key, int(size), crc))
 
 
-def _check_shard(state: _Set, shard: dict[str, Any]) -> None:
+def _check_shard(state: _Set, shard: dict[str, Any],
+                 check_members: Callable[[_Set, dict[str, Any], Any, int], None]) -> None:
     path = state.root / shard["name"]
     try:
         file = path.open("rb")
@@ -182,7 +216,7 @@ def _check_shard(state: _Set, shard: dict[str, Any]) -> None:
         if digest != shard["sha256"]:
             state.add(shard["name"], f"sha256 is {digest[:12]}.., the manifest says {shard['sha256'][:12]}..",
                       clips=_altered(state, shard, file))
-        _check_members(state, shard, file, size)
+        check_members(state, shard, file, size)
 
 
 def _check_sidecars(state: _Set) -> None:
@@ -257,7 +291,12 @@ def _check_sums(state: _Set) -> None:
                                  for name, stated in state.content["splits"].items())]:
         if stated != (sums := manifest.totals(own)):
             state.add(manifest.NAME, f"{where} {stated} differ from their shards' {sums}", fix=REPUBLISH)
-    names = [s["name"] for s in shards]
+    twins = manifest.twins_of(state.content)
+    if twins and state.content["teacher"]["totals"] != (sums := manifest.twin_totals(twins)):
+        state.add(manifest.NAME, f"teacher.totals differ from their shards' {sums}", fix=REPUBLISH)
+    if twins and sorted(t["of"] for t in twins) != sorted(s["name"] for s in shards):
+        state.add(manifest.NAME, "not every shard has its tar of teacher tensors", fix=REPUBLISH)
+    names = [s["name"] for s in [*shards, *twins]]
     for name in sorted({n for n in names if names.count(n) > 1}):
         state.add(manifest.NAME, f"names shard {name} twice", fix=REPUBLISH)
     known = {*names, *state.content["sidecars"], manifest.NAME}
@@ -272,7 +311,8 @@ def verify(path: Path | str) -> list[Problem]:
 
     Compared with the manifest: sha256 and size of each file, counts, sums, which files there are. In the shards:
     every tar header, unique dot-free keys in order, the same parts in each sample, json of the schema in canonical
-    form, no recording in two splits, unique question ids. `samples.parquet` is compared clip by clip. Where a shard is
+    form, no recording in two splits, unique question ids, the teacher tensors of the same samples in
+    twin shards. `samples.parquet` is compared clip by clip. Where a shard is
     not what it was, `checksums.txt` tells which of its samples.
 
     Returns:
@@ -288,7 +328,9 @@ def verify(path: Path | str) -> list[Problem]:
         _check_sums(state)
         _load_sums(state)
         for shard in content["shards"]:
-            _check_shard(state, shard)
+            _check_shard(state, shard, _check_members)
+        for twin in manifest.twins_of(content):
+            _check_shard(state, twin, _check_twin)
         _check_sidecars(state)
         return state.problems
     finally:

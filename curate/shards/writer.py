@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.shards import schema, tar
+from curate.shards import schema, tar, teacher_parts
 from curate.shards.errors import ShardError
 from curate.shards.sample import Sample
 
@@ -30,6 +30,21 @@ class ShardInfo:
     sha256: str
     first_key: str
     last_key: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TwinInfo:
+    """What the manifest says of the tar with the teacher tensors of a shard's samples."""
+
+    name: str
+    of: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,9 +72,46 @@ def shard_name(split: str, index: int, generation: int = 0) -> str:
     return f"{split}-{index:06d}.tar" if not generation else f"{split}-g{generation:03d}-{index:06d}.tar"
 
 
+class _Tar:
+    """A tar that is being written: beside its place, synced and renamed there when it is whole."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.size, self.samples = name, 0, 0
+        self._final, self._temp = folder / name, folder / f".{name}.partial"
+        self._file, self._digest = self._temp.open("wb"), hashlib.sha256()
+
+    def add(self, key: str, payload: list[tuple[str, bytes]]) -> str:
+        """Writes the members of a sample; its line of checksums: crc32 of its bytes, their number, shard, key."""
+        crc, start = 0, self.size
+        for name, data in payload:
+            for piece in (tar.header(f"{key}.{name}", len(data)), data, tar.padding(len(data))):
+                self._write(piece)
+                crc = zlib.crc32(piece, crc)
+        self.samples += 1
+        return f"{crc:08x} {self.size - start} {self.name} {key}\n"
+
+    def finish(self) -> str:
+        """Its sha256."""
+        self._write(tar.trailer(self.size))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._temp.rename(self._final)
+        return self._digest.hexdigest()
+
+    def abort(self) -> None:
+        self._file.close()
+        self._temp.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self.size += len(data)
+
+
 class ShardWriter:
     """Writes the shards of one split. Samples must come in key order: which shard a clip lands in depends on
-    nothing but the keys and sizes before it.
+    nothing but the keys and sizes before it. Teacher tensors go into a twin of each shard, of the same samples.
 
     Args:
         out: folder of the shard set; it must exist.
@@ -83,10 +135,13 @@ class ShardWriter:
         self.max_samples, self.max_bytes = max_samples, max_bytes
         self.on_sample = on_sample
         self.shards: list[ShardInfo] = []
+        self.twins: list[TwinInfo] = []
         self.parts: tuple[str, ...] | None = None
-        self.checksum = ""  # of the sample written last: crc32 of its bytes in the shard, their number, shard, key
+        self.teacher_parts: tuple[str, ...] | None = None  # () in a set without teacher tensors
+        self.checksum = ""  # lines of the sample written last: crc32 of its bytes in a shard, their number, shard, key
         self._last_key = ""
-        self._file = None
+        self._shard: _Tar | None = None
+        self._twin: _Tar | None = None
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -100,36 +155,31 @@ class ShardWriter:
     def add(self, sample: Sample) -> None:
         parts = (*sorted(sample.parts), "json")
         self._check(sample, parts)
-        payload = [(f"{sample.key}.{name}", sample.parts[name]) for name in parts[:-1]]
-        payload.append((f"{sample.key}.json", sample.data or schema.to_bytes(sample.json)))
+        payload = [(name, sample.parts[name]) for name in parts[:-1]]
+        payload.append(("json", sample.data or schema.to_bytes(sample.json)))
         size = sum(tar.BLOCK + len(data) + len(tar.padding(len(data))) for _, data in payload)
-        if self._file and (self._samples >= self.max_samples or self._size + size > self.max_bytes):
+        if self._shard and (self._shard.samples >= self.max_samples or self._shard.size + size > self.max_bytes):
             self._finish()
-        if not self._file:
+        if not self._shard:
             self._start(sample.key)
-        crc = 0
-        for name, data in payload:
-            for piece in (tar.header(name, len(data)), data, tar.padding(len(data))):
-                self._write(piece)
-                crc = zlib.crc32(piece, crc)
-        self.checksum = f"{crc:08x} {size} {self._name} {sample.key}\n"
-        self._samples += 1
+        self.checksum = self._shard.add(sample.key, payload)
+        if self._twin:
+            self.checksum += self._twin.add(sample.key, sorted(sample.teacher.items()))
         self._questions += len(sample.json["qa"])
         self._last_key = sample.key
         if self.on_sample:
-            self.on_sample(self.split, self._name, sample.json)
+            self.on_sample(self.split, self._shard.name, sample.json)
 
     def close(self) -> list[ShardInfo]:
-        if self._file:
+        if self._shard:
             self._finish()
         return self.shards
 
     def abort(self) -> None:
         """Drops the open shard; finished ones stay, unpublished."""
-        if self._file:
-            self._file.close()
-            self._temp.unlink(missing_ok=True)
-            self._file = None
+        for file in filter(None, (self._shard, self._twin)):
+            file.abort()
+        self._shard = self._twin = None
 
     def _check(self, sample: Sample, parts: tuple[str, ...]) -> None:
         if sample.key != sample.json.get("key"):
@@ -146,26 +196,31 @@ class ShardWriter:
             tar.split_name(f"{sample.key}.{name}", "writer")
             if name != "json" and len(sample.parts[name]) > tar.MAX_PART_BYTES:
                 raise ShardError(f"{sample.key}.{name}: {len(sample.parts[name])} bytes; at most {tar.MAX_PART_BYTES}")
-        self.parts = parts
+        self.parts, self.teacher_parts = parts, self._teacher_parts(sample)
+
+    def _teacher_parts(self, sample: Sample) -> tuple[str, ...]:
+        """The parts of a sample's teacher tensors, checked."""
+        teacher = tuple(sorted(sample.teacher or ()))
+        if self.teacher_parts is not None and teacher != self.teacher_parts:
+            raise ShardError(f"sample {sample.key!r} has the teacher tensors {list(teacher)}; the shard set has "
+                             f"{list(self.teacher_parts)}. Every sample of a set must have the same")
+        for name in teacher:
+            tar.split_name(f"{sample.key}.{name}", "writer", teacher_parts.PART)
+        return teacher
 
     def _start(self, first_key: str) -> None:
-        self._name = shard_name(self.split, len(self.shards), self.generation)
-        self._temp = self.out / f".{self._name}.partial"
-        self._file = self._temp.open("wb")
-        self._digest, self._size = hashlib.sha256(), 0
-        self._first_key, self._samples, self._questions = first_key, 0, 0
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-        self._size += len(data)
+        name = shard_name(self.split, len(self.shards), self.generation)
+        self._shard = _Tar(self.out, name)
+        self._twin = _Tar(self.out, teacher_parts.twin_name(name)) if self.teacher_parts else None
+        self._first_key, self._questions = first_key, 0
 
     def _finish(self) -> None:
-        self._write(tar.trailer(self._size))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
-        self._temp.rename(self.out / self._name)
-        self.shards.append(ShardInfo(self._name, self.split, self._samples, self._questions, self._size,
-                                     self._digest.hexdigest(), self._first_key, self._last_key))
+        shard, twin = self._shard, self._twin
+        digest = shard.finish()
+        self.shards.append(ShardInfo(shard.name, self.split, shard.samples, self._questions, shard.size, digest,
+                                     self._first_key, self._last_key))
+        self._shard = None
+        if twin:
+            digest = twin.finish()
+            self.twins.append(TwinInfo(twin.name, shard.name, self.split, twin.samples, twin.size, digest))
+            self._twin = None
