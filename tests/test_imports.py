@@ -45,7 +45,7 @@ MAY_SEE = {
     "rewards": {"questions"},
     "exporters": {"marks", "questions", "shards", "video", *FACTS},
     "bench": {"questions", "shards", "rewards", *FACTS},
-    "train": {"shards", "questions", "rewards", *FACTS},
+    "train": {"bench", "recipe", "shards", "storage", "questions", "rewards", *FACTS},
     "api": {"recipe", "sources", "perception", "measure", "questions", "engine", "shards", "scene"},
 }
 SEES_EVERYTHING = {"cli", "curate", "__main__"}  # the command line, and the package's own front doors

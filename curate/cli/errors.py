@@ -13,6 +13,7 @@ BY_SIGNAL = 128  # and its number: 130 after Ctrl-C, 143 after SIGTERM
 # Import name to what brings it; anything else of the extra `run` comes with the same line.
 _EXTRA = {"cv2", "open3d", "av", "decord", "ray", "scipy"}
 _LEARNED = {"torch", "safetensors", "onnxruntime"}
+_TRAIN = {"transformers", "accelerate", "peft", "tensorboard", "PIL"}
 
 
 def explain(error: BaseException, command: str = "") -> tuple[str, int]:
@@ -28,7 +29,7 @@ def explain(error: BaseException, command: str = "") -> tuple[str, int]:
         return "\n".join(f"error: {line}" for line in text.splitlines()), BAD_REQUEST
     line = " ".join(text.split())
     if type(error).__name__ in ("Fatal", "AuditFailed", "ShardError", "DemoFailed", "StorageError", "Missing",
-                                "Conflict", "Held"):
+                                "Conflict", "Held", "LossNotFinite"):
         return f"error: {line}", FAILURE
     return f"error: {type(error).__name__}: {line} (--debug shows where)", FAILURE
 
@@ -42,6 +43,8 @@ def missing(error: ImportError) -> str:
         return f"the Python package {name} is not installed; pip install 'curate4d[run]'"
     if isinstance(error, ModuleNotFoundError) and name in _LEARNED:
         return f"the Python package {name} is not installed; pip install 'curate4d[learned]'"
+    if isinstance(error, ModuleNotFoundError) and name in _TRAIN:
+        return f"the Python package {name} is not installed; pip install 'curate4d[train]'"
     return f"{' '.join(str(error).split())}; `curate doctor` says what is missing"
 
 

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,7 @@ from curate.storage.redact import redact
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class RecipeError(ValueError):
@@ -38,6 +39,18 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         RecipeError: where the file is missing, is not YAML, or does not fit; every fault on a line of its own.
     """
     path = Path(path)
+    return _with_words(load_checked(path, overrides, Recipe), path)
+
+
+def load_checked(path: Path, overrides: Iterable[str], model: type[Model]) -> Model:
+    """Reads a file of settings of any kind and checks it, with the errors of `load_recipe`.
+
+    Args:
+        model: what it must fit.
+
+    Raises:
+        RecipeError.
+    """
     if not path.is_file():
         known = {p.stem: p for p in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
         close = difflib.get_close_matches(path.stem, known, 1, 0.5)
@@ -49,7 +62,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
-    return _with_words(_build(text, str(path), list(overrides)), path)
+    return _build(text, str(path), list(overrides), model)
 
 
 def _with_words(recipe: Recipe, path: Path) -> Recipe:
@@ -82,10 +95,10 @@ def recipe_from_dict(data: dict[str, Any], overrides: Iterable[str] = ()) -> Rec
         text = yaml.safe_dump(data)
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe: not plain data (mappings, lists, text, numbers): {error}") from None
-    return _build(text, "recipe", list(overrides))
+    return _build(text, "recipe", list(overrides), Recipe)
 
 
-def _build(text: str, name: str, overrides: list[str]) -> Recipe:
+def _build(text: str, name: str, overrides: list[str], model: type[Model]) -> Model:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -95,7 +108,8 @@ def _build(text: str, name: str, overrides: list[str]) -> Recipe:
     except RecursionError:
         raise RecipeError(f"{name}: nested too deeply") from None
     if not isinstance(root, yaml.MappingNode):
-        raise RecipeError(f"{name}:1: expected a mapping with the key 'source', found "
+        needed = " and ".join(repr(key) for key, field in model.model_fields.items() if field.is_required())
+        raise RecipeError(f"{name}:1: expected a mapping with the key {needed}, found "
                           f"{'nothing' if root is None else root.id}")
     lines: dict[tuple, int] = {}
     _index(root, (), lines, name, [0], ())
@@ -107,9 +121,9 @@ def _build(text: str, name: str, overrides: list[str]) -> Recipe:
     for override in overrides:
         places[_apply(data, override)] = override
     try:
-        return Recipe.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        faults = [_describe(fault, data, lines, places, name) for fault in _merged(error.errors(), data)]
+        faults = [_describe(fault, data, lines, places, name, model) for fault in _merged(error.errors(), data, model)]
         raise RecipeError("\n".join(dict.fromkeys(faults))) from None
 
 
@@ -153,9 +167,9 @@ def _apply(data: dict[str, Any], override: str) -> tuple:
     return path
 
 
-def _merged(faults: list[dict[str, Any]], data: Any) -> list[dict[str, Any]]:
+def _merged(faults: list[dict[str, Any]], data: Any, model: type[BaseModel]) -> list[dict[str, Any]]:
     """One fault where a value fits no member of a union; the member meant where a deeper fault shows which it is."""
-    paths = [_resolve(tuple(fault["loc"]), data)[0] for fault in faults]
+    paths = [_resolve(tuple(fault["loc"]), data, model)[0] for fault in faults]
     out: dict[tuple, dict[str, Any]] = {}
     for number, (fault, path) in enumerate(zip(faults, paths)):
         if not _is_member(fault["loc"][-1] if fault["loc"] else ""):
@@ -174,8 +188,8 @@ def _is_member(part: Any) -> bool:
     return isinstance(part, str) and bool(re.fullmatch(r"str|int|float|bool|none|.*[\[(].*", part, re.DOTALL))
 
 
-def _describe(fault: dict[str, Any], data: Any, lines: dict, places: dict, name: str) -> str:
-    path, model = _resolve(tuple(fault["loc"]), data)
+def _describe(fault: dict[str, Any], data: Any, lines: dict, places: dict, name: str, whole: type[BaseModel]) -> str:
+    path, model = _resolve(tuple(fault["loc"]), data, whole)
     at = (*path, "kind") if fault["type"].startswith("union_tag") else path
     set_at = at
     while at not in lines and at:
@@ -206,10 +220,9 @@ def _describe(fault: dict[str, Any], data: Any, lines: dict, places: dict, name:
     return f"{where}: {dotted or 'recipe'}: {message}{shown}"
 
 
-def _resolve(loc: tuple, data: Any) -> tuple[tuple, type[BaseModel] | None]:
+def _resolve(loc: tuple, data: Any, model: Any) -> tuple[tuple, type[BaseModel] | None]:
     """pydantic's location, without its union tags, as a path in the data; and the model that holds the last key."""
     path: list = []
-    model: Any = Recipe
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
         models = _models(model)
