@@ -38,8 +38,8 @@ def media(folder: Path, variant: Variant, time_s: np.ndarray, size: tuple[int, i
     """
     views = sorted(folder.glob("v*.mp4"))
     made = {path.name: _video(path, variant, time_s, crf) for path in views}
-    if variant.reverse:
-        made["frame.jpg"] = jpeg(_flipped(_last_frame(views[0], size), variant), QUALITY)
+    if variant.reverse or variant.start:
+        made["frame.jpg"] = jpeg(_flipped(_first_frame(views[0], variant, size), variant), QUALITY)
     elif variant.mirror:
         made["frame.jpg"] = jpeg(_flipped(read_jpeg((folder / "frame.jpg").read_bytes()), variant), QUALITY)
     else:
@@ -56,25 +56,26 @@ def _video(path: Path, variant: Variant, time_s: np.ndarray, crf: int) -> bytes:
     with open_video(path) as reader:
         encoder = H264Encoder(reader.width, reader.height, time_s=time_s, crf=crf)
         try:
-            for images in _blocks(reader, variant.reverse):
+            for images in _blocks(reader, variant):
                 encoder.add(_flipped(images, variant))
             return encoder.finish()
         finally:
             encoder.close()
 
 
-def _blocks(reader: VideoReader, backwards: bool) -> Iterator[np.ndarray]:
-    """All frames [n, H, W, 3] in the order they are shown."""
-    starts = range(0, reader.num_frames, BLOCK)
-    for start in reversed(starts) if backwards else starts:
+def _blocks(reader: VideoReader, variant: Variant) -> Iterator[np.ndarray]:
+    """The variant's frames [n, H, W, 3] in the order they are shown."""
+    starts = range(variant.start, reader.num_frames, BLOCK)
+    for start in reversed(starts) if variant.reverse else starts:
         images = reader.read(start, min(start + BLOCK, reader.num_frames))
-        yield images[::-1] if backwards else images
+        yield images[::-1] if variant.reverse else images
 
 
-def _last_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """[H, W, 3] RGB of that size."""
+def _first_frame(path: Path, variant: Variant, size: tuple[int, int]) -> np.ndarray:
+    """[H, W, 3] RGB of that size: the frame of the clip that the variant begins with."""
     with open_video(path) as reader:
-        image = reader.read(reader.num_frames - 1, reader.num_frames)[0]
+        number = int(variant.frames(reader.num_frames)[0])
+        image = reader.read(number, number + 1)[0]
     if image.shape[1::-1] == size:
         return image
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

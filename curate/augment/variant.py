@@ -5,31 +5,38 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from curate.scene import Scene
 
-SUFFIX = re.compile(r"-(?=[mrx])(?P<mirror>m?)(?P<reverse>r?)(?:x(?P<rate>[0-9]+(?:p[0-9]+)?))?")
+SUFFIX = re.compile(r"-(?=[lmrx])(?:l(?P<start>[1-9][0-9]*))?(?P<mirror>m?)(?P<reverse>r?)"
+                    r"(?:x(?P<rate>[0-9]+(?:p[0-9]+)?))?")
 MIN_RATE, MAX_RATE = 0.1, 10.0
 RECORD = "augmented"  # in Scene.clip
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What was done to a clip. The operations commute, so that their order does not matter.
+    """What was done to a clip. A cut comes first; the other operations commute, so that their order does not matter.
 
     Args:
         mirror: left and right change sides.
         reverse: played backwards.
         rate: playback rate; 2 is twice as fast. At most three decimals, so that a key holds it.
+        start: the clip's own frame that is the first; what was before it is cut off.
 
     Raises:
-        ValueError: on a rate outside 0.1 to 10, or with more decimals.
+        ValueError: on a rate outside 0.1 to 10, or with more decimals; on a start below 0.
     """
 
     mirror: bool = False
     reverse: bool = False
     rate: float = 1.0
+    start: int = 0
 
     def __post_init__(self) -> None:
+        if self.start < 0:
+            raise ValueError(f"start is {self.start}; expected a frame of the clip, 0 or later")
         if not MIN_RATE <= self.rate <= MAX_RATE:  # nan too
             raise ValueError(f"playback rate is {self.rate:g}; expected {MIN_RATE:g} to {MAX_RATE:g}, 2 being twice as "
                              f"fast")
@@ -39,16 +46,27 @@ class Variant:
 
     @property
     def suffix(self) -> str:
-        """What the key of a clip gets: "-m", "-r", "-mr", "-x2", "-mrx0p5"; "" for the clip itself."""
+        """What the key of a clip gets: "-m", "-r", "-mr", "-x2", "-mrx0p5", "-l12"; "" for the clip itself."""
         rate = "" if self.rate == 1 else "x" + f"{self.rate:.3f}".rstrip("0").rstrip(".").replace(".", "p")
-        parts = "m" * self.mirror + "r" * self.reverse + rate
+        parts = (f"l{self.start}" if self.start else "") + "m" * self.mirror + "r" * self.reverse + rate
         return f"-{parts}" if parts else ""
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """("mirror", "reverse", "playback 2"), those that it has."""
+        """("from frame 12", "mirror", "reverse", "playback 2"), those that it has."""
+        start = (f"from frame {self.start}",) if self.start else ()
         rate = (f"playback {self.rate:g}",) if self.rate != 1 else ()
-        return ("mirror",) * self.mirror + ("reverse",) * self.reverse + rate
+        return start + ("mirror",) * self.mirror + ("reverse",) * self.reverse + rate
+
+    def frames(self, num_frames: int) -> np.ndarray:
+        """Where each frame of the variant comes from: [T'] indices among the clip's own `num_frames`. Whatever is kept
+        by frame (media, dense fields) is of the variant after `values[variant.frames(T)]`, then flipped where `mirror`.
+
+        >>> Variant(start=2).frames(5).tolist(), Variant(reverse=True, start=2).frames(5).tolist()
+        ([2, 3, 4], [4, 3, 2])
+        """
+        own = np.arange(self.start, num_frames)
+        return own[::-1] if self.reverse else own
 
     @staticmethod
     def split(key: str) -> tuple[str, Variant]:
@@ -60,9 +78,10 @@ class Variant:
         group, dash, parts = key.rpartition("-")
         found = SUFFIX.fullmatch(dash + parts)
         if not group or not found:
-            raise ValueError(f"key {key!r} is not of an augmented clip; those end in -m, -r, -x2 or several of these")
+            raise ValueError(f"key {key!r} is not of an augmented clip; those end in -m, -r, -x2, -l12 or several "
+                             f"of these")
         return group, Variant(bool(found["mirror"]), bool(found["reverse"]),
-                              float((found["rate"] or "1").replace("p", ".")))
+                              float((found["rate"] or "1").replace("p", ".")), int(found["start"] or 0))
 
 
 def variant_of(scene: Scene) -> Variant:
@@ -84,10 +103,13 @@ def renamed(scene: Scene, variant: Variant) -> Scene:
 
 def apply(scene: Scene, variant: Variant) -> Scene:
     """The scene of a clip as recorded, after a variant's operations."""
+    from curate.augment.later import later
     from curate.augment.mirror import mirror
     from curate.augment.playback import playback
     from curate.augment.reverse import reverse
 
+    if variant.start:
+        scene = later(scene, variant.start)
     if variant.mirror:
         scene = mirror(scene)
     if variant.reverse:
