@@ -22,6 +22,7 @@ class ToyBatch:
     video: Tensor
     signals: dict[str, Tensor] | None
     keys: list[str]
+    cameras: dict[str, Tensor] | None = None
     latent: Tensor | None = None
     ids: list[str] = field(default_factory=list)
     records: list[dict] = field(default_factory=list)
@@ -31,8 +32,11 @@ def toy_batch(seed: int, clips: int = 4) -> ToyBatch:
     """Clips of FRAMES frames, video PIXELS square, signals GRID square; every clip from its own seed."""
     made = [_clip(1000 * seed + i) for i in range(clips)]
     signals = {m: torch.stack([clip["signals"][m] for clip in made]) for m in made[0]["signals"]}
+    centre = (GRID - 1) / 2
+    K = torch.tensor([[FOCAL, 0, centre], [0, FOCAL, centre], [0, 0, 1]]).expand(clips, FRAMES, 3, 3)
+    cameras = {"K": K, "T_world_cam": torch.eye(3, 4).expand(clips, FRAMES, 3, 4)}
     return ToyBatch({}, torch.stack([c["times_s"] for c in made]), torch.stack([c["video"] for c in made]), signals,
-                    [f"toy{seed}-{i}" for i in range(clips)])
+                    [f"toy{seed}-{i}" for i in range(clips)], cameras)
 
 
 def _blotches(g: torch.Generator) -> Tensor:

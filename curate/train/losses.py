@@ -57,13 +57,12 @@ def signal_loss(signal: str, predicted: Tensor, target: Tensor, depth_space: str
                          f"{list(target.shape)} ([B, frames, h, w, channels]): set teacher.small.frames to the number "
                          "of frames shown and fit the teacher anew")
     predicted, target = predicted.float(), target.detach().float()
-    known = torch.isfinite(target).all(dim=-1, keepdim=True)
+    known = torch.isfinite(target)
     if signal == "depth":
         predicted = in_space(resized(predicted, target.shape[2:4]), depth_space)
         target = in_space(target, depth_space)
     else:
         predicted = resized(predicted, target.shape[2:4], is_flow=signal == "flow")
-    known = known.expand_as(predicted)
     # Unknown elements are replaced before the loss, as 0 * nan is nan in its gradient too.
     per_element = F.smooth_l1_loss(predicted, torch.where(known, target, predicted.detach()), reduction="none")
     per_frame = per_element.sum(dim=(2, 3, 4)) / known.sum(dim=(2, 3, 4)).clamp(min=1)

@@ -29,6 +29,11 @@ def rearrange(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
         raise ValueError(f"the teacher's latents have {grid[0]} steps in time, the student is shown "
                          f"{tokens.shape[1]} frames: show at least as many frames (data.frames), or fit a teacher with "
                          "fewer (teacher.small.frames, tubelet)")
+    return resampled(tokens, grid)
+
+
+def resampled(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """As `rearrange`, of any features [B, N, h, w, C]; time may grow too."""
     tokens = tokens.float()
     for axis, size in enumerate(grid, start=1):
         if tokens.shape[axis] != size:

@@ -99,6 +99,8 @@ class StrategyConfig(Strict):
     the teacher on the frames; coords needs depth, intrinsics and poses of the frames."""
 
     name: StrategyName = "p4d"
+    timestamps: bool = Field(True, description="each frame's real time is encoded before the projector; off, the "
+                                               "student is a plain one of transformers")
     p4d: P4DConfig = P4DConfig()
     coords: CoordsConfig = CoordsConfig()
 

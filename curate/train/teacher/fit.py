@@ -90,7 +90,7 @@ def fit_loss(head: Head, latent: Tensor, target: Tensor) -> Tensor:
     """Smooth-L1 in units of the signal's spread (depth in log); motion: cross-entropy. Mean over what is known."""
     fitted = head(latent)
     target = target.float()
-    known = torch.isfinite(target).all(-1, keepdim=True).expand_as(target)
+    known = torch.isfinite(target)
     target = torch.where(known, target, torch.ones_like(target))
     if head.signal == "motion":
         loss = F.binary_cross_entropy_with_logits(fitted, target, reduction="none")
@@ -168,36 +168,39 @@ def _start_from_mean(head: Head, count: Tensor, total: Tensor, squares: Tensor) 
 @torch.no_grad()
 def errors(teacher: SmallTeacher, held_out: Iterable[Clips], device: torch.device | str = "cpu") -> list[SignalError]:
     """Each signal's error on `held_out` beside a trivial answer: the training split's mean depth, no flow, all still,
-    the training split's mean ray. nan where the held-out split knows nothing of a signal."""
+    the training split's mean ray, or its mean at that pixel. nan where the held-out split knows nothing of a signal."""
     sums: dict[tuple[str, str, str], Tensor] = {}
     for batch in held_out:
         check_targets(batch.signals, teacher.signals, batch.keys)
         latent = teacher.encode(batch.video.to(device), batch.times_s.to(device))
         for m in teacher.signals:
             target = batch.signals[m].to(device).float()
-            known = torch.isfinite(target).all(-1)
             answer, mean = teacher.decode(m, latent), teacher.heads[m].mean.expand_as(target)
-            for line, (ours, trivial) in _errors(m, answer[known], target[known], mean[known]).items():
-                add = torch.stack([ours.double().sum(), trivial.double().sum(), known.double().sum()]).cpu()
+            for line, both in _errors(m, answer, target, mean).items():
+                known = torch.isfinite(both[0])
+                add = torch.stack([*(e[known].double().sum() for e in both), known.double().sum()]).cpu()
                 sums[m, *line] = sums.get((m, *line), torch.zeros(3, dtype=torch.float64)) + add
     return [SignalError(m, measure, float(s[0] / s[2]), float(s[1] / s[2]), name)
             for (m, measure, name), s in sums.items()]
 
 
 def _errors(signal: str, answer: Tensor, target: Tensor, mean: Tensor) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
-    """(measure, name of the baseline) -> the errors [K] of the answers [K, C_m] and of the baseline."""
+    """(measure, name of the baseline) -> errors of the answers and of the baseline [B, N, ht, wt], of [.., C_m]; nan
+    where the target is unknown."""
     if signal == "depth":
         def relative(depth: Tensor) -> Tensor:
             return (depth - target).abs() / target
-        return {("AbsRel", "mean depth of the pixel"): (relative(answer), relative(mean.exp())),
-                ("AbsRel over all", "mean depth"): (relative(answer), relative(mean.exp().mean().expand_as(target)))}
+        return {("AbsRel", "mean depth"): (relative(answer), relative(mean.mean().exp().expand_as(target))),
+                ("AbsRel", "mean of the pixel"): (relative(answer), relative(mean.exp()))}
     if signal == "flow":
         return {("end-point error, px", "no flow"): ((answer - target).norm(dim=-1), target.norm(dim=-1))}
     if signal == "motion":
-        return {("Brier score", "all still"): ((answer - target).square(), target.square())}
-    direction = [torch.rad2deg(torch.acos(F.cosine_similarity(a[:, :3], target[:, :3], dim=-1).clamp(-1, 1)))
+        ours = (answer - target).square()
+        return {("Brier score", "all still"): (ours, target.square()),
+                ("Brier score", "mean of the pixel"): (ours, (mean.sigmoid() - target).square())}
+    direction = [torch.rad2deg(torch.acos(F.cosine_similarity(a[..., :3], target[..., :3], dim=-1).clamp(-1, 1)))
                  for a in (answer, mean)]
-    moment = [(a[:, 3:] - target[:, 3:]).norm(dim=-1) for a in (answer, mean)]
+    moment = [(a[..., 3:] - target[..., 3:]).norm(dim=-1) for a in (answer, mean)]
     return {("direction, degrees", "mean ray"): tuple(direction), ("moment, m", "mean ray"): tuple(moment)}
 
 
