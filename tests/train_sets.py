@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from curate.questions.question import Question
 from curate.scene import Scene
 from curate.shards.publish import publish
 from curate.shards.sample import Sample, make_sample
+from curate.shards.teacher import TeacherTensors
+from curate.shards.teacher_parts import to_parts
 from curate.video.encode import encode_h264
 from tests.scenes import make_scene
 
@@ -64,13 +66,34 @@ def clip_video(num_frames: int, fps: float) -> np.ndarray:
     return frames
 
 
+def clip_teacher(scene: Scene, grid: tuple[int, int] = (12, 16), latent: tuple[int, ...] | None = None,
+                 metric: bool = True) -> TeacherTensors:
+    """A wall 5 m away that moves right by one cell a frame, its left third unknown; a camera that goes 0.1 m a frame
+    to the right and turns by 1° a frame about its y axis."""
+    num, (height, width) = len(scene.time_s), grid
+    depth = np.full((num, height, width), 5.0, np.float32)
+    depth[:, :, :width // 3] = np.nan
+    flow = np.tile(np.float32([-1.0, 0.0]), (num, height, width, 1))
+    flow[0] = np.nan
+    angle = np.radians(np.arange(num))
+    poses = np.zeros((num, 3, 4), np.float32)
+    poses[:, 0, 0], poses[:, 0, 2], poses[:, 1, 1] = np.cos(angle), np.sin(angle), 1
+    poses[:, 2, 0], poses[:, 2, 2], poses[:, 0, 3] = -np.sin(angle), np.cos(angle), 0.1 * np.arange(num)
+    K = np.float32([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]])
+    features = None if latent is None else np.arange(np.prod(latent), dtype=np.float32).reshape(latent)
+    return TeacherTensors(scene.time_s, depth, flow, np.ones_like(depth), np.tile(K, (num, 1, 1)), poses, metric,
+                          "truth@1", features, "small" if latent else "")
+
+
 def clip_sample(seed: int, *, num_frames: int = 6, fps: float = 12.0, questions: int = 4, split: str = "train",
-                dialect: str = "seconds", media: bool = True, said: str = "") -> Sample:
+                dialect: str = "seconds", media: bool = True, said: str = "",
+                teacher: Callable[[Scene], TeacherTensors] | None = None) -> Sample:
     scene = clip_scene(seed, num_frames, fps)
     frames = clip_video(num_frames, fps)
     boxes = [{"id": 1, "box": (8, 8, 40, 40)}]
     parts = {"v0.mp4": encode_h264(frames, time_s=scene.time_s, crf=4), "mark.jpg": mark_jpeg(frames[0], boxes)}
-    return make_sample(scene, parts if media else {}, clip_questions(scene, questions, dialect, said), split=split)
+    sample = make_sample(scene, parts if media else {}, clip_questions(scene, questions, dialect, said), split=split)
+    return replace(sample, teacher=to_parts(teacher(scene))) if teacher else sample
 
 
 def write_set(folder: Path, samples: Sequence[Sample], **settings) -> str:

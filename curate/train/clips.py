@@ -15,6 +15,8 @@ from typing import Any
 from curate.questions.draw import stable_hash
 from curate.shards import ShardError, manifest, schema, tar
 from curate.shards.reader import find_root, group, load_json
+from curate.shards.teacher import TeacherTensors
+from curate.shards.teacher_parts import META, PART, from_parts, twin_name
 from curate.train.data_config import DataConfig
 
 VIDEO, MARKED = "v0.mp4", "mark.jpg"
@@ -46,10 +48,9 @@ class Sample:
             raise ShardError(f"{where}: says key {record.get('key')!r}; the set was replaced or altered, start again")
         return schema.decode(record | {"qa": [record["qa"][i] for i in self.wanted]})
 
-    def teacher(self) -> Any:
-        """Its `TeacherTensors`."""
-        from curate.shards.teacher_parts import from_parts
-
+    def teacher(self) -> TeacherTensors:
+        """Its teacher tensors, read anew; there must be some."""
+        assert self.twin is not None
         parts = {name: read_member(self.twin, member) for name, member in self.tensors.items()}
         return from_parts(parts, f"{self.twin}: {self.key}")
 
@@ -205,20 +206,16 @@ def _check(path: str, split: str, config: DataConfig, clips: list[Clip], short: 
 
 
 def _with_tensors(path: str, clips: list[Clip]) -> list[Clip]:
-    """The same clips, their samples with where their teacher tensors lie: in a tar beside the shard, the twin."""
-    from curate.shards.teacher_parts import PART, twin_name
-
+    """The same clips, their samples with where their teacher tensors lie: in a tar beside the shard, its twin."""
     twins: dict[Path, tuple[Path, dict[str, dict[str, tar.Member]]]] = {}
     for shard in {sample.shard for clip in clips for sample in clip.samples}:
         twin = shard.parent / twin_name(shard.name)
         if not twin.is_file():
-            raise ValueError(f"{path}: no teacher tensors ({twin.name} is not there); run with --set "
+            raise ValueError(f"{path}: no teacher tensors ({twin.name} is not there); make the set with --set "
                              "teacher.enabled=true, or set data.teacher to false")
         with twin.open("rb") as file:
-            found: dict[str, dict[str, tar.Member]] = {}
-            for member in tar.walk(file, twin.stat().st_size, str(twin), parts=PART):
-                found.setdefault(member.key, {})[member.part] = member
-        twins[shard] = twin, found
+            members = tar.walk(file, twin.stat().st_size, str(twin), parts=PART)
+            twins[shard] = twin, dict(group(members, None, str(twin), META))
 
     def tied(sample: Sample) -> Sample:
         twin, found = twins[sample.shard]

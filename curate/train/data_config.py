@@ -31,7 +31,8 @@ class DataConfig(BaseModel):
 
     sets: tuple[SetConfig, ...] = Field(min_length=1, description="shard sets, mixed by their weights; one may be "
                                         "given as a path alone")
-    split: str = Field("train", description="of the sets, that is read")
+    split: str = Field("train", description="of the sets, to train on")
+    held_out: str = Field("val", description="of the sets, to judge a fitted teacher on; students are by eval.split")
     families: tuple[str, ...] | None = Field(None, min_length=1, description="default: all")
     forms: tuple[Form, ...] = Field(("numeric", "choice", "open"), min_length=1)
     max_questions: int | None = Field(None, ge=1, description="of each set, drawn by the questions' ids")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curate.shards.teacher import TeacherTensors
 from curate.train.clips import MARKED, VIDEO, Clip
 from curate.train.frames import TIME_TOLERANCE_S, chosen_frames, decode_image, decode_video, draw_times
 
 if TYPE_CHECKING:
-    from curate.shards.teacher import TeacherTensors
     from curate.train.data_config import DataConfig
 
 
