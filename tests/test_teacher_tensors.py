@@ -156,7 +156,7 @@ def test_a_mirrored_flow_leads_to_the_mirrored_place():
 
 
 @pytest.mark.parametrize("variant", [Variant(mirror=True), Variant(reverse=True), Variant(rate=2.0),
-                                     Variant(True, True, 0.5)])
+                                     Variant(True, True, 0.5), Variant(start=2), Variant(True, True, start=1)])
 def test_camera_and_times_are_those_of_the_variants_own_scene(variant):
     from curate.augment import apply
     from tests.scenes import make_scene
@@ -166,8 +166,9 @@ def test_camera_and_times_are_those_of_the_variants_own_scene(variant):
     width, height = camera.width // 4, camera.height // 4
 
     def of(scene) -> TeacherTensors:
-        K = np.repeat(scene.camera.scaled(width, height).matrix[None], 6, 0).astype(np.float32)
-        empty = np.full((6, height, width), np.nan, np.float32)
+        num = scene.num_frames
+        K = np.repeat(scene.camera.scaled(width, height).matrix[None], num, 0).astype(np.float32)
+        empty = np.full((num, height, width), np.nan, np.float32)
         poses = first_camera_world(scene.T_world_cam.matrix()[:, :3].astype(np.float32))
         return TeacherTensors(scene.time_s - scene.time_s[0], empty, np.stack([empty] * 2, -1), empty, K, poses, True,
                               "truth@1")

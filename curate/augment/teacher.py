@@ -50,8 +50,8 @@ def begun_at(tensors: TeacherTensors, start: int) -> TeacherTensors:
 
 def apply_to_teacher(tensors: TeacherTensors, variant: Variant) -> TeacherTensors:
     """The teacher tensors of a clip as recorded, after a variant's operations."""
-    if start := getattr(variant, "start", 0):
-        tensors = begun_at(tensors, start)
+    if variant.start:
+        tensors = begun_at(tensors, variant.start)
     if variant.mirror:
         tensors = mirrored(tensors)
     if variant.reverse:
