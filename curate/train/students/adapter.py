@@ -13,7 +13,10 @@ PARTS = ("vision", "projector", "llm")
 
 # Module of this package -> model types of transformers that it knows.
 KNOWN = {
-    "llava": ("llava",),
+    "llava": ("llava", "llava_onevision"),
+    "qwen_vl": ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
+    "idefics": ("idefics3", "smolvlm"),
+    "internvl": ("internvl",),
 }
 
 
@@ -28,6 +31,7 @@ class Adapter:
         projector_module: name of the module whose first argument is the vision features.
         sizes_module: name of a module whose call tells the frames' sizes, where features alone do not; else "".
         nested_images: whether the processor wants images as a list for each text.
+        min_frames: of a sample.
     """
 
     vision: tuple[str, ...] = ()
@@ -36,16 +40,20 @@ class Adapter:
     projector_module: str = ""
     sizes_module: str = ""
     nested_images: bool = False
+    min_frames: int = 1
 
     # ---- each architecture says ----
 
-    def prepare(self, processor: Any, config: Any, image_size: tuple[int, int] | None) -> None:
+    def prepare(self, processor: Any, config: Any, image_size: tuple[int, int] | None) -> tuple[int, int] | None:
         """Sets a processor up so that a frame is one grid of tokens: no tiles, no splitting, the wanted size.
 
         Args:
             processor: of transformers; changed in place.
             config: the model's.
             image_size: height, width wanted; None leaves the processor's own.
+
+        Returns:
+            Height, width to which frames are resized before the processor gets them; None where it does so itself.
 
         Raises:
             ValueError: where the vision encoder cannot take this size.
@@ -80,6 +88,10 @@ class Adapter:
     def vision_width(self, config: Any) -> int:
         """Width of the features at the projector's input."""
         return config.vision_config.hidden_size
+
+    def unused(self, config: Any, name: str) -> bool:
+        """Whether a parameter never has an influence on the answer: such are not trained."""
+        return False
 
     def image_token(self, config: Any) -> int:
         """Id of the token that stands for a visual token."""
@@ -157,7 +169,7 @@ def square(count: int, what: str) -> int:
     return side
 
 
-def fixed_size(processor: Any, config: Any, image_size: tuple[int, int] | None) -> tuple[int, int]:
+def fixed_size(config: Any, image_size: tuple[int, int] | None) -> tuple[int, int]:
     """Height, width of a vision encoder with a fixed input; refuses any other.
 
     Raises:

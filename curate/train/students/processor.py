@@ -5,12 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from curate.train.students.adapter import Adapter
 
 IGNORED = -100
+
+
+def frames_only(kind: type) -> type:
+    """A processor class of transformers without its video half, which needs torchvision; frames go in as images.
+
+    A checkpoint saved with one has no settings for whole videos: `AutoProcessor` then wants them where torchvision is.
+    """
+    class FramesOnly(kind):
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in super().get_attributes() if name != "video_processor"]
+
+    FramesOnly.__name__ = FramesOnly.__qualname__ = kind.__name__  # written to the checkpoint
+    return FramesOnly
+
+
+def load_processor(name_or_path: str) -> Any:
+    """The processor of a checkpoint; without torchvision, one without a video half."""
+    from transformers import AutoConfig, AutoProcessor
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+    from transformers.utils import is_torchvision_available
+
+    try:
+        return AutoProcessor.from_pretrained(name_or_path)
+    except (OSError, ImportError, AttributeError, ValueError):
+        kind = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(name_or_path)), None)
+        if is_torchvision_available() or kind is None or "video_processor" not in kind.get_attributes():
+            raise
+        return frames_only(kind).from_pretrained(name_or_path)
 
 
 class StudentProcessor:
@@ -27,7 +58,7 @@ class StudentProcessor:
     """
 
     def __init__(self, own: Any, adapter: Adapter, config: Any, image_size: tuple[int, int] | None = None) -> None:
-        adapter.prepare(own, config, image_size)
+        self._resize_to = adapter.prepare(own, config, image_size)
         if not getattr(own, "chat_template", None):
             raise ValueError("the student's processor has no chat template; set processor.chat_template and save it "
                              "with the checkpoint")
@@ -51,8 +82,9 @@ class StudentProcessor:
             content += [{"type": "text", "text": cues[i]}] if cues else []
             content.append({"type": "image"})
         content.append({"type": "text", "text": question})
-        return self.own.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True,
-                                            tokenize=False)
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], chat_template=self.own.chat_template, add_generation_prompt=True,
+            tokenize=False)
 
     def __call__(self, texts: Sequence[str], frames: Sequence[Sequence[Any]],
                  answers: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -76,14 +108,23 @@ class StudentProcessor:
             raise ValueError(f"{len(texts)} texts, frames of {[len(f) for f in frames]}, "
                              f"{'no' if answers is None else len(answers)} answers: expected one list of frames and "
                              "one answer for each text, and the same number of frames in each")
+        if min(counts) < self.adapter.min_frames:
+            raise ValueError(f"{min(counts)} frames a sample; this student wants at least {self.adapter.min_frames}")
         samples = [self._sample(text, list(images), None if answers is None else answers[i])
                    for i, (text, images) in enumerate(zip(texts, frames))]
         return collate(samples, self.tokenizer.pad_token_id or 0, "left" if answers is None else "right")
 
-    def _sample(self, text: str, images: list[Any], answer: str | None) -> dict[str, Tensor]:
-        for image in images:
-            if hasattr(image, "dtype") and (str(image.dtype) != "uint8" or image.shape[-1] != 3):
-                raise ValueError(f"a frame is {image.dtype} {tuple(image.shape)}; expected uint8 [height, width, 3]")
+    def _frame(self, frame: Any) -> Image.Image:
+        if not isinstance(frame, Image.Image):
+            if str(frame.dtype) != "uint8" or frame.ndim != 3 or frame.shape[-1] != 3:
+                raise ValueError(f"a frame is {frame.dtype} {tuple(frame.shape)}; expected uint8 [height, width, 3]")
+            frame = Image.fromarray(np.asarray(frame))
+        if self._resize_to is None or frame.size[::-1] == self._resize_to:
+            return frame
+        return frame.resize(self._resize_to[::-1], Image.Resampling.BICUBIC)
+
+    def _sample(self, text: str, frames: list[Any], answer: str | None) -> dict[str, Tensor]:
+        images = [self._frame(frame) for frame in frames]
         made = dict(self.own(text=[text], images=[images] if self.adapter.nested_images else images,
                              return_tensors="pt"))
         if answer is None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
 from curate.train.students.adapter import PARTS, adapter_for, module_at
 from curate.train.students.config import StudentConfig, TinyConfig, TrainedParts
 from curate.train.students.lora import add_lora, has_lora, merged, plain_name
-from curate.train.students.processor import StudentProcessor, prompts_of
+from curate.train.students.processor import StudentProcessor, load_processor, prompts_of
 from curate.train.students.projector import ProjectorInput
 from curate.train.timestamps import Timestamps, add_timestamps, stamps, timestamps_of
 
@@ -90,7 +90,8 @@ class Student:
                 raise ValueError(f"{part} is to be trained by low-rank updates, but other parts were given theirs "
                                  "before: name all of them in the first stage")
             for name, p in parameters:
-                p.requires_grad_(how == ("lora" if ".lora_" in name else "full"))
+                reached = not self.adapter.unused(self.model.config, plain_name(name))
+                p.requires_grad_(reached and how == ("lora" if ".lora_" in name else "full"))
         self.trained = trained
 
     # ---- running it ----
@@ -196,8 +197,8 @@ def load_student(config: StudentConfig) -> Student:
     extra = {"attn_implementation": config.attention} if config.attention else {}
     try:
         model = AutoModelForImageTextToText.from_pretrained(config.name_or_path, dtype=dtype, **extra)
-        processor = AutoProcessor.from_pretrained(config.name_or_path)
-    except (OSError, KeyError, ValueError) as error:
+        processor = load_processor(config.name_or_path)
+    except (OSError, KeyError, ValueError, ImportError) as error:
         raise ValueError(f"student.name_or_path {config.name_or_path!r}: {error}. Give a folder with config.json, "
                          "*.safetensors and the processor's files, or a name that transformers can load") from error
     return Student(model, processor, config)
