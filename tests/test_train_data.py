@@ -235,7 +235,7 @@ def test_a_clip_is_decoded_once_for_all_its_questions(path, monkeypatch):
 def test_clips_are_kept_within_their_bound():
     from concurrent.futures import ThreadPoolExecutor
 
-    from curate.train.prefetch import Cache
+    from curate.train.cache import Cache
 
     loaded = []
     with ThreadPoolExecutor(1) as pool:

@@ -17,10 +17,10 @@ from torch import Tensor
 from curate.shards import ShardError
 from curate.shards.reader import Place
 from curate.train.answers import words_of
+from curate.train.cache import Cache
 from curate.train.clips import ClipSet, open_clips
 from curate.train.collate import student_inputs
 from curate.train.order import Item, Order
-from curate.train.prefetch import Cache, ahead
 from curate.train.shown import Shown, show
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Batch:
         inputs: keyword arguments of the student's forward: input_ids [B, L], attention_mask, labels (-100 where not
             the answer; none where answers are left out), pixel_values and what else it takes.
         times_s: [B, N] presentation times of the frames, seconds from the clip's first, float32.
-        video: [B, N, 3, H, W] 0..1, what a teacher sees: no marks, no times drawn.
+        pixels: [B, N, H, W, 3] uint8, what a teacher sees: no marks, no times drawn.
         signals: None without teacher, else on a grid of h x w cells that cover the whole frame, nan where unknown:
             depth [B, N, h, w, 1] metres; flow [B, N, h, w, 2] backward, to the frame shown before, in cells (nan in the
             first); motion [B, N, h, w, 1] 1 where moving in 3D; camray [B, N, h, w, 6] Plücker rays (direction,
@@ -53,13 +53,18 @@ class Batch:
 
     inputs: dict[str, Tensor]
     times_s: Tensor
-    video: Tensor
+    pixels: Tensor
     signals: dict[str, Tensor] | None
     latent: Tensor | None
     keys: list[str]
     ids: list[str]
     records: list[dict[str, Any]]
     cameras: dict[str, Tensor] | None = field(default=None)
+
+    @property
+    def video(self) -> Tensor:
+        """The pixels as [B, N, 3, H, W] float32 in 0..1, made anew."""
+        return self.pixels.permute(0, 1, 4, 2, 3).float().div_(255)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device; keys, ids and records are shared."""
@@ -68,7 +73,7 @@ class Batch:
                 return {name: moved(item) for name, item in value.items()}
             return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
-        names = ("inputs", "times_s", "video", "signals", "latent", "cameras")
+        names = ("inputs", "times_s", "pixels", "signals", "latent", "cameras")
         return replace(self, **{name: moved(getattr(self, name)) for name in names})
 
 
@@ -179,30 +184,38 @@ class Examples:
     def __iter__(self) -> Iterator[Batch]:
         start, self._resumed = self._resumed, 0
         self._given = start
-        for batch in ahead(lambda: self._batches(start), self.config.prefetch):
-            self._given += 1
+        pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="batches")
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for items in self._batches(start):
+                waiting.append(pool.submit(self._batch, items, [self._clip(*item[:2]) for item in items]))
+                if len(waiting) > self.config.prefetch:
+                    yield self._gave(waiting.popleft().result())
+            while waiting:
+                yield self._gave(waiting.popleft().result())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _gave(self, batch: Batch) -> Batch:
+        self._given += 1
+        return batch
+
+    def _batches(self, start: int) -> Iterator[tuple[Item, ...]]:
+        """The questions of each batch from the `start`-th on."""
+        items = self._order().items(start * self.config.batch_size)
+        left = None if self.epochs is None else len(self) - start
+        while left is None or left > 0:
+            batch = tuple(islice(items, self.config.batch_size))
+            if not batch:
+                return
+            left = left and left - 1
             yield batch
 
-    def _batches(self, start: int) -> Iterator[Batch]:
-        """Batches from the `start`-th on; their clips are decoded ahead of them."""
-        size, clips = self.config.batch_size, self._clips()
-        waiting: deque[tuple[tuple[Item, ...], list[Future[Shown]]]] = deque()
-        left = math.inf if self.epochs is None else len(self) - start
-        for items in _in_batches(self._order().items(start * size), size):
-            if left <= 0:
-                break
-            left -= 1
-            waiting.append((items, [clips.get(*item[:2]) for item in items]))
-            if len(waiting) > self.config.prefetch:
-                yield self._batch(*waiting.popleft())
-        while waiting:
-            yield self._batch(*waiting.popleft())
-
-    def _clips(self) -> Cache[Shown]:
+    def _clip(self, index: int, clip: int) -> Future[Shown]:
         if self._cache is None:
             pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="decode")
             self._cache = Cache(pool, self._show, lambda shown: shown.num_bytes, self.config.cache_mb * MIB)
-        return self._cache
+        return self._cache.get(index, clip)
 
     def _show(self, index: int, clip: int) -> Shown:
         found = self.sets[index].clips[clip]
@@ -218,7 +231,8 @@ class Examples:
         ids, times = [record["id"] for record in records], [clip.times_s for clip in shown]
         if len({len(t) for t in times}) > 1:
             raise ValueError(f"clips of {sorted({len(t) for t in times})} frames in one batch; set data.frames")
-        return Batch(self._inputs(shown, records, ids), torch.from_numpy(np.stack(times)), _video(shown),
+        return Batch(self._inputs(shown, records, ids), torch.from_numpy(np.stack(times)),
+                     torch.from_numpy(np.stack([clip.video for clip in shown])),
                      _joined([clip.signals for clip in shown], ids), _latents(shown, ids), [clip.key for clip in shown],
                      ids, records, _joined([clip.cameras for clip in shown], ids))
 
@@ -233,15 +247,6 @@ class Examples:
                 raise ValueError(f"{record['id']}: {error}") from error
         return student_inputs(self.processor, words, [clip.frames for clip in shown], ids, self.config.max_tokens,
                               self.answers)
-
-
-def _in_batches(items: Iterator[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    while batch := tuple(islice(items, size)):
-        yield batch
-
-
-def _video(shown: Sequence[Shown]) -> Tensor:
-    return torch.from_numpy(np.stack([clip.video for clip in shown])).permute(0, 1, 4, 2, 3).float().div_(255)
 
 
 def _joined(parts: Sequence[dict[str, np.ndarray] | None], ids: Sequence[str]) -> dict[str, Tensor] | None:

@@ -1,16 +1,14 @@
-"""Work ahead of its use: clips decoded side by side and kept within a bound, batches made in a thread of their own."""
+"""Results of slow work, begun ahead of their use and kept within a bound."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_END = object()
 
 
 class Cache(Generic[T]):
@@ -58,44 +56,3 @@ class Cache(Generic[T]):
                 if old in self._sizes:
                     held -= self._sizes.pop(old)
                     del self._found[old]
-
-
-def ahead(made: Callable[[], Iterator[T]], size: int) -> Iterator[T]:
-    """What `made()` gives, `size` items ahead, made in a thread; its error comes where its item would have come.
-
-    The thread ends when the iterator is closed or forgotten.
-    """
-    items: queue.Queue = queue.Queue(size)
-    stop = threading.Event()
-
-    def put(item: object) -> bool:
-        while not stop.is_set():
-            try:
-                items.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in made():
-                if not put((item, None)):
-                    return
-            put((_END, None))
-        except BaseException as error:  # whatever it is, it belongs to who asks
-            put((_END, error))
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = items.get()
-            if error is not None:
-                raise error
-            if item is _END:
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join(timeout=30)
