@@ -13,6 +13,9 @@ class AugmentConfig(BaseModel):
     mirror: bool = Field(False, description="left and right change sides")
     reverse: bool = Field(False, description="played backwards")
     playback: float = Field(1.0, ge=0.1, le=10, description="rate; 2 is twice as fast")
+    later: bool = Field(False, description="cut to begin where most good regions enter that the first frame does not "
+                        "show, and asked about them; clips without any have none")
+    min_frames: int = Field(8, ge=3, description="frames that such a cut has at least")
     share: float = Field(1.0, gt=0, le=1, description="of the clips, by stable hash of the clip's key")
 
     @model_validator(mode="before")
@@ -20,22 +23,23 @@ class AugmentConfig(BaseModel):
     def _by_name(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        if value not in ("mirror", "reverse"):
-            raise ValueError(f"{value!r} is no operation; expected mirror, reverse, or a mapping such as "
+        if value not in ("later", "mirror", "reverse"):
+            raise ValueError(f"{value!r} is no operation; expected later, mirror, reverse, or a mapping such as "
                              f"{{playback: 2, share: 0.5}}")
         return {value: True}
 
     @model_validator(mode="after")
     def _does_something(self) -> AugmentConfig:
-        if not self.mirror and not self.reverse and self.playback == 1:
-            raise ValueError("it changes nothing; expected mirror: true, reverse: true or a playback other than 1")
+        if not self.later and not self.mirror and not self.reverse and self.playback == 1:
+            raise ValueError("it changes nothing; expected later: true, mirror: true, reverse: true or a playback "
+                             "other than 1")
         if abs(self.playback - round(self.playback, 3)) > 1e-9:
             raise ValueError(f"playback is {self.playback!r}; expected at most three decimals")
         return self
 
     @property
     def operations(self) -> dict[str, bool | float]:
-        """As `Variant` takes them."""
+        """As `Variant` takes them; where a cut begins is the scene's to say."""
         return {"mirror": self.mirror, "reverse": self.reverse, "rate": self.playback}
 
 
@@ -46,7 +50,8 @@ def check_distinct(variants: tuple[AugmentConfig, ...]) -> tuple[AugmentConfig, 
     """
     seen = []
     for variant in variants:
-        if variant.operations in seen:
-            raise ValueError(f"the variant {variant.operations} comes twice; name it once, with the larger share")
-        seen.append(variant.operations)
+        made = variant.operations | {"later": variant.later}
+        if made in seen:
+            raise ValueError(f"the variant {made} comes twice; name it once, with the larger share")
+        seen.append(made)
     return variants

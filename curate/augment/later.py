@@ -88,6 +88,6 @@ def late_start(scene: Scene, min_frames: int = MIN_FRAMES, min_seen: int = MIN_S
 def _good(scene: Scene, min_frames: int, min_seen: int) -> Iterator[Region]:
     for region in scene.regions:
         measured = region.seen & np.isfinite(region.point_cam).all(-1) & np.isfinite(region.centroid_px).all(-1)
-        if (0 < region.first <= scene.num_frames - min_frames and region.defined == "first" and region.rigid
-                and int(measured.sum()) >= min_seen):
+        if (0 < region.first <= scene.num_frames - min_frames and region.seen[region.first] and region.rigid
+                and region.defined == "first" and int(measured.sum()) >= min_seen):
             yield region

@@ -1,6 +1,7 @@
 """One staged clip from its scene to what the write pass keeps of it: candidates asked, encoded and marked, once.
 
-Clips are asked in this process or in several, and come back in the order of their keys. The processes are fresh
+Whether a clip is cut for what enters later is seen in its scene, so such cuts are asked right after their clip. Clips
+are asked in this process or in several, and come back in the order of their keys. The processes are fresh
 interpreters that send bytes over a pipe: nothing is pickled, and the caller's `__main__` is not imported again.
 """
 
@@ -19,14 +20,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import Queue
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from curate.engine.augmented import load
+from curate.augment import apply
+from curate.engine.augmented import Clip, cuts, load
 from curate.engine.outcome import Fatal
 from curate.engine.stage import FOLDER
 from curate.recipe import Recipe
 from curate.scene import Scene, SceneError
 from curate.sources.base import BadInput
+
+if TYPE_CHECKING:
+    from curate.questions.gates import Dropped
+    from curate.questions.question import Question
 
 CLIPS_A_PROCESS = 64  # fewer are not worth the start of a process
 AHEAD = 4  # clips that a process may be ahead of the writer
@@ -42,9 +48,9 @@ class Asked:
     """What is kept of a clip.
 
     Args:
-        head: json: key, uri, recording, split, doubts, left_out [[family, reason, count]], names, picture (perceptual
-            hash of the first frame, hex), cuts and size of the text, and of each candidate in `asked` its [family,
-            form, answer, rank, regions].
+        head: json: key, more (how many follow that were cut of the same clip), uri, recording, split, doubts, left_out
+            [[family, reason, count]], names, picture (perceptual hash of the first frame, hex), cuts and size of the
+            text, and of each candidate in `asked` its [family, form, answer, rank, regions].
         items: `tally.ITEM` records of its choices. text: its json (`shards.encoded`), compressed. marks: JPEG.
     """
 
@@ -87,16 +93,37 @@ def marks_of(folder: Path, scene: Scene, regions: set[int]) -> bytes:
     return scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, regions)
 
 
-def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> Asked:
+def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> list[Asked]:
     """Asks one staged scene, or a variant of one; thins by what concerns the clip alone.
+
+    Returns:
+        it, and after it what is cut of it for regions that enter later. Of a cut only questions about regions are
+        kept, and none is made without: what the camera does is asked of the clip itself.
 
     Raises:
         Fatal: where the folder is torn; says how to make it anew.
     """
+    from curate.questions import ask
+
+    try:
+        clip = load(out, key)
+        found = [_asked(clip, *ask(clip.scene, recipe.questions), recipe, licence)]
+        for variant in cuts(clip.scene, recipe.augment) if clip.is_recorded else ():
+            questions, refused = ask(apply(clip.scene, variant), recipe.questions)
+            if questions := [q for q in questions if q.regions]:
+                found.append(_asked(load(out, key + variant.suffix), questions, refused, recipe, licence))
+    except (SceneError, FileNotFoundError, BadInput) as error:
+        raise Fatal(f"{out / FOLDER / key}: torn ({error}); `curate verify` lists all such clips, and without the "
+                       f"folder `curate run` makes the clip again") from error
+    for follow, asked in enumerate(reversed(found)):
+        asked.head["more"] = follow
+    return found
+
+
+def _asked(clip: Clip, questions: list[Question], refused: list[Dropped], recipe: Recipe, licence: str) -> Asked:
     import pyarrow
 
     from curate.marks import read_jpeg, scene_marks
-    from curate.questions import ask
     from curate.questions.balance import row, thin
     from curate.questions.doubts import doubts
     from curate.questions.guessers import choice
@@ -106,22 +133,16 @@ def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> Asked:
     from curate.shards.sample import check_media, sample_json
     from curate.shards.writer import split_of
 
-    try:
-        clip = load(out, key)
-        scene, media = clip.scene, media_of(clip.folder)
-        questions, refused = ask(scene, recipe.questions)
-        left_out = Counter((d.family, d.reason) for d in refused)
-        by_id = {q.id: q for q in questions}
-        kept = {r.id: (rank, r) for rank, r in thin(map(row, questions), recipe.questions, left_out)}
-        chosen = [q for q in questions if q.id in kept]
-        split = split_of(scene.clip["recording"], recipe.shards.val_share, recipe.shards.test_share)
-        check_media(scene.key, media)
-        encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
-        frame = read_jpeg((clip.folder / "frame.jpg").read_bytes())
-        marks = scene_marks(frame, scene, {region for q in chosen for region in q.regions})
-    except (SceneError, FileNotFoundError, BadInput) as error:
-        raise Fatal(f"{out / FOLDER / key}: torn ({error}); `curate verify` lists all such clips, and without the "
-                       f"folder `curate run` makes the clip again") from error
+    scene, media = clip.scene, media_of(clip.folder)
+    left_out = Counter((d.family, d.reason) for d in refused)
+    by_id = {q.id: q for q in questions}
+    kept = {r.id: (rank, r) for rank, r in thin(map(row, questions), recipe.questions, left_out)}
+    chosen = [q for q in questions if q.id in kept]
+    split = split_of(scene.clip["recording"], recipe.shards.val_share, recipe.shards.test_share)
+    check_media(scene.key, media)
+    encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
+    frame = read_jpeg((clip.folder / "frame.jpg").read_bytes())
+    marks = scene_marks(frame, scene, {region for q in chosen for region in q.regions})
     choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
     items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
     assert len(by_id) == len(questions), "thin refuses an id that comes twice"
@@ -147,7 +168,7 @@ def num_processes(recipe: Recipe, num_clips: int) -> int:
 
 def ask_all(out: Path, keys: list[str], recipe: Recipe, licence: str, processes: int,
             scratch: Path) -> Iterator[Asked]:
-    """Every clip in the order of `keys`.
+    """Every clip in the order of `keys`, each with what is cut of it after it.
 
     Args:
         scratch: an existing folder for what the processes are told.
@@ -156,7 +177,8 @@ def ask_all(out: Path, keys: list[str], recipe: Recipe, licence: str, processes:
         Fatal: where a clip is torn, or a process ends early.
     """
     if processes == 1:
-        yield from (ask_clip(out, key, recipe, licence) for key in keys)
+        for key in keys:
+            yield from ask_clip(out, key, recipe, licence)
         return
     (scratch / "keys.txt").write_text("".join(f"{key}\n" for key in keys))
     (scratch / "recipe.json").write_text(json.dumps({"recipe": recipe.model_dump(mode="json"), "licence": licence}))
@@ -165,7 +187,10 @@ def ask_all(out: Path, keys: list[str], recipe: Recipe, licence: str, processes:
         for place in range(processes):
             workers.append(_Worker(out, scratch, place, processes))
         for index in range(len(keys)):
-            yield workers[index % processes].next()
+            asked = workers[index % processes].next()
+            yield asked
+            for _ in range(asked.head["more"]):
+                yield workers[index % processes].next()
     finally:
         for worker in workers:
             worker.close()
@@ -218,11 +243,12 @@ def main(out: str, scratch: str, place: str, step: str, pipe: str) -> None:
     with os.fdopen(int(pipe), "wb") as file, (Path(scratch) / "keys.txt").open() as keys:
         for line in islice(keys, int(place), None, int(step)):
             try:
-                asked = ask_clip(Path(out), line.strip(), recipe, order["licence"])
+                found = ask_clip(Path(out), line.strip(), recipe, order["licence"])
             except Fatal as error:
-                asked = Asked({"error": str(error)}, b"", b"", b"")
+                found = [Asked({"error": str(error)}, b"", b"", b"")]
             try:
-                asked.write(file)
+                for asked in found:
+                    asked.write(file)
                 file.flush()
             except BrokenPipeError:  # the writer has gone: nobody waits for more
                 os._exit(1)

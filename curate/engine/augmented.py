@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.augment import Variant, apply
+from curate.augment import Variant, apply, late_start
 from curate.augment.config import AugmentConfig
 from curate.augment.teacher import apply_to_teacher
 from curate.engine.ledger import RUN
@@ -36,17 +36,26 @@ class Clip:
 
 
 def with_variants(keys: Iterable[str], wanted: tuple[AugmentConfig, ...]) -> list[str]:
-    """Keys of the clips and of their variants, sorted."""
-    from curate.questions.draw import stable_hash
-
+    """Keys of the clips and of their variants, sorted; without those that only a scene tells of (`cuts`)."""
     found = []
     for key in keys:
-        found.append(key)
-        for one in wanted:
-            variant = Variant(**one.operations)
-            if stable_hash("augment", variant.suffix, key) < one.share * 2**64:
-                found.append(key + variant.suffix)
+        variants = [Variant(**one.operations) for one in wanted if not one.later and _is_chosen(one, key)]
+        found += [key, *(key + variant.suffix for variant in variants)]
     return sorted(found)
+
+
+def cuts(scene: Scene, wanted: tuple[AugmentConfig, ...]) -> list[Variant]:
+    """Variants of a recorded clip that begin where objects enter; their keys come next after the clip's own."""
+    starts = [(one, late_start(scene, one.min_frames)) for one in wanted if one.later and _is_chosen(one, scene.key)]
+    found = [Variant(**one.operations, start=start) for one, start in starts if start is not None]
+    return sorted(found, key=lambda variant: variant.suffix)
+
+
+def _is_chosen(one: AugmentConfig, key: str) -> bool:
+    from curate.questions.draw import stable_hash
+
+    name = "later" * one.later + Variant(**one.operations).suffix
+    return stable_hash("augment", name, key) < one.share * 2**64
 
 
 def recorded(key: str) -> str:

@@ -80,12 +80,12 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
             asked = ask_all(out, keys, recipe, licence, processes or num_processes(recipe, len(keys)), scratch)
             doubtful = _spool(asked, spool, seen, len(keys), quiet)
             limits, kept = find_limits(seen.pool.counts, recipe.questions, seen.pool.kth_ranks, seen.dropped)
-            audited = seen.audit(limits, keys)
+            audited = seen.audit(limits)
             dropped, target = seen.dropped, recipe.questions.target()
             mixture = target and mixture_report(target, seen.candidates(), kept)
             counts: Counter = Counter()
             manifest = publish(
-                out, _samples(out, spool, limits, counts, len(keys), quiet, has_teacher),
+                out, _samples(out, spool, limits, counts, len(seen.keys), quiet, has_teacher),
                 run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"],
                           **({"mixture": mixture} if mixture else {})},
                 fingerprints={"perception": fingerprint(run["perception"]), "writing": recipe.writing_fingerprint()},
@@ -114,6 +114,7 @@ class _Seen:
         self.pool, self.tally, self.pictures = Pool(scratch), Tally(scratch), Pictures()
         self.overlap = Overlap(read_ids(self._settings.benchmark_ids))
         self.dropped: Counter = Counter()  # by (family, reason)
+        self.keys: list[str] = []  # of all clips, those that were cut of others too
 
     def __enter__(self) -> _Seen:
         return self
@@ -124,6 +125,7 @@ class _Seen:
 
     def add(self, clip: Asked) -> None:
         head = clip.head
+        self.keys.append(head["key"])
         self.dropped.update({(family, reason): count for family, reason, count in head.pop("left_out")})
         self.pool.add([(family, form, answer, rank) for family, form, answer, rank, _ in head["asked"]])
         self.tally.add(np.frombuffer(clip.items, ITEM), head.pop("names"))
@@ -137,11 +139,11 @@ class _Seen:
             counts[family] += count
         return counts
 
-    def audit(self, limits: Limits, keys: list[str]) -> dict[str, Any]:
+    def audit(self, limits: Limits) -> dict[str, Any]:
         """The report on what is kept. Raises AuditFailed."""
         self.tally.keep({(family, answer): limit for family, form, answer in self.pool.counts if form == "choice"
                          and (limit := limits.of(family, form, answer)) < NO_LIMIT})
-        found = with_clips(report(self.tally, self._settings.purpose), self.pictures.report(keys),
+        found = with_clips(report(self.tally, self._settings.purpose), self.pictures.report(self.keys),
                            self.overlap.report(), self._settings.overlap == "fail")
         if found["verdict"] == FAIL:
             chance = (f"; fair options are stopped so about once in {1 / ALPHA:.0f} times: another questions.seed "
@@ -172,7 +174,8 @@ def _spool(clips: Iterator[Asked], spool: BinaryIO, seen: _Seen, num_clips: int,
                              if len(doubtful) < MAX_DOUBTS]
             seen.add(clip)
             clip.write(spool, with_items=False)
-            progress.settled("done")
+            if not head["more"]:  # the clip, and what was cut of it
+                progress.settled("done")
             progress.tick()
     finally:
         progress.close()

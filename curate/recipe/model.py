@@ -122,8 +122,9 @@ class Recipe(Strict):
     media: MediaConfig = Field(default_factory=MediaConfig)
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     questions: QuestionsConfig = Field(default_factory=QuestionsConfig)
-    augment: tuple[AugmentConfig, ...] = Field((), description="Variants of clips, asked about beside them: mirror, "
-                                               "reverse, {playback: 2, share: 0.5}.")
+    augment: tuple[AugmentConfig, ...] = Field(
+        (AugmentConfig(later=True),), description="Variants of clips, asked about beside them: later, mirror, reverse, "
+                                                  "{playback: 2, share: 0.5}; []: none.")
     shards: ShardsConfig = Field(default_factory=ShardsConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
 
