@@ -217,11 +217,13 @@ class _Iterable(torch.utils.data.IterableDataset):
         return iter(self.examples)
 
 
-def test_the_same_seed_gives_the_same_batches_and_another_one_others(path):
-    def ids(**changes):
-        return [b.ids for b in islice(iter(Examples(config(path, **changes))), 6)]
+def test_the_same_seed_gives_the_same_batches_however_they_are_made_and_another_seed_others(path, student):
+    def batches(**changes):
+        return list(islice(iter(Examples(config(path, **changes), student.processor)), 12))
 
-    assert ids() == ids(workers=1, prefetch=1, cache_mb=1) != ids(seed=1)
+    alone, many = batches(workers=1, prefetch=1, cache_mb=1), batches(workers=8, prefetch=8)
+    assert all(same(a, b) for a, b in zip(alone, many, strict=True))
+    assert [b.ids for b in batches(seed=1)] != [b.ids for b in alone]
 
 
 def test_a_clip_is_decoded_once_for_all_its_questions(path, monkeypatch):

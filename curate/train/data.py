@@ -19,7 +19,7 @@ from curate.shards.reader import Place
 from curate.train.answers import words_of
 from curate.train.cache import Cache
 from curate.train.clips import ClipSet, open_clips
-from curate.train.collate import student_inputs
+from curate.train.collate import prepare, student_inputs
 from curate.train.order import Item, Order
 from curate.train.shown import Shown, show
 
@@ -220,7 +220,8 @@ class Examples:
     def _show(self, index: int, clip: int) -> Shown:
         found = self.sets[index].clips[clip]
         try:
-            return show(found, self.config)
+            shown = show(found, self.config)
+            return shown if self.processor is None else replace(shown, images=prepare(self.processor, shown.frames))
         except ValueError as error:
             kind = ShardError if isinstance(error, ShardError) else ValueError
             raise kind(f"{self.sets[index].path}: clip {found.key}: {error}") from error
@@ -245,7 +246,7 @@ class Examples:
                 words.append(words_of(record, clip.regions, self.config, clip.times_s, clip.whole))
             except ValueError as error:
                 raise ValueError(f"{record['id']}: {error}") from error
-        return student_inputs(self.processor, words, [clip.frames for clip in shown], ids, self.config.max_tokens,
+        return student_inputs(self.processor, words, [clip.images for clip in shown], ids, self.config.max_tokens,
                               self.answers)
 
 

@@ -58,7 +58,8 @@ class DataConfig(BaseModel):
     batch_size: int = Field(8, ge=1, description="questions a step on one device")
     max_tokens: int = Field(4096, ge=16, description="of one example, image tokens included; a longer one is refused")
     pool_clips: int = Field(16, ge=1, description="clips whose questions are mixed at a time")
-    cache_mb: int = Field(1024, ge=1, description="of decoded clips, kept for their next question")
+    cache_mb: int = Field(1024, ge=1, description="of decoded clips, kept for their next question; less than those "
+                          "of the pool need has them decoded again and again")
     workers: int = Field(2, ge=1, le=64, description="threads that decode, and as many that make batches")
     prefetch: int = Field(4, ge=1, le=256, description="batches made ahead")
     seed: int = Field(0, ge=0)

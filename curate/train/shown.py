@@ -12,6 +12,7 @@ from curate.train.clips import MARKED, VIDEO, Clip
 from curate.train.frames import TIME_TOLERANCE_S, chosen_frames, decode_image, decode_video, draw_times
 
 if TYPE_CHECKING:
+    from curate.train.collate import Prepared
     from curate.train.data_config import DataConfig
 
 
@@ -24,6 +25,7 @@ class Shown:
         times_s: [N] float32 seconds from the clip's first frame.
         whole: the frames are all that the clip's record counts.
         records: of the wanted questions. regions: of the clip's record.
+        images: what the student's processor made of the frames; None where there is none.
         signals, cameras, latent, latent_id: the teacher's, see `data.Batch`; None without teacher.
     """
 
@@ -34,6 +36,7 @@ class Shown:
     whole: bool
     records: list[dict[str, Any]]
     regions: list[dict[str, Any]]
+    images: Prepared | None = None
     signals: dict[str, np.ndarray] | None = None
     cameras: dict[str, np.ndarray] | None = None
     latent: np.ndarray | None = None
@@ -42,7 +45,8 @@ class Shown:
     @property
     def num_bytes(self) -> int:
         arrays = [self.frames, self.video, self.latent, *(self.signals or {}).values()]
-        return sum(array.nbytes for array in arrays if array is not None)
+        made = 0 if self.images is None else self.images.num_bytes
+        return made + sum(array.nbytes for array in arrays if array is not None)
 
 
 def show(clip: Clip, config: DataConfig) -> Shown:
