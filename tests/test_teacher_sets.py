@@ -198,9 +198,7 @@ def test_every_altered_byte_of_a_twin_is_found_and_names_a_clip(out):
 def put_twin_of(other: Path, root: Path) -> None:
     """The twin of another set, and a manifest that says it is this set's."""
     shutil.copy(other / "shards/teacher-train-000000.tar", root / "shards")
-    content = manifest.load(root / "shards") | {"teacher": manifest.load(other / "shards")["teacher"]}
-    content.pop("digest")
-    content["digest"] = manifest._digest(content)
+    content = manifest.sealed(manifest.load(root / "shards") | {"teacher": manifest.load(other / "shards")["teacher"]})
     (root / "shards/manifest.json").write_bytes(manifest.to_bytes(content))
 
 

@@ -37,6 +37,16 @@ def twins_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return manifest.get("teacher", {}).get("shards", [])
 
 
+def teacher_entry(parts: Iterable[str], twins: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"parts": list(parts), "shards": twins, "totals": twin_totals(twins)}
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """With the digest of what it says now."""
+    manifest = {name: value for name, value in manifest.items() if name != "digest"}
+    return manifest | {"digest": _digest(manifest)}
+
+
 def twin_totals(twins: list[dict[str, Any]]) -> dict[str, int]:
     return {"shards": len(twins)} | {name: sum(t[name] for t in twins) for name in ("samples", "bytes")}
 
@@ -56,8 +66,8 @@ def build(shards: list[dict[str, Any]], *, parts: Iterable[str], layout: str, ge
                 "parts": list(parts), "shards": shards, "splits": splits, "totals": totals(shards),
                 "sidecars": sidecars, "fingerprints": fingerprints, "run": run}
     if twins:
-        manifest["teacher"] = {"parts": list(teacher_parts), "shards": twins, "totals": twin_totals(twins)}
-    return manifest | {"digest": _digest(manifest)}
+        manifest["teacher"] = teacher_entry(teacher_parts, twins)
+    return sealed(manifest)
 
 
 def to_bytes(manifest: dict[str, Any]) -> bytes:

@@ -29,7 +29,8 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def record_of(path: Path) -> dict[str, Any]:
+    """What the manifest says of a sidecar, which is synced."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
@@ -87,14 +88,30 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
         path.write_text(text, encoding="utf-8")
         names.append(name)
     content = manifest.build([s.to_json() for s in shards], parts=parts or ["json"], layout=layout,
-                             generation=generation, sidecars={name: _record(root / name) for name in sorted(names)},
+                             generation=generation, sidecars={name: record_of(root / name) for name in sorted(names)},
                              fingerprints=dict(fingerprints), run=run_info, teacher_parts=teacher or (), twins=twins)
+    write_manifest(root, content)
+    return content
+
+
+def write_manifest(root: Path, content: dict[str, Any]) -> None:
+    """The last file of a set."""
     temp = root / f".{manifest.NAME}.partial"
     temp.write_bytes(manifest.to_bytes(content))
     _sync(temp)
     temp.rename(root / manifest.NAME)
     _sync(root)
-    return content
+
+
+def put_in_place(built: Path, final: Path, replaced: Path) -> None:
+    """A whole set takes the place of an older one, in one step where the file system can; the older one is removed."""
+    if not (final.exists() and exchange(built, final)):
+        if final.exists():
+            final.rename(replaced)
+        built.rename(final)
+    _sync(final.parent)
+    for folder in (built, replaced):  # wherever the older set is now
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[str, Any] | None = None,
@@ -138,12 +155,5 @@ def publish(out_dir: Path | str, samples: Iterable[Sample], *, run_info: dict[st
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
         raise
-    final = out / FOLDER
-    if not (final.exists() and exchange(root, final)):
-        if final.exists():
-            final.rename(out / _LAST)
-        root.rename(final)
-    _sync(out)
-    for name in (_NEXT, _LAST):  # wherever the older set is now
-        shutil.rmtree(out / name, ignore_errors=True)
+    put_in_place(root, out / FOLDER, out / _LAST)
     return content

@@ -169,15 +169,18 @@ def composed(flow: np.ndarray, before: int, after: int) -> np.ndarray:
 def _sampled(flow: np.ndarray, at: np.ndarray) -> np.ndarray:
     """[h, w, 2] of flow at positions [h, w, 2]: bilinear within one motion, else the nearest cell's; nan outside."""
     height, width = flow.shape[:2]
-    known = np.isfinite(at).all(-1)
-    x, y = np.where(known, at[..., 0], 0), np.where(known, at[..., 1], 0)
-    known &= (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-    nearest = flow[np.rint(y).astype(int), np.rint(x).astype(int)]
-    x0, y0 = np.minimum(x.astype(int), max(width - 2, 0)), np.minimum(y.astype(int), max(height - 2, 0))
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    four = np.stack([flow[y0, x0], flow[y0, x1], flow[y1, x0], flow[y1, x1]])
-    a, b = (x - x0)[..., None], (y - y0)[..., None]
-    mean = (four[0] * (1 - a) + four[1] * a) * (1 - b) + (four[2] * (1 - a) + four[3] * a) * b
+    x, y = at.reshape(-1, 2).T
+    known = np.flatnonzero((x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5))  # False for nan
+    x, y = np.clip(x[known], 0, width - 1), np.clip(y[known], 0, height - 1)
+    x0, y0 = np.minimum(x.astype(np.intp), max(width - 2, 0)), np.minimum(y.astype(np.intp), max(height - 2, 0))
+    right, down = min(width - 1, 1), min(height - 1, 1) * width
+    corner = y0 * width + x0
+    cells = flow.reshape(-1, 2)
+    four = cells[corner + np.array([[0], [right], [down], [down + right]])]  # [4, n, 2]
+    a, b = x - x0, y - y0
+    weights = np.stack([(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b])
     smooth = (four.max(0) - four.min(0) <= SPREAD_PX).all(-1)  # False for nan
-    return np.where(known[..., None], np.where(smooth[..., None], mean, nearest), np.float32(np.nan))
+    nearest = cells[corner + (a > 0.5) * right + (b > 0.5) * down]
+    out = np.full_like(cells, np.nan)
+    out[known] = np.where(smooth[:, None], np.einsum("kn,knc->nc", weights, four), nearest)
+    return out.reshape(flow.shape)

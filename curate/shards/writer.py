@@ -72,7 +72,7 @@ def shard_name(split: str, index: int, generation: int = 0) -> str:
     return f"{split}-{index:06d}.tar" if not generation else f"{split}-g{generation:03d}-{index:06d}.tar"
 
 
-class _Tar:
+class TarFile:
     """A tar that is being written: beside its place, synced and renamed there when it is whole."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -140,8 +140,8 @@ class ShardWriter:
         self.teacher_parts: tuple[str, ...] | None = None  # () in a set without teacher tensors
         self.checksum = ""  # lines of the sample written last: crc32 of its bytes in a shard, their number, shard, key
         self._last_key = ""
-        self._shard: _Tar | None = None
-        self._twin: _Tar | None = None
+        self._shard: TarFile | None = None
+        self._twin: TarFile | None = None
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -210,8 +210,8 @@ class ShardWriter:
 
     def _start(self, first_key: str) -> None:
         name = shard_name(self.split, len(self.shards), self.generation)
-        self._shard = _Tar(self.out, name)
-        self._twin = _Tar(self.out, teacher_parts.twin_name(name)) if self.teacher_parts else None
+        self._shard = TarFile(self.out, name)
+        self._twin = TarFile(self.out, teacher_parts.twin_name(name)) if self.teacher_parts else None
         self._first_key, self._questions = first_key, 0
 
     def _finish(self) -> None:
