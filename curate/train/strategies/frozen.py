@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from curate.train.teacher.base import Teacher
+from curate.train.teacher.base import Teacher, frozen
 
 
 class Frozen:
@@ -19,7 +19,7 @@ class Frozen:
         self.teacher, self.device = teacher, None
         self.signals, self.grid, self.model_id = teacher.signals, teacher.grid, teacher.model_id
         if isinstance(teacher, torch.nn.Module):
-            teacher.eval().requires_grad_(False)
+            frozen(teacher)
 
     def encode(self, video: Tensor, times_s: Tensor) -> Tensor:
         """See `Teacher.encode`."""

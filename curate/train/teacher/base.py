@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -50,6 +50,7 @@ def check_video(video: Tensor, times_s: Tensor, frames: int) -> None:
         raise ValueError(f"times have shape {list(times_s.shape)}; expected one per frame, {list(video.shape[:2])}")
 
 
-def frozen(module):
+def frozen(module: nn.Module) -> nn.Module:
     """`module` in evaluation, none of its parameters trainable."""
+    module.zero_grad(set_to_none=True)
     return module.eval().requires_grad_(False)

@@ -18,7 +18,8 @@ from curate.train.teacher.base import frozen
 from curate.train.teacher.small import Head, SmallTeacher
 from curate.train.teacher.store import model_id
 
-MIN_SPREAD = 1e-3
+MIN_SPREAD = 0.01  # log metres, pixels, metres, of a unit direction: what varies less is not magnified
+BETA = 0.1  # of the spread: what is mostly zero, as flow is, is fitted by its median rather than its mean
 
 
 class Clips(Protocol):
@@ -96,7 +97,7 @@ def fit_loss(head: Head, latent: Tensor, target: Tensor) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(fitted, target, reduction="none")
     else:
         target = target.clamp(min=MIN_DEPTH_M).log() if head.signal == "depth" else target
-        loss = F.smooth_l1_loss(fitted / head.spread, target / head.spread, reduction="none")
+        loss = F.smooth_l1_loss(fitted / head.spread, target / head.spread, reduction="none", beta=BETA)
     return torch.where(known, loss, torch.zeros_like(loss)).sum() / known.sum().clamp(min=1)
 
 
@@ -155,9 +156,9 @@ def _sums(signal: str, values: Tensor) -> Tensor:
 
 def _start_from_mean(head: Head, count: Tensor, total: Tensor, squares: Tensor) -> None:
     everywhere = total.sum((0, 1)) / count.sum((0, 1)).clamp(min=1)
-    # As if every pixel had been seen ten times more with the mean of all: few observations stay near it.
-    mean = (total + 10 * everywhere) / (count + 10)
-    variance = squares.sum((0, 1)) / count.sum((0, 1)).clamp(min=1) - everywhere.square()
+    mean = (total + everywhere) / (count + 1)  # a pixel that was never known takes the mean of all
+    about_mean = squares - 2 * mean * total + mean.square() * count
+    variance = about_mean.sum((0, 1)) / count.sum((0, 1)).clamp(min=1)
     if head.signal == "motion":
         head.mean.copy_(mean.clamp(0.001, 0.999).logit())
     else:

@@ -117,8 +117,8 @@ class Block(nn.Module):
 class Head(nn.Module):
     """Latents to a signal [B, Nt, ht, wt, C_m], as a departure from the training split's mean signal.
 
-    Buffers, set from the training split: `mean` [ht, wt, C_m], `spread` [C_m]; depth's in log metres, motion's the
-    logit of the mean.
+    Buffers, set from the training split: `mean` [ht, wt, C_m] and `spread` [C_m] about it; depth's in log metres,
+    motion's mean a logit.
     """
 
     def __init__(self, signal: str, config: SmallTeacherConfig, size: tuple[int, int]) -> None:
