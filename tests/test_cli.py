@@ -229,12 +229,15 @@ def test_recipes_fit_their_schema(path):
     import jsonschema
     import yaml
 
-    jsonschema.Draft202012Validator(json.loads(schema.text("recipe"))).validate(yaml.safe_load(path.read_text()))
+    content = yaml.safe_load(path.read_text())
+    name = "train_recipe" if "data" in content else "recipe"
+    assert f"schemas/{name}.schema.json" in path.read_text(), "its first line names its schema"
+    jsonschema.Draft202012Validator(json.loads(schema.text(name))).validate(content)
 
 
 def test_schema_writes_and_prints(tmp_path):
     assert curate("schema", "--write", tmp_path / "s").exit_code == 0
-    assert {p.name for p in (tmp_path / "s").iterdir()} == {"recipe.schema.json", "shard_sample.schema.json"}
+    assert {p.name for p in (tmp_path / "s").iterdir()} == {f"{n}.schema.json" for n in schema.NAMES}
     assert json.loads(curate("schema", "recipe").stdout)["title"] == "curate4d recipe"
     assert curate("schema").exit_code == 2
 

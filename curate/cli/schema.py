@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from curate.cli.options import Command
 
-NAMES = ("recipe", "shard_sample")
+NAMES = ("recipe", "shard_sample", "train_recipe")
 
 
 @click.command(cls=Command, short_help="JSON Schemas of recipes and shard samples.")
@@ -18,7 +19,7 @@ NAMES = ("recipe", "shard_sample")
               help="Write {name}.schema.json of each into this folder.")
 @click.pass_context
 def command(ctx: click.Context, name: str | None, folder: Path | None) -> None:
-    """Print or write the JSON Schemas of recipes and of one shard sample.
+    """Print or write the JSON Schemas of recipes, of one shard sample, and of recipes of `curate train`.
 
     \b
     Examples:
@@ -47,10 +48,18 @@ def text(name: str) -> str:
     if name == "recipe":
         from curate.recipe import Recipe
 
-        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
-        schema["title"] = "curate4d recipe"
+        schema = _of(Recipe, "curate4d recipe")
+    elif name == "train_recipe":
+        from curate.train.config import TrainRecipe
+
+        schema = _of(TrainRecipe, "curate4d training recipe")
     else:
         from curate.shards.schema import json_schema
 
         schema = json_schema()
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _of(model: Any, title: str) -> dict[str, Any]:
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    return schema | {"title": title}

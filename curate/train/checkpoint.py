@@ -91,8 +91,8 @@ class Checkpoints:
         self.wait()
         _write_json(temp / f"rank-{self.rank}.json", {"data": data, **_host_draws()})
         save_file(_torch_draws(), temp / f"rank-{self.rank}.safetensors")
-        model = {name: _whole(value) for name, value in _kept(module, trained).items()}
-        moments = {name: _whole(value) for name, value in _moments(module, optimizer).items()}
+        model = {name: whole(value) for name, value in _kept(module, trained).items()}
+        moments = {name: whole(value) for name, value in _moments(module, optimizer).items()}
         if self.rank == 0:
             save_file(model, temp / "model.safetensors")
             save_file(moments, temp / "optimizer.safetensors")
@@ -199,7 +199,7 @@ def _set_moments(module: nn.Module, optimizer: torch.optim.Optimizer, moments: d
     optimizer.load_state_dict({"state": state, "param_groups": content["param_groups"]})
 
 
-def _whole(value: Tensor) -> Tensor:
+def whole(value: Tensor) -> Tensor:
     """On the host, in one piece; sharded ones are gathered, by all processes together."""
     value = value.detach()
     if hasattr(value, "full_tensor"):

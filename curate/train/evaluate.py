@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from curate.bench import Item, Predictions, score_items
+from curate.bench import Item, Predictions, Scored, score_items
 from curate.bench import Report as Scores
 from curate.bench.intervals import Mean, clustered_mean
 from curate.rewards import as_record
@@ -54,12 +55,53 @@ def _letter_tokens(tokenizer: Any, first: list[int], letter: str) -> tuple[int, 
 
 
 @dataclass
+class Said:
+    """What was answered: records of the questions, texts by id, seconds that it took."""
+
+    records: list[dict[str, Any]]
+    texts: dict[str, str]
+    seconds: float
+
+
+def answered(batches: Iterable[Any], answer: Callable[[Any], list[str]]) -> Said:
+    """
+    Args:
+        batches: with `ids` and `records`, each question once.
+        answer: a batch to texts, one a question.
+    """
+    begin, out = time.perf_counter(), Said([], {}, 0.0)
+    for batch in batches:
+        out.records += batch.records
+        out.texts.update(zip(batch.ids, answer(batch)))
+    out.seconds = time.perf_counter() - begin
+    return out
+
+
+def judged(said: Said, blind: Mapping[str, str], step: int, method: str) -> Evaluation:
+    """
+    Args:
+        blind: the blind guesser's answers by id.
+
+    Raises:
+        ValueError: where nothing was asked.
+    """
+    if not said.records:
+        raise ValueError("eval: no question to evaluate on; the held-out split has none of data.families and of the "
+                         "forms that eval.method can judge (rank: choices)")
+    items = [Item(r["id"], r["family"], str(r.get("recording") or r["extra"].get("recording")), as_record(r))
+             for r in said.records]
+    scores = [score_items(items, Predictions({r["id"]: texts.get(r["id"], "") for r in said.records}))
+              for texts in (said.texts, blind)]
+    return Evaluation(step, method, said.seconds, *scores)
+
+
+@dataclass
 class Evaluation:
     """One evaluation.
 
     Args:
         step: of the run, 0 before it. method: "rank" or "generate". seconds: that answering took.
-        student, blind: scores of the same questions. texts: the student's answers by id.
+        student, blind: scores of the same questions.
     """
 
     step: int
@@ -67,7 +109,6 @@ class Evaluation:
     seconds: float
     student: Scores
     blind: Scores
-    texts: dict[str, str]
 
     def differences(self) -> dict[str, Mean]:
         """Student less blind guesser, question by question: "all" and every family, with the interval of paired
@@ -88,6 +129,14 @@ class Evaluation:
         temp.write_text(json.dumps(self.to_json(), ensure_ascii=False) + "\n", "utf-8")
         temp.rename(path)
 
+    @staticmethod
+    def read(path: Path) -> Evaluation:
+        """What `write` wrote."""
+        found = json.loads(path.read_text("utf-8"))
+        scores = [Scores([Scored(**item | {"strict": math.nan if item["strict"] is None else item["strict"]})
+                          for item in found[who]["items"]]) for who in ("student", "blind")]
+        return Evaluation(found["step"], found["method"], found["seconds"], *scores)
+
     def shares(self) -> dict[str, float]:
         """Mean score by name: "all" and every family."""
         return {row.name: row.score.value for row in (self.student.total(), *self.student.families())}
@@ -97,31 +146,6 @@ def paired(rows: Sequence[tuple[str, str, float]]) -> Mean:
     """Mean of differences in -1..1 with its clustered 95 % interval; rows are (family, recording, difference)."""
     mean = clustered_mean([(1 + difference) / 2 for _, _, difference in rows], [recording for _, recording, _ in rows])
     return Mean(2 * mean.value - 1, 2 * mean.low - 1, 2 * mean.high - 1, mean.num, mean.num_clusters)
-
-
-def evaluate(batches: Iterable[Any], answer: Callable[[Any], list[str]], blind: Mapping[str, str], step: int,
-             method: str) -> Evaluation:
-    """
-    Args:
-        batches: of the held-out split, each question once: with `ids` and `records`.
-        answer: a batch to texts, one a question.
-        blind: the blind guesser's answers by id.
-
-    Raises:
-        ValueError: where there is nothing to evaluate on.
-    """
-    begin, items, said = time.perf_counter(), [], Predictions()
-    for batch in batches:
-        for name, record, text in zip(batch.ids, batch.records, answer(batch)):
-            recording = str((record.get("extra") or {}).get("recording") or name)
-            items.append(Item(name, record["family"], recording, as_record(record)))
-            said.add(name, text)
-    if not items:
-        raise ValueError("eval: no question to evaluate on; the held-out split has none of data.families and of the "
-                         "forms that eval.method can judge (rank: choices)")
-    guessed = Predictions({item.id: blind.get(item.id, "") for item in items})
-    return Evaluation(step, method, time.perf_counter() - begin, score_items(items, said), score_items(items, guessed),
-                      said.texts)
 
 
 def table(evaluation: Evaluation, before: Evaluation | None = None) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from curate.train.checkpoint import CheckpointError, Checkpoints, Resumed
 from curate.train.schedule import factor, parameter_groups
@@ -71,14 +71,16 @@ class StopSignal:
 
 
 class Objective(nn.Module):
-    """A strategy whose forward is its loss: what wraps a module for many processes sees forward alone."""
+    """A strategy of which everything is asked by one forward: what shards a module or wraps it for many processes acts
+    on forward alone."""
 
     def __init__(self, strategy: nn.Module) -> None:
         super().__init__()
         self.strategy = strategy
 
-    def forward(self, batch: Any) -> dict[str, Tensor]:
-        return self.strategy.loss(batch)
+    def forward(self, batch: Any, ask: str = "loss", **how: Any) -> Any:
+        """`ask`: a method of the strategy."""
+        return getattr(self.strategy, ask)(batch, **how)
 
 
 class Loop:
@@ -94,6 +96,9 @@ class Loop:
         watch: log and progress.
         rest: sets which parameters of the student need a gradient, given the parts that a stage trains.
         after_step: called with the number of each step made, before its checkpoint: evaluation, pictures.
+
+    Attributes:
+        objective: what evaluation asks, as the stage under way has it.
     """
 
     def __init__(self, recipe: TrainRecipe, strategy: nn.Module, examples: Callable[[StageConfig], Examples], run: Path,
@@ -105,6 +110,7 @@ class Loop:
         self.checkpoints = Checkpoints(run / "checkpoints", recipe.checkpoints.last, recipe.settings(),
                                        accelerator.process_index, accelerator.num_processes,
                                        accelerator.wait_for_everyone)
+        self.objective = Objective(strategy)
         self.total = 0  # steps made, over all stages
         self.trained: set[str] = set()
 
@@ -143,7 +149,8 @@ class Loop:
             raise ValueError(f"stage {stage.name!r} trains nothing: parts {list(stage.parts)} are frozen by "
                              "student.trained, and the strategy has no parameters of its own")
         optimizer = torch.optim.AdamW(groups, betas=self.recipe.optim.betas)
-        module, prepared = self.accelerator.prepare(Objective(self.strategy), optimizer)
+        self.objective = Objective(self.strategy)
+        module, prepared = self.accelerator.prepare(self.objective, optimizer)
         optimizer = getattr(prepared, "optimizer", prepared)
         examples, step = self.examples(stage), 0
         if resumed is not None:
