@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from curate.train.answers import Words  # noqa: E402
-from curate.train.collate import prepare, student_inputs  # noqa: E402
+from curate.train.collate import frame_size, prepare, student_inputs  # noqa: E402
 from curate.train.students.config import StudentConfig  # noqa: E402
 from curate.train.students.student import Student  # noqa: E402
 from tests.student_zoo import ZOO  # noqa: E402
@@ -34,6 +34,19 @@ def test_prepared_frames_give_the_processors_own_inputs(name, answers):
     assert made.keys() == own.keys() and ("labels" in made) == answers
     assert all(torch.equal(made[key], own[key]) for key in own)
     assert clips[0].num_bytes >= made["pixel_values"].nbytes / 3
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_size_of_a_students_frames_is_found(name):
+    animal = ZOO[name]()
+    processor = Student(animal.model, animal.processor, StudentConfig(image_size=animal.image_size)).processor
+    assert frame_size(processor) == tuple(animal.size)
+
+
+def test_a_student_that_takes_any_size_wants_one_said():
+    animal = ZOO["qwen2_vl"]()
+    with pytest.raises(ValueError, match=r"say which: student.image_size"):
+        frame_size(Student(animal.model, animal.processor, StudentConfig()).processor)
 
 
 def test_the_image_processor_runs_once_a_clip():

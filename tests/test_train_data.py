@@ -118,6 +118,11 @@ def test_prompts_without_answers_end_where_a_student_goes_on(path, student):
     assert len(student.generate(batch, max_new_tokens=2)) == 3
 
 
+def test_frames_are_of_the_students_size_else_the_videos_own(path, student, tmp_path):
+    assert next(iter(Examples(config(path, image_size=None), student.processor))).video.shape[-2:] == (32, 32)
+    assert next(iter(Examples(config(path, image_size=None)))).video.shape[-2:] == (48, 64)
+
+
 # ---- time cues and marks ----
 
 def test_times_are_written_in_the_prompt(path, student):

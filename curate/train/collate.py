@@ -74,6 +74,22 @@ def prepare(processor: StudentProcessor, frames: np.ndarray) -> Prepared:
     return images.made
 
 
+def frame_size(processor: StudentProcessor) -> tuple[int, int]:
+    """Height, width of the frames that a student sees.
+
+    Raises:
+        ValueError: where it takes frames of any size.
+    """
+    probe = np.zeros((max(2, processor.adapter.min_frames), 40, 60, 3), np.uint8)
+    made = prepare(processor, probe)
+    pixels, (width, height) = made.features["pixel_values"], made.images[0].size
+    if pixels.ndim >= 4:  # pictures; patches in a row say nothing
+        height, width = pixels.shape[-2:]
+    elif (height, width) == probe.shape[1:3]:
+        raise ValueError("this student takes frames of any size; say which: student.image_size: [height, width]")
+    return int(height), int(width)
+
+
 def student_inputs(processor: StudentProcessor, words: Sequence[Words], clips: Sequence[Prepared],
                    names: Sequence[str], max_tokens: int, answers: bool = True) -> dict[str, Tensor]:
     """Keyword arguments of the student's forward, in its processor's chat template: frames as images, then the words.

@@ -19,7 +19,7 @@ from curate.shards.reader import Place
 from curate.train.answers import words_of
 from curate.train.cache import Cache
 from curate.train.clips import ClipSet, open_clips
-from curate.train.collate import prepare, student_inputs
+from curate.train.collate import frame_size, prepare, student_inputs
 from curate.train.order import Item, Order
 from curate.train.shown import Shown, show
 
@@ -103,6 +103,8 @@ class Examples:
     def __init__(self, config: DataConfig, processor: StudentProcessor | None = None, *, split: str | None = None,
                  epochs: int | None = None, shuffle: bool = True, drop_last: bool | None = None, answers: bool = True,
                  rank: int | None = None, world_size: int | None = None) -> None:
+        if processor is not None and config.image_size is None:
+            config = config.model_copy(update={"image_size": frame_size(processor)})
         self.config, self.processor, self.answers = config, processor, answers
         self.split, self.epochs, self.shuffle = split or config.split, epochs, shuffle
         self.drop_last = shuffle if drop_last is None else drop_last
@@ -232,6 +234,9 @@ class Examples:
         ids, times = [record["id"] for record in records], [clip.times_s for clip in shown]
         if len({len(t) for t in times}) > 1:
             raise ValueError(f"clips of {sorted({len(t) for t in times})} frames in one batch; set data.frames")
+        if len(sizes := {clip.video.shape[1:3] for clip in shown}) > 1:
+            raise ValueError(f"frames of {' and '.join(f'{w}x{h}' for h, w in sorted(sizes))} pixels in one batch; set "
+                             "data.image_size: [height, width]")
         return Batch(self._inputs(shown, records, ids), torch.from_numpy(np.stack(times)),
                      torch.from_numpy(np.stack([clip.video for clip in shown])),
                      _joined([clip.signals for clip in shown], ids), _latents(shown, ids), [clip.key for clip in shown],

@@ -46,8 +46,9 @@ class DataConfig(BaseModel):
     frames: int | None = Field(16, ge=1, description="shown of each clip, evenly spread from first to last; null: "
                                    "all, where clips have equally many")
     short_clips: Literal["error", "skip"] = Field("error", description="what happens to clips of fewer frames")
-    image_size: tuple[int, int] = Field((64, 64), description="height, width in pixels; frames are stretched to it, so "
-                                        "that the whole image stays")
+    image_size: tuple[int, int] | None = Field(None, description="height, width in pixels; frames are stretched to it, "
+                                               "so that the whole image stays. Default: the student's, and the "
+                                               "videos' own where there is none")
     marks: Literal["replace", "extra", "none"] = Field(
         "replace", description="the picture in which <R1> is marked: in place of the first frame, as one more frame "
                                "before it with the same time, or not shown")

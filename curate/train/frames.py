@@ -41,14 +41,15 @@ def chosen_frames(num_frames: int, wanted: int | None) -> list[int]:
     return [(2 * i * (num_frames - 1) + wanted - 1) // (2 * (wanted - 1)) for i in range(wanted)]
 
 
-def decode_video(data: bytes, time_s: Sequence[float], frames: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+def decode_video(data: bytes, time_s: Sequence[float], frames: Sequence[int],
+                 size: tuple[int, int] | None) -> np.ndarray:
     """Frames of a video held in memory.
 
     Args:
         data: the file (`v0.mp4`).
         time_s: [T] presentation times of all its frames by the record, s from the first.
         frames: [N] indices among them, rising.
-        size: (height, width) to stretch to.
+        size: (height, width) to stretch to; None keeps the video's own.
 
     Returns:
         [N, H, W, 3] uint8 RGB.
@@ -96,8 +97,9 @@ def decode_image(data: bytes, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"{len(data)} bytes that are no JPEG picture ({error})") from None
 
 
-def _rgb(frame, size: tuple[int, int]) -> np.ndarray:
+def _rgb(frame, size: tuple[int, int] | None) -> np.ndarray:
     """Area averaging when made smaller: what moves by less than a pixel still shows."""
+    size = size or (frame.height, frame.width)
     return frame.to_ndarray(format="rgb24", height=size[0], width=size[1], interpolation="AREA", threads=1)
 
 

@@ -60,7 +60,7 @@ def show(clip: Clip, config: DataConfig) -> Shown:
     base, counted = record["sampling"]["base"], record["sampling"]["frame_indices"]
     index = [counted[i] - base for i in chosen_frames(len(counted), config.frames)]
     video = decode_video(sample.read(VIDEO), record["time_s"], index, config.image_size)
-    first_marked = decode_image(sample.read(MARKED), config.image_size) if config.marks != "none" else None
+    first_marked = decode_image(sample.read(MARKED), video.shape[1:3]) if config.marks != "none" else None
     if config.marks == "extra":  # the same instant twice: plain for a teacher, marked and plain for a student
         index, video = [index[0], *index], np.concatenate([video[:1], video])
     frames = video
