@@ -78,3 +78,17 @@ def test_a_set_without_says_how_to_get_them(out):
     with pytest.raises(ShardError, match=r"no teacher tensors.*--set teacher\.enabled=true"):
         read(out, teacher=True)
     assert "teacher" not in next(iter(read(out)))
+
+
+def test_a_plan_says_what_they_will_take(tmp_path):
+    import json
+
+    from click.testing import CliRunner
+
+    from curate.cli.main import main
+
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(json.dumps(SMALL | {"teacher": {}}))
+    plain, enabled = (" ".join(CliRunner().invoke(main, ["plan", str(recipe), *more]).stdout.split())
+                      for more in ([], ["--set", "teacher.enabled=true"]))
+    assert "teacher" not in plain and "of it teacher tensors), and about as much again" in enabled

@@ -183,3 +183,11 @@ def test_the_grid_follows_the_aspect_and_is_never_finer_than_the_frames():
     assert grid_of(camera, TeacherConfig()) == (56, 100)
     assert grid_of(camera, TeacherConfig(height=64, width=64)) == (64, 64)
     assert grid_of(Intrinsics(30, 30, 20, 12, 40, 24), TeacherConfig()) == (24, 40)
+
+
+def test_only_arrays_of_the_grid_outlive_a_window(truth):
+    tap, windows = TeacherTap(truth.camera, CONFIG), truth.windows(3)
+    tap(next(windows))
+    kept = [*tap._depth, *tap._flow, *tap._dynamic]
+    assert len(kept) == 3 + 3 + 2 and all(a.base is None and a.dtype == np.float16 for a in kept)
+    assert sum(a.size for a in kept) == (3 + 2 * 3 + 2) * 24 * 43

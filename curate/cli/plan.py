@@ -21,6 +21,7 @@ MAX_BAD = 20
 # double the rate. Beside the video a staged clip holds its scene and two pictures: measured 140 to 250 kB.
 BITS_PER_PIXEL, CRF_OF_DOUBLE = (0.1, 0.7), 6.0
 SCENE_BYTES = 200_000
+CELL_BYTES = 7  # of a frame's teacher tensors as they lie in the shards; staged they take about half
 
 
 @click.command(cls=Command, short_help="Dry run: clips, stages, workers, bytes.")
@@ -117,6 +118,7 @@ def _workers(console: Console, plan: Plan, recipe: Recipe) -> bool:
 
 
 def _bytes(console: Console, plan: Plan, recipe: Recipe) -> None:
+    from curate.engine.teacher import grid_of
     from curate.sources import make_source
 
     if not plan.clips:
@@ -132,9 +134,14 @@ def _bytes(console: Console, plan: Plan, recipe: Recipe) -> None:
     bits = [b * 2 ** ((23 - recipe.media.crf) / CRF_OF_DOUBLE) for b in BITS_PER_PIXEL]
     num_frames = sum(c.num_frames for c in plan.clips)
     pixels = num_frames * views * camera.width * camera.height * scale**2
-    low, high = (mebibytes(pixels * b / 8 + SCENE_BYTES * len(plan.clips)) for b in bits)
+    teacher = 0
+    if recipe.teacher.enabled:
+        height, width = grid_of(camera, recipe.teacher)
+        teacher = num_frames * height * width * CELL_BYTES
+    low, high = (mebibytes(pixels * b / 8 + SCENE_BYTES * len(plan.clips) + teacher) for b in bits)
     size = f"{camera.width}x{camera.height}"
     console.print(f"staged: {low} to {high} for {num_frames} frames of {views} x {size} (an estimate from the "
-                  f"first clip's size at {bits[0]:.2g} to {bits[1]:.2g} bit a pixel), "
+                  f"first clip's size at {bits[0]:.2g} to {bits[1]:.2g} bit a pixel"
+                  + (f"; {mebibytes(teacher)} of it teacher tensors), " if teacher else "), ") +
                   "and about as much again in the shards",
                   soft_wrap=True)
