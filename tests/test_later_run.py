@@ -41,11 +41,9 @@ def grey(frame: int) -> int:
     return 60 + 8 * frame
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    """Three staged clips, frame n as bright as `grey(n)`; in "a" and "c" regions enter."""
-    out = tmp_path_factory.mktemp("later") / "out"
-    for seed, (name, start) in enumerate(STARTS.items()):
+def stage(out, starts: dict[str, int | None]) -> None:
+    """Stages clips by hand: frame n as bright as `grey(n)`, two regions entering at `starts`."""
+    for seed, (name, start) in enumerate(starts.items()):
         made = make_scene(seed, "hand-held", NUM, size=SIZE)[0]
         made = replace(made, key=name * 24, clip={**made.clip, "key": name * 24, "uri": f"{name}.mp4",
                                                   "recording": name})
@@ -55,6 +53,12 @@ def out(tmp_path_factory):
         put(out, made.key, {"scene.npz": made.to_bytes(), "v0.mp4": video, "v1.mp4": video,
                             "frame.jpg": jpeg(images[0])})
     (out / "run.json").write_text(json.dumps({"recipe": {"media": {"crf": 18}, "source": {}}, "perception": {}}))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    out = tmp_path_factory.mktemp("later") / "out"
+    stage(out, STARTS)
     return out
 
 

@@ -89,3 +89,67 @@ def test_jpeg_comes_back_and_rubbish_does_not():
     for rubbish in (b"", b"no picture"):
         with pytest.raises(ValueError, match="not a JPEG"):
             marks.read_jpeg(rubbish)
+
+
+def test_each_style_marks_what_it_says():
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    region, colour = {"id": 2, "mask": disc(100, 120, 50)}, np.array(marks.colour_of(2))
+    inside = 120, 70  # in the disc, clear of the label in its middle
+    outline, fill, box = (marks.draw_marks(frame, [region], style) for style in ("contour", "mask", "box"))
+    assert np.abs(fill[inside] - (90 + colour) / 2).max() <= 1 and np.abs(outline[inside] - fill[inside]).max() > 20
+    assert (box[inside] == 90).all()
+    for made, at_edge in ((outline, True), (fill, False), (box, True)):
+        assert near(made, colour)[120, 46:55].any() == at_edge
+    corner = np.s_[66:76, 46:56]  # of the box; no part of the disc
+    assert near(box, colour)[corner].any() and not near(outline, colour)[corner].any()
+    for made in (outline, fill, box):
+        assert near(made, (255, 255, 255)).sum() > 20  # the label
+    with pytest.raises(ValueError, match="no style of marks; expected contour, mask, box"):
+        marks.draw_marks(frame, [], "stars")
+
+
+@pytest.mark.parametrize("style", ["contour", "mask", "box"])
+def test_no_label_hides_a_small_region_of_another(style):
+    """A large region whose middle is where a small one lies, and small ones side by side."""
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    small = [disc(100 + 26 * k, 150, 7) for k in range(5)]
+    regions = [{"id": 1, "mask": disc(160, 150, 80) & ~np.any(small, 0)}, *({"id": k + 2, "mask": m, "label": "obj_22"}
+                                                                           for k, m in enumerate(small))]
+    out = marks.draw_marks(frame, regions, style)
+    for mask in small:
+        assert not (out[mask & disc(*np.argwhere(mask).mean(0)[::-1], 4)] == 0).any()
+
+
+def record_of(scene, questions=None) -> dict:
+    from curate.questions import ask
+    from curate.shards.sample import make_sample
+    from curate.shards.schema import decode
+
+    return decode(make_sample(scene, {}, ask(scene)[0] if questions is None else questions).json)
+
+
+def test_marks_are_drawn_into_the_first_frame_from_the_record_alone():
+    scene, _ = make_scene(seed=1, num_frames=12)
+    record = record_of(scene)
+    frames = np.random.default_rng(0).integers(0, 255, (3, 360, 640, 3), dtype=np.uint8)
+    before = frames.copy()
+    out = marks.burn(frames, record)
+    assert (frames == before).all() and (out[1:] == frames[1:]).all()
+    asked = {i for qa in record["qa"] for i in qa["regions"]}
+    own = [{"id": r.id, "mask": r.mask_first, "box": r.box[0]} for r in scene.regions if r.id in asked]
+    assert asked and (out[0] == marks.draw_marks(frames[0], own)).all()
+    assert (marks.burn(frames, record, only=[]) == frames).all()
+    burnt = record | {"origin": record["origin"] | {"marks": marks.stated("mask", True)}}
+    assert marks.in_video(burnt) and not marks.in_video(record) and (marks.burn(frames, burnt) == frames).all()
+
+
+def test_marks_go_with_the_size_of_the_video():
+    scene, _ = make_scene(seed=1, num_frames=12)
+    record = record_of(scene)
+    half = marks.record_regions(record, (320, 180))
+    for region, whole in zip(half, marks.record_regions(record, (640, 360)), strict=True):
+        np.testing.assert_allclose(region["box"], whole["box"] / 2)
+        assert region["mask"].shape == (180, 320)
+        assert region["mask"].sum() == pytest.approx(whole["mask"].sum() / 4, rel=.25)
+    out = marks.burn(np.zeros((1, 180, 320, 3), np.uint8), record, "box", label=lambda i: f"obj_{i}")
+    assert near(out[0], marks.colour_of(half[0]["id"])).any()

@@ -14,16 +14,16 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from curate.augment import apply
-from curate.engine.augmented import Clip, cuts, load
+from curate.engine.augmented import Clip, crf_of, cuts, load
 from curate.engine.outcome import Fatal
 from curate.engine.stage import FOLDER
 from curate.recipe import Recipe
@@ -38,7 +38,7 @@ CLIPS_A_PROCESS = 64  # fewer are not worth the start of a process
 AHEAD = 4  # clips that a process may be ahead of the writer
 # One thread a library: results do not depend on the number of cores.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-FRAME = struct.Struct("<IIII")
+FRAME = struct.Struct("<IIIII")
 BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
         "from curate.engine.asking import main; main(*sys.argv[2:])")
 
@@ -52,15 +52,18 @@ class Asked:
             [[family, reason, count]], names, picture (perceptual hash of the first frame, hex), cuts and size of the
             text, and of each candidate in `asked` its [family, form, answer, rank, regions].
         items: `tally.ITEM` records of its choices. text: its json (`shards.encoded`), compressed. marks: JPEG.
+        video: its v0.mp4, where the marks are burnt into it; empty where the clip's own is used.
     """
 
     head: dict[str, Any]
     items: bytes
     text: bytes
     marks: bytes
+    video: bytes = b""
 
     def write(self, file: BinaryIO, with_items: bool = True) -> None:
-        parts = (json.dumps(self.head).encode(), self.items if with_items else b"", self.text, self.marks)
+        parts = (json.dumps(self.head).encode(), self.items if with_items else b"", self.text, self.marks,
+                 self.video)
         file.write(FRAME.pack(*map(len, parts)))
         for part in parts:
             file.write(part)
@@ -87,10 +90,18 @@ def media_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("v*.mp4"))}
 
 
-def marks_of(folder: Path, scene: Scene, regions: set[int]) -> bytes:
+def marks_of(folder: Path, scene: Scene, regions: set[int], recipe: Recipe) -> bytes:
+    """The marked first frame, as JPEG, its labels those that the questions' dialect speaks of."""
     from curate.marks import read_jpeg, scene_marks
 
-    return scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, regions)
+    return scene_marks(read_jpeg((folder / "frame.jpg").read_bytes()), scene, regions, recipe.marks.style,
+                       _label(recipe))
+
+
+def _label(recipe: Recipe) -> Callable[[int], str]:
+    from curate.questions.region_words import mark_text
+
+    return lambda region: mark_text(region, recipe.questions.region_dialect)
 
 
 def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> list[Asked]:
@@ -107,11 +118,11 @@ def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> list[Asked]:
 
     try:
         clip = load(out, key)
-        found = [_asked(clip, *ask(clip.scene, recipe.questions), recipe, licence)]
+        found = [_asked(out, clip, *ask(clip.scene, recipe.questions), recipe, licence)]
         for variant in cuts(clip.scene, recipe.augment) if clip.is_recorded else ():
             questions, refused = ask(apply(clip.scene, variant), recipe.questions)
             if questions := [q for q in questions if q.regions]:
-                found.append(_asked(load(out, key + variant.suffix), questions, refused, recipe, licence))
+                found.append(_asked(out, load(out, key + variant.suffix), questions, refused, recipe, licence))
     except (SceneError, FileNotFoundError, BadInput) as error:
         raise Fatal(f"{out / FOLDER / key}: torn ({error}); `curate verify` lists all such clips, and without the "
                        f"folder `curate run` makes the clip again") from error
@@ -120,10 +131,12 @@ def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> list[Asked]:
     return found
 
 
-def _asked(clip: Clip, questions: list[Question], refused: list[Dropped], recipe: Recipe, licence: str) -> Asked:
+def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropped], recipe: Recipe,
+           licence: str) -> Asked:
     import pyarrow
 
-    from curate.marks import read_jpeg, scene_marks
+    from curate.engine.burnt import burnt
+    from curate.marks import read_jpeg, stated
     from curate.questions.balance import row, thin
     from curate.questions.doubts import doubts
     from curate.questions.guessers import choice
@@ -133,28 +146,32 @@ def _asked(clip: Clip, questions: list[Question], refused: list[Dropped], recipe
     from curate.shards.sample import check_media, sample_json
     from curate.shards.writer import split_of
 
-    scene, media = clip.scene, media_of(clip.folder)
+    origin = clip.scene.origin | {"marks": stated(recipe.marks.style, recipe.marks.burn)}
+    scene, media = replace(clip.scene, origin=origin), media_of(clip.folder)
     left_out = Counter((d.family, d.reason) for d in refused)
     by_id = {q.id: q for q in questions}
     kept = {r.id: (rank, r) for rank, r in thin(map(row, questions), recipe.questions, left_out)}
     chosen = [q for q in questions if q.id in kept]
     split = split_of(scene.clip["recording"], recipe.shards.val_share, recipe.shards.test_share)
     check_media(scene.key, media)
-    encoded = encode(sample_json(scene, chosen, media=media, licence=licence, split=split))
-    frame = read_jpeg((clip.folder / "frame.jpg").read_bytes())
-    marks = scene_marks(frame, scene, {region for q in chosen for region in q.regions})
+    record = sample_json(scene, chosen, media=media, licence=licence, split=split)
+    encoded = encode(record)
+    marks = marks_of(clip.folder, scene, {region for q in chosen for region in q.regions}, recipe)
+    video = b""
+    if recipe.marks.burn:
+        video = burnt(clip.folder / "v0.mp4", record, recipe.marks.style, _label(recipe), crf_of(out))
     choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
     items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
     assert len(by_id) == len(questions), "thin refuses an id that comes twice"
     head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)),
             "recording": str(scene.clip["recording"]), "split": split,
             "doubts": doubts(scene) if clip.is_recorded else [],
-            "picture": picture_hash(frame).hex(),
+            "picture": picture_hash(read_jpeg((clip.folder / "frame.jpg").read_bytes())).hex(),
             "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
             "cuts": encoded.cuts, "size": len(encoded.data),
             "asked": [[r.family, r.form, r.answer, rank, list(q.regions)]
                       for q in chosen for rank, r in [kept[q.id]]]}
-    return Asked(head, items.tobytes(), pyarrow.compress(encoded.data, codec="zstd", asbytes=True), marks)
+    return Asked(head, items.tobytes(), pyarrow.compress(encoded.data, codec="zstd", asbytes=True), marks, video)
 
 
 def num_processes(recipe: Recipe, num_clips: int) -> int:

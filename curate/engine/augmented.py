@@ -109,6 +109,11 @@ def teacher_of(out: Path, key: str) -> dict[str, bytes]:
                     f"`curate run` makes the clip again") from error
 
 
+def crf_of(out: Path) -> int:
+    """Quality of the staged videos: of the run, as another recipe may only ask."""
+    return json.loads((out / RUN).read_text())["recipe"]["media"]["crf"]
+
+
 def sweep(out: Path) -> None:
     """Removes what a pass that was killed had begun to make."""
     for path in (out / MADE).glob(".*"):
@@ -119,13 +124,12 @@ def _make(out: Path, staged: Path, made: Path, scene: Scene, variant: Variant) -
     """Writes beside and renames, so that what is there is whole."""
     from curate.augment.media import media
 
-    crf = json.loads((out / RUN).read_text())["recipe"]["media"]["crf"]  # of the run: another recipe may only ask
     size = (scene.camera.width, scene.camera.height)
     temp = made.parent / f".{made.name}.{os.getpid()}"
     shutil.rmtree(temp, ignore_errors=True)
     temp.mkdir(parents=True)
     try:
-        for name, data in media(staged, variant, scene.time_s, size, crf).items():
+        for name, data in media(staged, variant, scene.time_s, size, crf_of(out)).items():
             (temp / name).write_bytes(data)
         temp.rename(made)
     finally:

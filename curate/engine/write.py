@@ -85,7 +85,7 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
             mixture = target and mixture_report(target, seen.candidates(), kept)
             counts: Counter = Counter()
             manifest = publish(
-                out, _samples(out, spool, limits, counts, len(seen.keys), quiet, has_teacher),
+                out, _samples(out, spool, recipe, limits, counts, len(seen.keys), quiet, has_teacher),
                 run_info={**run_info, "name": recipe.name, "option_leak": audited["option_leak"],
                           **({"mixture": mixture} if mixture else {})},
                 fingerprints={"perception": fingerprint(run["perception"]), "writing": recipe.writing_fingerprint()},
@@ -182,21 +182,21 @@ def _spool(clips: Iterator[Asked], spool: BinaryIO, seen: _Seen, num_clips: int,
     return doubtful
 
 
-def _samples(out: Path, spool: BinaryIO, limits: Limits, counts: Counter, num_clips: int,
+def _samples(out: Path, spool: BinaryIO, recipe: Recipe, limits: Limits, counts: Counter, num_clips: int,
              quiet: bool, teacher: bool) -> Iterator[Sample]:
     """The clips as they are packed, with teacher tensors or without; counts questions by (split, family)."""
     spool.seek(0)
     progress = Progress(num_clips, quiet=quiet, what="pack")
     try:
         while (clip := Asked.read(spool)) is not None:
-            yield _sample(out, clip, limits, counts, teacher)
+            yield _sample(out, clip, recipe, limits, counts, teacher)
             progress.settled("done")
             progress.tick()
     finally:
         progress.close()
 
 
-def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter, teacher: bool) -> Sample:
+def _sample(out: Path, clip: Asked, recipe: Recipe, limits: Limits, counts: Counter, teacher: bool) -> Sample:
     wanted, regions, candidates = [], set(), set()
     for family, form, answer, rank, marked in clip.head["asked"]:
         wanted.append(rank <= limits.of(family, form, answer))
@@ -207,5 +207,9 @@ def _sample(out: Path, clip: Asked, limits: Limits, counts: Counter, teacher: bo
     key = clip.head["key"]
     folder = folder_of(out, key)
     data, media = clip.json(wanted), media_of(folder)
-    media["mark.jpg"] = clip.marks if regions == candidates else marks_of(folder, load(out, key).scene, regions)
+    if clip.video:  # with the marks of all candidates, as in mark.jpg
+        media["v0.mp4"], media["mark.jpg"] = clip.video, clip.marks
+    else:
+        own = regions == candidates
+        media["mark.jpg"] = clip.marks if own else marks_of(folder, load(out, key).scene, regions, recipe)
     return Sample(key, media, json.loads(data), data, teacher_of(out, key) if teacher else None)

@@ -41,6 +41,16 @@ class TeacherConfig(Strict):
     width: int | None = Field(None, ge=4, le=2048, description="Columns; default: by the aspect of the frames.")
 
 
+class MarksConfig(Strict):
+    """How regions are marked in `mark.jpg`, and whether the video shows it."""
+
+    style: Literal["contour", "mask", "box"] = Field(
+        "contour", description="contour: outline and light tint; mask: filled, half translucent; box: a box around it; "
+                               "each with a label")
+    burn: bool = Field(False, description="The first frame of v0.mp4 shows the marks, for trainers that take a video "
+                                          "or an image, never both; mark.jpg stays. The record says so in its origin.")
+
+
 class ShardsConfig(Strict):
     max_samples: int = Field(512, ge=1, description="Clips in one shard at most.")
     max_bytes: int = Field(1 << 30, ge=1 << 16, description="Bytes in one shard at most.")
@@ -125,6 +135,7 @@ class Recipe(Strict):
     augment: tuple[AugmentConfig, ...] = Field(
         (AugmentConfig(later=True),), description="Variants of clips, asked about beside them: later, mirror, reverse, "
                                                   "{playback: 2, share: 0.5}; []: none.")
+    marks: MarksConfig = Field(default_factory=MarksConfig)
     shards: ShardsConfig = Field(default_factory=ShardsConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
 
@@ -172,10 +183,12 @@ class Recipe(Strict):
         return parts | ({"weights": digests} if digests else {})
 
     def writing_parts(self) -> dict[str, Any]:
-        augment = {"augment": [one.model_dump(mode="json") for one in self.augment]} if self.augment else {}
+        more = {"augment": [one.model_dump(mode="json") for one in self.augment]} if self.augment else {}
+        if self.marks != MarksConfig():
+            more["marks"] = self.marks.model_dump(mode="json")
         # what the audit fails changes no question; folders of templates are places, what they say is in `wording`
         return {"name": self.name, "questions": self.questions.model_dump(mode="json", exclude={"audit", "templates"}),
-                "shards": self.shards.model_dump(mode="json", exclude={"publish"}), **augment}
+                "shards": self.shards.model_dump(mode="json", exclude={"publish"}), **more}
 
     def perception_fingerprint(self) -> str:
         return fingerprint(self.perception_parts())
