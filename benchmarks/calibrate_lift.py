@@ -14,10 +14,10 @@ cameras and the baseline's true error are taken out, so that what remains is the
            `steady` (see `estimate`). Tracks where neither camera nor object moves are left out: a codec repeats what
            stands still exactly, and its error with it.
 
-`across`, `along`, `common`, `own` and `steady` in use (curate/data/calibration.json, lift@3) were chosen by hand from
-this comparison on seed 777 (120 scenes), rounded, by moments and not by an optimiser. Those scenes perceived anew with
+`across`, `along`, `own` and `steady` in use (curate/data/calibration.json, lift@4) were chosen by hand from this
+comparison on seed 777 (120 scenes), rounded, by moments and not by an optimiser. Those scenes perceived anew with
 them give figures near the constants, not the same. Nothing is written to the calibration, and whether the constants
-hold is for another seed to say. The other factors of lift@3 (turn, reference) are not looked at here.
+hold is for another seed to say. The other factors of lift@4 (turn, reference) are not looked at here.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ cv2 = pytest.importorskip("cv2")
 
 from curate.measure.draws import SceneDraws  # noqa: E402
 from curate.perception.camera.bundle import Observations, Points, bundle_adjust, project, rays  # noqa: E402
-from curate.perception.camera.stated import shares  # noqa: E402
+from curate.perception.camera.stated import shares, widened_along  # noqa: E402
 from curate.perception.camera.uncertainty import pose_errors, residual_scale, whitened  # noqa: E402
 
 RIG = StereoRig(Intrinsics(400, 400, 191.5, 107.5, 384, 216), 0.3)
@@ -174,6 +174,59 @@ def test_errors_of_poses_alone_enter_draws_and_covariances_alike():
     expected = sum(poses.rotation[k] @ scene.pose_cov[k][:3, :3] @ poses.rotation[k].T for k in (i, j))
     np.testing.assert_allclose(np.cov(turns.T), expected, atol=0.15 * np.abs(expected).max())
     assert step_totals(poses, scene.step_cov, scene.pose_cov)[0].max() == 0
+
+
+# --- along the direction of travel -----------------------------------------------------------------------------------
+
+def two_covariances(rng, num):
+    root = rng.normal(size=(2, num, 6, 6)) * 1e-3
+    return root @ np.swapaxes(root, -1, -2)
+
+
+def test_only_what_lies_along_the_travel_is_widened():
+    """Of a camera that turns as it drives: its standard deviation along each step, in the axes of the covariance, and
+    nothing of the turn or across the step; the first frame's own error along the step that leaves it."""
+    num = 6
+    poses = accumulate(Pose("before", "after", np.broadcast_to(exp_so3([0.02, 0.1, 0]), (num - 1, 3, 3)),
+                            np.broadcast_to([0.3, -0.1, 1.0], (num - 1, 3))))
+    step_cov, pose_cov = two_covariances(np.random.default_rng(4), num)
+    widened = widened_along(poses, step_cov, pose_cov, 1.5)
+    for before, after, axes_before in ((step_cov, widened[0], 1), (pose_cov, widened[1], 0)):
+        for k in range(num):
+            i, j = max(k - 1, 0), max(k, 1)
+            travel = poses.rotation[max(k - axes_before, 0)].T @ (poses.translation[j] - poses.translation[i])
+            travel /= np.linalg.norm(travel)
+            across = np.linalg.svd(travel[None])[2][1:]
+            np.testing.assert_allclose(after[k, :3, :3], before[k, :3, :3], rtol=1e-12)
+            np.testing.assert_allclose(across @ after[k, 3:, 3:] @ across.T, across @ before[k, 3:, 3:] @ across.T,
+                                       rtol=1e-9, atol=1e-15)
+            assert travel @ after[k, 3:, 3:] @ travel == pytest.approx(
+                1.5**2 * travel @ before[k, 3:, 3:] @ travel, rel=1e-4)
+            assert (np.linalg.eigvalsh(after[k]) > 0).all()
+
+
+def test_a_camera_that_stands_has_no_direction_of_travel():
+    """Steps far smaller than their error: the covariance stays, and no step of exactly nothing divides by it."""
+    rng = np.random.default_rng(5)
+    step_cov, pose_cov = two_covariances(rng, 5)
+    for shake in (0.0, 1e-6):
+        poses = Pose("world", "cam", np.broadcast_to(np.eye(3), (5, 3, 3)), shake * rng.normal(size=(5, 3)))
+        for before, after in zip((step_cov, pose_cov), widened_along(poses, step_cov, pose_cov, 2.0), strict=True):
+            np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4 * np.abs(before).max())
+    one = widened_along(Pose("world", "cam", np.eye(3)[None], np.zeros((1, 3))), step_cov[:1], pose_cov[:1], 2.0)
+    np.testing.assert_array_equal(one[0], step_cov[:1])
+
+
+@pytest.mark.parametrize("stop", [5, 9])
+def test_windows_state_what_the_whole_clip_would(stop):
+    """A step's direction needs the frame before it, which a window has as its overlap."""
+    poses = accumulate(Pose("before", "after", np.broadcast_to(exp_so3([0, 0.1, 0]), (8, 3, 3)),
+                            np.random.default_rng(6).normal(size=(8, 3))))
+    covariances = two_covariances(np.random.default_rng(7), 9)
+    whole = widened_along(poses, *covariances, 1.4)
+    part = widened_along(poses[3:stop], *(c[3:stop] for c in covariances), 1.4)
+    for a, b in zip(whole, part, strict=True):
+        np.testing.assert_allclose(a[4:stop], b[1:], rtol=1e-12)
 
 
 # --- rendered films ---------------------------------------------------------------------------------------------

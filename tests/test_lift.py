@@ -6,6 +6,7 @@ import pytest
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3, log_so3
+from curate.lift.noise import DisparityNoise
 from curate.lift.region import chi2_3_tail, in_two
 from curate.lift.rigid import fit_rigid, project
 from curate.perception.config import PerceptionConfig
@@ -46,6 +47,20 @@ def test_covariances_are_symmetric_and_not_negative():
         np.testing.assert_allclose(c, np.swapaxes(c, 1, 2), atol=1e-15)
         assert np.linalg.eigvalsh(c).min() >= -1e-12
     assert (np.linalg.eigvalsh(region.cov_frame) > 0).all()
+
+
+@pytest.mark.parametrize("half", [(0.6, 0.5), (0.25, 0.2)], ids=["large", "small"])
+def test_the_distance_errs_as_the_mean_disparity_of_the_regions_pixels(half):
+    """One error for all frames, in proportion to the distance: the calibrated noise of a region's mean disparity, with
+    the number of its pixels, and nothing that tracks could tell."""
+    frames = AnalyticFrames([Plate(lambda t: np.array([0.02 * t, 0.2, 5 + 0.1 * t]), half=half)], 8)
+    region, = lifted(frames).regions
+    noise, pixel = DisparityNoise(), 0.02  # of an estimator that is in no table; stated by `Exact`
+    disparity = frames.rig.left.fx * frames.baseline / region.point_cam[0, 2]
+    expected = np.hypot(pixel / np.sqrt(noise.effective(region.mask_first.sum())), noise.shared_px) / disparity
+    value = np.linalg.eigvalsh(region.cov_shared)  # the smaller two: where on the body the point lies
+    along = np.sqrt(value[:, 2] - value[:, 0]) / np.linalg.norm(region.point_cam, axis=1)
+    np.testing.assert_allclose(along, expected, rtol=0.02)
 
 
 def test_the_extent_is_the_side_lengths_of_the_visible_face():

@@ -24,7 +24,7 @@ class Birth:
     frame: int
     mask: np.ndarray  # [H, W] bool, the pixels that define the reference point
     reference: np.ndarray  # [3] metres, camera axes
-    covariance: np.ndarray  # [3, 3] m², of independent pixel noise alone
+    disparity_sigma: float  # px, of the reference point's disparity by the noise of single pixels (`DisparityNoise`)
     points: np.ndarray  # [M, 3] metres, at most 2,000 of the surface
 
 
@@ -132,14 +132,11 @@ def _birth(window: Window, j: int, inner: np.ndarray, cut, noise: DisparityNoise
     total = uvd[:, 2] + rig.doffs_px
     excess = 1 + np.clip(sigma / total, 0, 0.3) ** 2  # E[1/(d + e)] ≈ (1 + σ²/d²)/d
     points = rig.point(uvd) / excess[:, None]
-    jacobian = rig.point_jacobian(uvd)[:, :, 2]
-    effective = noise.effective(len(uvd))
-    column = jacobian * sigma[:, None]
-    covariance = column.T @ column / len(uvd) / effective
+    disparity_sigma = float(np.median(sigma) / np.sqrt(noise.effective(len(uvd))))
     mask = np.zeros(window.grey[0].shape[1:], bool)
     mask[cut] = inner
     take = slice(None, None, max(1, len(points) // 2000))
-    return Birth(window.start + j, mask, points.mean(0), covariance, points[take])
+    return Birth(window.start + j, mask, points.mean(0), disparity_sigma, points[take])
 
 
 def mean_flow(window: Window, j: int, inner: np.ndarray, cut) -> tuple[np.ndarray, float]:

@@ -21,7 +21,7 @@ TRACK_CORRELATION_PX = 15.0  # matches nearer to each other than a patch share i
 MAX_SPREAD = 30.0  # of a fit to the first guess of the shape; the joint adjustment judges what is left
 MAX_RIGID_SPREAD = 1.5  # of stated errors, before matches count as moving otherwise
 SAME_TURN = 0.05  # radians: no mirrored turn is as near
-REFERENCE_PX = 0.03  # between the reference point and the points around it, in each of u, v and disparity
+REFERENCE_PX = 0.03  # ties the reference point to its place on the body, in each of u, v and disparity
 
 
 @dataclass
@@ -81,7 +81,8 @@ def follow(record: Gathered, rig: StereoRig, poses: Pose, config: LiftConfig, no
     path.point[path.measured] = result.body.point[agree]
     path.rotation[path.measured] = result.body.rotation[agree]
     path.rigidity = float((result.size < TUKEY * MAX_RIGID_SPREAD).mean())
-    _share_out(path, start.frames, result, rig, poses, noise, errors, float(size))
+    common_px = float(np.hypot(record.birth.disparity_sigma, noise.shared_px))
+    _share_out(path, start.frames, result, rig, poses, noise, errors, float(size), common_px)
     if path.rigidity < config.min_rigidity:
         _add_deformation(path, start.frames, result, rig)
     path.cov_shared[start.frames] += (errors.reference_share * size) ** 2 * np.eye(3)
@@ -212,12 +213,13 @@ def _together(record: Gathered, rig: StereoRig, poses: Pose, start: _Start, conf
 
 
 def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig, poses: Pose,
-               noise: DisparityNoise, errors: TrackError, size: float) -> None:
+               noise: DisparityNoise, errors: TrackError, size: float, common_px: float) -> None:
     """The joint covariance in the scene's form: common depth error, what each frame has to itself, drift.
 
-    The common error scales the path about the camera. Of what is left, each frame's own part is what would
-    remain if all else were known; the rest grows along the clip and is given as steps, and so is what the turn of a
-    body of `size` metres and a change of its disparity add.
+    The common error, `common_px` of the disparity where the reference point is defined, scales the path about the
+    camera: tracks tell how a body moves, the mean disparity of its pixels alone how far it is. Of what is left, each
+    frame's own part is what would remain if all else were known; the rest grows along the clip and is given as steps,
+    and so is what the turn of a body of `size` metres and a change of its disparity add.
     """
     point = result.body.point
     rays = point / np.linalg.norm(point, axis=1, keepdims=True)
@@ -226,9 +228,7 @@ def _share_out(path: Path, frames: np.ndarray, result: Adjusted, rig: StereoRig,
     alone = errors.own**2 * (stretch @ result.own @ stretch)
     own_z = joint[0, 2, 0, 2]
     disparity = float(rig.disparity(point[0, 2])) + rig.doffs_px
-    common = errors.common**2 * result.covariance[0, 2, 0, 2]
-    relative = np.sqrt((noise.shared_px / disparity) ** 2 + common / point[0, 2] ** 2)
-    path.shared[frames] = point * relative
+    path.shared[frames] = point * (common_px / disparity)
     path.cov_shared[frames] = path.shared[frames, :, None] * path.shared[frames, None, :]
     R = poses.rotation[frames]
     still = np.swapaxes(R, 1, 2) @ R[0]

@@ -1,7 +1,9 @@
 """What the joint fit of a body does not know of its own error; fitted on rendered scenes, kept as data.
 
 The fit takes its matches for independent but for their number. Neighbours and frames share image and error; the relief
-of the surface errs as a whole, which shows once the body has turned; pixels beside it stray into its mask.
+of the surface errs as a whole, which shows once the body has turned; pixels beside it stray into its mask. How far the
+body is, is no matter of the fit: that errs as the mean disparity of a region does, by the matcher's own calibration
+(`DisparityNoise`), which knows the region's size and texture.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 
 from curate.data import calibration
 
-VERSION = "3"
+VERSION = "4"
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class TrackError:
     Args:
         along: factor on the fit's standard deviation along the line of sight.
         across: the same across it.
-        common: the same of the depth of the first frame, which all others share.
         own: of a frame's own error, the share (of its standard deviation) that is another one in each frame; a template
             errs alike in neighbouring frames, and what is left counts as drift.
         steady: share of the drift's variance that goes on in one direction; the rest is a random walk.
@@ -34,7 +35,6 @@ class TrackError:
 
     along: float
     across: float
-    common: float
     own: float
     steady: float
     turn_along: float

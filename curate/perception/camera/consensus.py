@@ -20,6 +20,9 @@ NUM_HYPOTHESES = 256
 INLIER_DISTANCE2 = 25.0  # on stated sigmas, which are floors
 GAUSS_NEWTON_STEPS = 7
 STILL_SHARE = 0.9  # of the best score: a far wall fits any small travel, so that a near mover could choose it
+RIVAL_SHARE = 0.6  # of the best score, from which another motion is a rival
+LEAST_STILL = 0.3
+ALONE_SHARE = 0.1  # of the best one's gain, that features which follow one motion alone have at least
 CHI2_3_MEDIAN = 2.366
 LEAST_NOISE = 0.04  # of the stated variance
 
@@ -68,7 +71,7 @@ def find_motion(rig: StereoRig, before: np.ndarray, after: np.ndarray, sigma: np
     distance2 = _distance2(rig, ray, rho, depth_step, after, inv_sigma, rotation, translation)
     score = _score(distance2, weight, before[:, :2])
     still = len(score) - 1  # the last one
-    best = still if score[still] >= STILL_SHARE * score.max() else int(np.argmax(score))
+    best = _choose(score, distance2, weight, before[:, :2])
     r, t = rotation[best:best + 1], translation[best:best + 1]
 
     def scaled(d2: np.ndarray) -> np.ndarray:
@@ -88,6 +91,31 @@ def find_motion(rig: StereoRig, before: np.ndarray, after: np.ndarray, sigma: np
         r, t = new_r, new_t
         d2 = scaled(_distance2(rig, ray, rho, depth_step, after, inv_sigma, r, t)[0])
     return Motion(r[0], t[0], d2 < INLIER_DISTANCE2, d2)
+
+
+def _choose(score: np.ndarray, distance2: np.ndarray, weight: np.ndarray, uv: np.ndarray) -> int:
+    """The motion [M] to go on with: the best score, unless a rival holds where the two differ.
+
+    Far features follow any small travel, the world's as well as a near mover's, and lend a compact mover their spread.
+    So the best is held against every good rival (and against rest, which comes last) by the features that follow one
+    of the two alone.
+    """
+    still, champion = len(score) - 1, int(np.argmax(score))
+    if score[still] >= STILL_SHARE * score[champion]:
+        return still
+    gain = weight * np.maximum(0, 1 - distance2 / INLIER_DISTANCE2)
+    rivals = np.argsort(-score, kind="stable")
+    rivals = rivals[score[rivals] >= RIVAL_SHARE * score[champion]]
+    for rival in [*rivals[rivals != champion].tolist(), *([still] if score[still] < RIVAL_SHARE * score[champion]
+                                                          and score[still] >= LEAST_STILL * score[champion] else [])]:
+        own, other = gain[champion], gain[rival]
+        alone = np.stack([np.where(other > 0, 0.0, own), np.where(own > 0, 0.0, other)])
+        if alone.sum(1).min() < ALONE_SHARE * own.sum():
+            continue  # much the same motion, or one that explains nothing of its own
+        champion_score, rival_score = _spread_score(alone, uv)
+        if rival_score > champion_score:
+            champion = rival
+    return champion
 
 
 def sigma_of_rho(rig: StereoRig, sigma: np.ndarray) -> np.ndarray:
@@ -160,7 +188,10 @@ def _shrink(rig, ray, rho, depth_step, inv_sigma, rotation, translation):
 
 def _score(distance2: np.ndarray, weight: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """[M] MSAC score times the spread of the supporting features over the image (relative to that of all)."""
-    gain = weight * np.maximum(0, 1 - distance2 / INLIER_DISTANCE2)
+    return _spread_score(weight * np.maximum(0, 1 - distance2 / INLIER_DISTANCE2), uv)
+
+
+def _spread_score(gain: np.ndarray, uv: np.ndarray) -> np.ndarray:
     total = gain.sum(1)
     unit = (uv - uv.mean(0)) / np.maximum(uv.std(0), 1e-6)
     safe = np.maximum(total, 1e-9)[:, None]

@@ -6,6 +6,11 @@ up. What lies between is told by the joint covariance of a window's poses: per d
 variance that adds up over the n steps of the window is
     r = (n λ − 1) / (n − 1),    λ = variance over all n steps / sum of the variances of the single steps,
 so that n steps of walk r and two ends of white error 1 − r have together what the joint covariance has.
+
+What a codec does to travel shows in no residual: it codes a block's motion as that of its neighbours or as none, which
+flattens parallax, so that all tracks fall short together, most right after a key frame and where a stream ends. A turn
+moves all blocks alike and is kept. The path is then short along the direction of travel and no worse across it
+(`widened_along`).
 """
 
 from __future__ import annotations
@@ -38,15 +43,12 @@ def stated_errors(errors: PoseErrors, frames: list[int], held: int, poses: Pose,
         poses: `T_world_cam` [T] of the whole clip so far.
         step_cov, frame_cov: [T, 6, 6] as stated before; entries of new frames are not read.
         model: coefficients, found by `benchmarks/calibrate_camera.py`: `inflation` and `common_share` of every
-            covariance (`inflation_of`), `travel` on the errors of translations beside those of rotations,
-            `excess_share` of what a frame errs more than most.
+            covariance (`inflation_of`), `excess_share` of what a frame errs more than most.
     """
     inflation = inflation_of(model, errors)
     num, new = len(frames), range(held, len(frames))
-    # a codec copies what it deems unchanged: tracks of slow motion lag together, which no residual shows
-    wider = np.outer(*2 * [[1, 1, 1, *3 * [model["travel"]]]])
     near = inflation * max(errors.ratio([(k - 1, k) for k in new]), MIN_RATIO)
-    single = np.stack([near * errors.between(k - 1, k)[0] for k in new]) * wider
+    single = np.stack([near * errors.between(k - 1, k)[0] for k in new])
     first, last = frames[0], frames[-1]
     total = step_totals(poses, step_cov, frame_cov)
     total[frames[held]:] = single
@@ -55,7 +57,7 @@ def stated_errors(errors: PoseErrors, frames: list[int], held: int, poses: Pose,
     if count < 2:
         return Stated(single, excess[held:], excess[held - 1])
     far = inflation * max(errors.ratio([(0, k) for k in new if frames[k] > first + 1]), MIN_RATIO)
-    joint = far * errors.between(0, num - 1)[0] * wider
+    joint = far * errors.between(0, num - 1)[0]
     walk, white = shares(displacement_covariance(poses, total, first, last), joint, count)
     out = Stated(np.empty_like(single), np.empty_like(single), np.empty((6, 6)))
     for at, k in enumerate(new):
@@ -87,3 +89,32 @@ def inflation_of(model: dict[str, float], errors: PoseErrors) -> float:
     """Factor on covariances: errors that all features of a frame have in common do not average out, so that it grows
     with their number (the design effect of cluster samples, 1 + (n − 1) ρ: Kish 1965)."""
     return model["inflation"] * (1 + model["common_share"] * errors.num_features)
+
+
+def widened_along(poses: Pose, step_cov: np.ndarray, frame_cov: np.ndarray, factor: float
+                  ) -> tuple[np.ndarray, np.ndarray]:
+    """Both covariances [T, 6, 6] with the standard deviation of the translation `factor` times as large along the
+    motion from the frame before (of the first frame: to the next), as before across it.
+
+    A camera that stands still has no such direction: the share of the factor is L² / (L² + σ²) for a step of length L
+    whose stated error is σ.
+
+    Args:
+        poses: `T_world_cam` [T]. step_cov: in the axes of the frame before. frame_cov: in those of the frame itself.
+    """
+    out = np.array(step_cov, float), np.array(frame_cov, float)
+    if len(poses) < 2:
+        return out
+    index = np.arange(len(poses))
+    before, after = np.maximum(index - 1, 0), np.maximum(index, 1)
+    moved = poses.translation[after] - poses.translation[before]
+    total = step_totals(poses, step_cov, frame_cov)[after, 3:, 3:]
+    for covariance, axes in zip(out, (before, index), strict=True):
+        local = (moved[:, None] @ poses.rotation[axes])[:, 0]
+        square = (local**2).sum(-1)
+        variance = np.trace(total, axis1=1, axis2=2)
+        more = np.sqrt(1 + (factor**2 - 1) * square / np.maximum(square + variance, 1e-30)) - 1
+        wider = np.broadcast_to(np.eye(6), covariance.shape).copy()
+        wider[:, 3:, 3:] += (more / np.maximum(square, 1e-30))[:, None, None] * local[:, :, None] * local[:, None]
+        covariance[:] = wider @ covariance @ np.swapaxes(wider, 1, 2)
+    return out

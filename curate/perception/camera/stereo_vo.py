@@ -20,7 +20,7 @@ from curate.perception.camera.config import StereoVoConfig
 from curate.perception.camera.consensus import find_motion
 from curate.perception.camera.keeping import Live, Memory
 from curate.perception.camera.response import step_responses
-from curate.perception.camera.stated import stated_errors
+from curate.perception.camera.stated import stated_errors, widened_along
 from curate.perception.camera.uncertainty import PoseErrors, pose_errors, residual_scale, whitened
 from curate.perception.estimator import Field, Resources, Window
 
@@ -37,7 +37,7 @@ class StereoVo:
     """See the module. Needs nothing but pixels and the rig; gives `camera`."""
 
     name = "stereo-vo"
-    version = "4"
+    version = "5"
     needs: tuple[str, ...] = ()
     gives = ("camera",)
     overlap = 1
@@ -77,11 +77,15 @@ class StereoVo:
                 since = 0
         odometry.refine()
         span = slice(window.start, window.start + window.num_frames)
+        before = min(window.start, 1)  # the frame that the first step leads from
+        known = slice(window.start - before, span.stop)
+        path = Pose("world", "cam", np.stack(memory.rotation[known]), np.stack(memory.translation[known]))
+        step_cov, frame_cov = widened_along(path, np.stack(memory.step_cov[known]), np.stack(memory.frame_cov[known]),
+                                            self.error_model["along"])
         return {"camera": Field(
-            Pose("world", "cam", np.stack(memory.rotation[span]), np.stack(memory.translation[span])),
-            np.array(memory.valid[span]), np.stack(memory.step_cov[span]), f"{self.name}@{self.version}",
+            path[before:], np.array(memory.valid[span]), step_cov[before:], f"{self.name}@{self.version}",
             {"residual_variance": memory.variance, "num_features": len(memory.live),
-             "frame_cov": np.stack(memory.frame_cov[span]), "rig_step": np.stack(memory.rig_step[span])})}
+             "frame_cov": frame_cov[before:], "rig_step": np.stack(memory.rig_step[span])})}
 
 
 class _Odometry:
