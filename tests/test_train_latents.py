@@ -1,0 +1,39 @@
+"""Latents stored in a set are those that the teacher would give of the batches that are shown."""
+
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from curate.shards import verify  # noqa: E402
+from curate.train.data import Examples  # noqa: E402
+from curate.train.data_config import DataConfig  # noqa: E402
+from curate.train.p4d_config import SmallTeacherConfig  # noqa: E402
+from curate.train.teacher.base import frozen  # noqa: E402
+from curate.train.teacher.latents import store_latents  # noqa: E402
+from curate.train.teacher.small import SmallTeacher  # noqa: E402
+from tests.train_sets import clip_sample, clip_teacher, write_set  # noqa: E402
+
+
+@pytest.mark.parametrize("shown", [{}, {"image_size": (24, 32)}, {"marks": "extra", "frames": 3}])
+def test_what_is_stored_is_what_the_teacher_says_of_the_frames_shown(tmp_path, shown):
+    path = write_set(tmp_path, [clip_sample(i, num_frames=6 + i, teacher=clip_teacher) for i in (0, 1)])
+    config = DataConfig(sets=[path], teacher=True, **{"frames": 4, "batch_size": 4} | shown)
+    torch.manual_seed(0)
+    small = SmallTeacherConfig(frames=4, tubelet=2, height=16, width=16, patch=4, channels=16, blocks=1, heads=2,
+                               search=0, head_channels=8)
+    teacher = frozen(SmallTeacher(small, ("depth",), (12, 16)))
+    content = store_latents(path, teacher, config)
+    assert verify(tmp_path) == [] and "latent.npy" in content["teacher"]["parts"]
+    for batch in Examples(config, epochs=1, shuffle=False):
+        expected = teacher.encode(batch.video, batch.times_s)
+        assert batch.latent.shape[1:] == teacher.grid == expected.shape[1:]
+        torch.testing.assert_close(batch.latent, expected, rtol=2**-10, atol=1e-3)
+        assert expected.std() > 0.1
+
+
+def test_clips_that_are_too_short_are_named(tmp_path):
+    path = write_set(tmp_path, [clip_sample(0, num_frames=6, teacher=clip_teacher)])
+    with pytest.raises(ValueError, match="clip0000: 8 frames are asked for, the clip has 6"):
+        store_latents(path, SimpleNamespace(model_id="small"), DataConfig(sets=[path], frames=8))
