@@ -7,6 +7,7 @@ projector is planted exactly: a token depends on its own features alone until th
 from __future__ import annotations
 
 import inspect
+import json
 from functools import cache
 
 import numpy as np
@@ -160,6 +161,40 @@ def test_all_that_is_trained_gets_a_gradient(name):
 
 
 @every
+def test_logits_of_the_answers_alone_give_the_same_loss_and_gradients(name):
+    losses, gradients = [], []
+    student = student_of(name)
+    inputs = inputs_of(student, pictures(animal(name).size))
+    for answers_only in (False, True):
+        student.model.zero_grad()
+        out = student.forward(inputs, answers_only=answers_only)
+        out.loss.backward()
+        losses.append(out.loss.detach())
+        gradients.append({n: p.grad.clone() for n, p in student.model.named_parameters() if p.grad is not None})
+    answers = int((inputs["labels"] != -100).any(0).sum())
+    assert out.logits.shape[1] == answers + 1 < inputs["input_ids"].shape[1]
+    assert torch.allclose(*losses, atol=1e-6)
+    assert gradients[0].keys() == gradients[1].keys()
+    assert all(torch.allclose(g, gradients[1][n], atol=1e-6) for n, g in gradients[0].items())
+
+
+@every
+def test_all_of_a_wide_frame_is_seen(name):
+    """Squashed, not cropped or padded: its corners are the corners of the grid."""
+    student = still(name)
+    wide = pictures((96, 240))[:1, :2]
+    before = entering(student, inputs_of(student, wide))
+    rows, columns = before.shape[2:4]
+    for row, column in ((0, 0), (rows - 1, columns - 1)):
+        changed = wide.copy()
+        cell = (slice(row * 96 // rows, (row + 1) * 96 // rows), slice(column * 240 // columns,
+                                                                      (column + 1) * 240 // columns))
+        changed[(0, 1, *cell)] = 255 - changed[(0, 1, *cell)]
+        moved = (entering(student, inputs_of(student, changed)) - before).norm(dim=-1)
+        assert int(moved.argmax()) == (rows + row) * columns + column
+
+
+@every
 def test_frames_of_another_shape_are_one_grid_each(name):
     """No tiles: a frame that the processor would cut has as many tokens as any other."""
     student, made = still(name), animal(name)
@@ -202,6 +237,22 @@ def test_a_saved_processor_still_cuts_no_frames(name, tmp_path):
         text = student.processor.prompt("How fast?", 2)
         plain = AutoProcessor.from_pretrained(tmp_path)(text=[text], images=[list(shown[0, :2])], return_tensors="pt")
         assert torch.equal(plain["input_ids"], student.processor([text], [list(shown[0, :2])])["input_ids"])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_settings_for_whole_videos_go_from_checkpoint_to_checkpoint(nested, tmp_path):
+    """Nothing here reads them without torchvision, but whoever loads the checkpoint where it is, wants them."""
+    student_of("qwen2_vl").save(tmp_path / "base")
+    video = {"video_processor_type": "Qwen2VLVideoProcessor", "fps": 2.0}
+    path = tmp_path / "base" / ("processor_config.json" if nested else "video_preprocessor_config.json")
+    there = json.loads(path.read_text()) if nested else {}
+    path.write_text(json.dumps({**there, "video_processor": video} if nested else video))
+    try:
+        load_student(StudentConfig(name_or_path=str(tmp_path / "base"))).save(tmp_path / "next")
+    except ValueError as error:  # with torchvision these few settings may not make a processor
+        pytest.skip(str(error))
+    files = [json.loads(p.read_text()) for p in sorted((tmp_path / "next").glob("*processor_config.json"))]
+    assert any(f.get("video_processor", f).get("fps") == 2.0 for f in files)
 
 
 # ---- timestamps, on each architecture ----

@@ -167,6 +167,20 @@ def test_projector_and_llm_are_trained_unless_said_otherwise():
         StudentConfig(trained="everything")
 
 
+def test_the_schema_knows_both_forms_of_a_setting():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = StudentConfig.model_json_schema()
+    for good in ({"trained": "P+LLM"}, {"trained": {"llm": "lora"}}, {"image_size": 224}, {"image_size": [224, 336]},
+                 {"image_size": None}, {}):
+        StudentConfig.model_validate(good)
+        jsonschema.validate(good, schema)
+    for bad in ({"trained": "all"}, {"image_size": "224"}, {"image_size": [1, 2, 3]}, {"trained": {"head": "full"}}):
+        with pytest.raises(ValueError):
+            StudentConfig.model_validate(bad)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(bad, schema)
+
+
 def test_a_later_stage_trains_other_parts():
     student = load_student(StudentConfig(tiny=SMALL, trained="P"))
     student.train_parts(TrainedParts(projector="frozen", llm="lora"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 How = Literal["frozen", "full", "lora"]
 
@@ -73,6 +73,16 @@ class TrainedParts(BaseModel):
         return tuple(part for part in ("vision", "llm") if getattr(self, part) == "lora")
 
 
+def _or(other: dict[str, Any]) -> Any:
+    """Adds a second form to a field's JSON schema, one that a validator turns into the first."""
+    def extend(schema: dict[str, Any]) -> None:
+        kept = {k: schema.pop(k) for k in ("title", "description", "default") if k in schema}
+        form = dict(schema)
+        schema.clear()
+        schema.update({**kept, "anyOf": [*form.pop("anyOf", [form]), other]})
+    return extend
+
+
 class LoraConfig(BaseModel):
     """Low-rank updates (peft) of the parts whose training is "lora": every linear layer of them."""
 
@@ -90,15 +100,17 @@ class StudentConfig(BaseModel):
 
     name_or_path: str | None = Field(None, description="a checkpoint's folder or name; default: the tiny student")
     tiny: TinyConfig = Field(default_factory=TinyConfig, description="read where name_or_path is not given")
-    trained: TrainedParts = Field(default_factory=TrainedParts,
-                                  description="frozen, full or lora for vision, projector and llm; or a variant's name")
+    trained: TrainedParts = Field(
+        default_factory=TrainedParts, json_schema_extra=_or({"type": "string", "enum": list(VARIANTS)}),
+        description="frozen, full or lora for vision, projector and llm; or a variant's name")
     lora: LoraConfig = Field(default_factory=LoraConfig)
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights")
     attention: str | None = Field(None, description="attn_implementation of transformers, e.g. sdpa")
     gradient_checkpointing: bool = False
-    image_size: tuple[int, int] | None = Field(
-        None, description="height, width of a frame for the student, where its vision encoder takes any; "
-                          "default: the processor's own")
+    image_size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, json_schema_extra=_or({"type": "integer"}),
+        description="height, width of a frame for the student, where its vision encoder takes any; "
+                    "default: the processor's own")
 
     @field_validator("image_size", mode="before")
     @classmethod

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import AutoConfig, AutoProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import PROCESSOR_NAME, VIDEO_PROCESSOR_NAME, cached_file, is_torchvision_available
 
 from curate.train.students.adapter import Adapter
 
 IGNORED = -100
 
 
-def frames_only(kind: type) -> type:
+def frames_only(kind: type, video: Mapping[str, Any] | None = None) -> type:
     """A processor class of transformers without its video half, which needs torchvision; frames go in as images.
 
-    A checkpoint saved with one has no settings for whole videos: `AutoProcessor` then wants them where torchvision is.
+    Args:
+        kind: the class.
+        video: settings of the video half, written beside the others when it is saved, so that `AutoProcessor` loads
+            the checkpoint where torchvision is.
     """
     class FramesOnly(kind):
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if name != "video_processor"]
+
+        def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+            written = super().save_pretrained(save_directory, *args, **kwargs)
+            if video is not None:
+                (Path(save_directory) / VIDEO_PROCESSOR_NAME).write_text(json.dumps(video, indent=2) + "\n", "utf-8")
+            return written
 
     FramesOnly.__name__ = FramesOnly.__qualname__ = kind.__name__  # written to the checkpoint
     return FramesOnly
@@ -31,17 +45,23 @@ def frames_only(kind: type) -> type:
 
 def load_processor(name_or_path: str) -> Any:
     """The processor of a checkpoint; without torchvision, one without a video half."""
-    from transformers import AutoConfig, AutoProcessor
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-    from transformers.utils import is_torchvision_available
-
     try:
         return AutoProcessor.from_pretrained(name_or_path)
     except (OSError, ImportError, AttributeError, ValueError):
         kind = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(name_or_path)), None)
         if is_torchvision_available() or kind is None or "video_processor" not in kind.get_attributes():
             raise
-        return frames_only(kind).from_pretrained(name_or_path)
+        return frames_only(kind, _video_settings(name_or_path)).from_pretrained(name_or_path)
+
+
+def _video_settings(name_or_path: str) -> dict[str, Any] | None:
+    for file, within in ((PROCESSOR_NAME, "video_processor"), (VIDEO_PROCESSOR_NAME, None)):
+        path = cached_file(name_or_path, file, _raise_exceptions_for_missing_entries=False)
+        found = json.loads(Path(path).read_text("utf-8")) if path else {}
+        found = found.get(within) if within else found
+        if found:
+            return found
+    return None
 
 
 class StudentProcessor:

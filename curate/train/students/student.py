@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoModelForImageTextToText
 
 from curate.train.students.adapter import PARTS, adapter_for, module_at
 from curate.train.students.config import StudentConfig, TinyConfig, TrainedParts
 from curate.train.students.lora import add_lora, has_lora, merged, plain_name
-from curate.train.students.processor import StudentProcessor, load_processor, prompts_of
+from curate.train.students.processor import IGNORED, StudentProcessor, load_processor, prompts_of
 from curate.train.students.projector import ProjectorInput
 from curate.train.timestamps import Timestamps, add_timestamps, stamps, timestamps_of
 
@@ -115,19 +116,32 @@ class Student:
     def _stamps(self, times_s: Tensor | None) -> Any:
         return nullcontext() if times_s is None else stamps(times_s)
 
-    def forward(self, inputs: Mapping[str, Tensor], times_s: Tensor | None = None) -> Any:
+    def forward(self, inputs: Mapping[str, Tensor], times_s: Tensor | None = None, answers_only: bool = False) -> Any:
         """One pass over a batch.
 
         Args:
             inputs: as the processor makes them, on the model's device.
             times_s: [B, N] seconds, for a student with timestamp encoding.
+            answers_only: makes logits only from where the batch's first answer begins, [B, K, vocabulary] of the last
+                K places; the loss is the same. Most places are visual tokens, and over a large vocabulary their
+                logits, which nobody reads in training, are the largest tensor of a step.
 
         Returns:
             Transformers' output with loss (where inputs have labels), logits and hidden_states (last: [B, L, D]).
         """
         self._batch = len(inputs["input_ids"])
+        how = {"output_hidden_states": True, "use_cache": False}
         with self._stamps(times_s):
-            return self.model(**inputs, output_hidden_states=True, use_cache=False)
+            if not answers_only or "labels" not in inputs:
+                return self.model(**inputs, **how)
+            labels = inputs["labels"]
+            answered = (labels != IGNORED).any(0)
+            # The place before the first answer's predicts its first token.
+            keep = min(labels.shape[1] - int(answered.long().argmax()) + 1, labels.shape[1])
+            out = self.model(**{k: v for k, v in inputs.items() if k != "labels"}, logits_to_keep=keep, **how)
+        out.loss = functional.cross_entropy(out.logits[:, :-1].flatten(0, 1).float(),
+                                            labels[:, 1 - keep:].flatten(), ignore_index=IGNORED)
+        return out
 
     def visual_tokens(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
         """Hidden states of the frames' tokens, rows and columns as in the picture.
