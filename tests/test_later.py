@@ -40,6 +40,11 @@ def entering(scene: Scene, firsts: dict[int, int]) -> Scene:
     return replace(scene, regions=[enters(region) for region in scene.regions])
 
 
+def briefly(region, frames: int):
+    """A region that is seen in so many frames only."""
+    return replace(region, seen=region.seen & (np.arange(len(region.seen)) < region.first + frames))
+
+
 # ---- what the cut is ----
 
 @few
@@ -133,8 +138,9 @@ def test_it_begins_where_most_enter():
     assert late_start(scene) is None
     assert late_start(entering(scene, {1: 4})) == 4
     assert late_start(entering(scene, {1: 4, 2: 9, 3: 9})) == 9  # two there
-    assert late_start(entering(scene, {1: 4, 2: 9})) == 9  # one each, and that one moves
-    assert late_start(entering(scene, {2: 9, 3: 4})) == 4  # the earliest of equals
+    for frames, start in ((12, 4), (7, 9), (10, 4)):  # of region 1, beside 10 of region 2: longer, shorter, the same
+        one, other = (briefly(entering(scene, {i: first}).region(i), n) for i, first, n in ((1, 4, frames), (2, 9, 10)))
+        assert late_start(replace(scene, regions=[one, other])) == start
 
 
 def test_too_late_too_short_or_not_rigid_is_no_reason():
@@ -144,7 +150,7 @@ def test_too_late_too_short_or_not_rigid_is_no_reason():
     assert late_start(scene, min_frames=7) == 17
     scene = entering(plain, {2: 9})
     region = scene.region(2)
-    brief = replace(region, seen=region.seen & (np.arange(24) < 14))
+    brief = briefly(region, 5)
     for changed in (brief, replace(region, rigid=False)):
         assert late_start(replace(scene, regions=[changed])) is None
     assert late_start(replace(scene, regions=[brief]), min_seen=5) == 9

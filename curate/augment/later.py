@@ -10,7 +10,6 @@ camera; what is of one frame, or of the step between two, is taken over as it st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from curate.scene import Region, Scene
 
 MIN_FRAMES = 8  # of a cut
 MIN_SEEN = 6  # frames in which a region is measured; fewer show no course of anything
-MOVES = 1e-3  # largest p-value of "does not move"
 
 
 def later(scene: Scene, start: int) -> Scene:
@@ -67,9 +65,11 @@ def _region(region: Region, start: int) -> Region:
 
 
 def late_start(scene: Scene, min_frames: int = MIN_FRAMES, min_seen: int = MIN_SEEN) -> int | None:
-    """The frame where a cut begins: that where most good regions enter, of these where most move, then the earliest.
+    """The frame where a cut begins: that where most good regions enter, of these the one whose regions are measured in
+    most frames, then the earliest.
 
     Good is what first appears there (not in the clip's first frame), is rigid and is measured in `min_seen` frames.
+    Whether it moves does not count: what is seen briefly is sooner taken to move.
 
     Args:
         min_frames: that a cut has at least.
@@ -77,17 +77,11 @@ def late_start(scene: Scene, min_frames: int = MIN_FRAMES, min_seen: int = MIN_S
     Returns:
         None where no good region enters while so many frames are left.
     """
-    worth: dict[int, list[int]] = {}
-    for region in _good(scene, min_frames, min_seen):
-        found = worth.setdefault(region.first, [0, 0])
-        found[0] += 1
-        found[1] += bool(region.motion_p < MOVES)  # not of an unknown one
-    return max(worth, key=lambda start: (*worth[start], -start), default=None)
-
-
-def _good(scene: Scene, min_frames: int, min_seen: int) -> Iterator[Region]:
+    worth: dict[int, tuple[int, int, int]] = {}
     for region in scene.regions:
         measured = region.seen & np.isfinite(region.point_cam).all(-1) & np.isfinite(region.centroid_px).all(-1)
-        if (0 < region.first <= scene.num_frames - min_frames and region.seen[region.first] and region.rigid
-                and region.defined == "first" and int(measured.sum()) >= min_seen):
-            yield region
+        is_good = region.rigid and region.defined == "first" and int(measured.sum()) >= min_seen
+        if is_good and 0 < region.first <= scene.num_frames - min_frames and region.seen[region.first]:
+            count, frames, _ = worth.get(region.first, (0, 0, 0))
+            worth[region.first] = count + 1, frames + int(measured.sum()), -region.first
+    return max(worth, key=worth.__getitem__, default=None)
