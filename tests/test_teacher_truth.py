@@ -1,5 +1,7 @@
 """Teacher tensors of rendered scenes beside the truth: depth, backward flow, what moves, rays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,18 @@ def test_windows_leave_no_trace(truth, tensors):
         other = tensors_of(truth, window, overlap)
         for name in ("depth", "flow", "dynamic"):
             np.testing.assert_array_equal(getattr(other, name), getattr(tensors, name))
+
+
+def test_what_a_source_gives_without_a_mask_is_known_where_it_is_a_number(truth, tensors):
+    tap = TeacherTap(truth.camera, CONFIG)
+    for window in truth.windows(4):
+        depth, flow = window.fields["depth"], window.fields["flow"]
+        window.fields = {"depth": replace(depth, valid=None), "flow": replace(
+            flow, values=np.where(flow.valid[..., None], flow.values, np.nan), valid=None)}
+        tap(window)
+    np.testing.assert_array_equal(np.stack(tap._depth), tensors.depth)
+    np.testing.assert_array_equal(np.stack(tap._flow), tensors.flow)
+    assert np.isnan(tap._dynamic).all() and len(tap._dynamic) == NUM
 
 
 def test_depth_is_of_one_of_the_cells_own_pixels(truth, tensors, cells):

@@ -48,7 +48,7 @@ class TeacherTap:
         for i in range(max(0, window.overlap - 1), window.num_frames):
             z = _known(depth, i)
             chosen, same = self._cells.surface(np.full(self._cells.shape, np.nan, np.float32) if z is None else z)
-            ended = None if flow is None or i == 0 else carried(flow.values[i - 1], flow.valid[i - 1])
+            ended = None if flow is None or i == 0 else carried(flow.values[i - 1], _valid(flow, i - 1))
             if i >= window.overlap:
                 with np.errstate(over="ignore"):  # further than float16 reaches: unknown, when it is stored
                     self._depth.append(chosen.astype(np.float16))
@@ -89,13 +89,13 @@ class TeacherTap:
         return {STAGED: pack(to_parts(tensors))}
 
 
-def carried(flow: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def carried(flow: np.ndarray, valid: np.ndarray | bool = True) -> np.ndarray:
     """[H, W] for each pixel of a frame, which pixel (counted row by row) of the frame before ends there; -1 for none.
 
     Args:
         flow: [H, W, 2] of the frame before, to this one. valid: [H, W].
     """
-    height, width = valid.shape
+    height, width = flow.shape[:2]
     v, u = np.nonzero(valid & np.isfinite(flow).all(-1))
     x = np.rint(u + flow[v, u, 0]).astype(int)
     y = np.rint(v + flow[v, u, 1]).astype(int)
@@ -110,8 +110,13 @@ def _brought(image: np.ndarray, source: np.ndarray) -> np.ndarray:
     return np.where(source >= 0, image.reshape(-1)[source], np.float32(np.nan))
 
 
+def _valid(field: Field, i: int) -> np.ndarray | bool:
+    """[H, W]; True where a source says nothing of it."""
+    return True if field.valid is None else field.valid[i]
+
+
 def _known(field: Field | None, i: int) -> np.ndarray | None:
-    return None if field is None else np.where(field.valid[i], field.values[i], np.float32(np.nan))
+    return None if field is None else np.where(_valid(field, i), field.values[i], np.float32(np.nan))
 
 
 def _moving(motion: Field | None, i: int) -> np.ndarray | None:
@@ -119,7 +124,7 @@ def _moving(motion: Field | None, i: int) -> np.ndarray | None:
     if motion is None:
         return None
     moving = (motion.values[i] > motion.info.get("threshold", 0.5)).astype(np.float32)
-    return np.where(motion.valid[i], moving, np.float32(np.nan))
+    return np.where(_valid(motion, i), moving, np.float32(np.nan))
 
 
 def staged_teacher(folder: Path) -> TeacherTensors:
