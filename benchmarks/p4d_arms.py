@@ -1,0 +1,165 @@
+"""The arms of `benchmarks.p4d`: each a training recipe, run once a seed, its result kept so that it is never run twice.
+
+All arms of a seed begin with the same student, see the same questions in the same order, and make as many steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.campaign import put
+
+SMALL = {"image_size": 64, "patch_size": 16, "width": 128, "kv_heads": 4, "vision_width": 96, "vision_layers": 2}
+LARGER = {"image_size": 64, "patch_size": 16}  # 2.9 M parameters; the small one has 1.5 M
+SIGNAL_SIZE = 16  # side of the teacher's signals, as p4d_recipe.yaml has it
+FRAMES = 8
+DECODER = 256  # hidden width of the perception decoder: the paper's 2,560 would be more than the student itself
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to teach. `strategy`: that section of the recipe, without `timestamps`."""
+
+    name: str
+    strategy: dict[str, Any]
+    timestamps: bool = True
+    what: str = ""
+
+
+def _p4d(**settings: Any) -> dict[str, Any]:
+    return {"name": "p4d", "p4d": {"hidden": DECODER, "latents": "shards", **settings}}
+
+
+_WITH_TIMES = (
+    Arm("sft", {"name": "sft"}, what="answers alone"),
+    Arm("concat", {"name": "concat"}, what="teacher's features beside the visual ones"),
+    Arm("pe", {"name": "pe"}, what="teacher's features added as positions"),
+    Arm("coords", {"name": "coords"}, what="measured x, y, z, t of each token added"),
+    Arm("p4d", _p4d(), what="latent and explicit distillation"),
+    Arm("latent", _p4d(signals=[]), what="p4d, latent distillation alone"),
+    Arm("explicit", _p4d(latent_weight=0.0), what="p4d, explicit distillation alone"),
+)
+NO_TIMES = "-no-times"
+# What the teacher of concat and pe encodes, and what coords adds, holds the times already: without is not to be had.
+ARMS = {arm.name: arm for arm in (
+    *_WITH_TIMES, *(Arm(a.name + NO_TIMES, a.strategy, False, f"{a.what}; no timestamps") for a in _WITH_TIMES
+                    if a.name in ("sft", "p4d", "latent", "explicit")))}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done. `teacher_steps`: of the teacher's fit; `steps`, `batch`: of each arm."""
+
+    clips: int
+    teacher_steps: int
+    steps: int
+    batch: int = 16
+    lr: float = 1e-3
+    student: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
+
+
+QUICK = Size(clips=540, teacher_steps=300, steps=500)
+FULL = Size(clips=2400, teacher_steps=2000, steps=4000, batch=32, student=LARGER)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm with one seed. `folder`: where its run and its result lie."""
+
+    arm: str
+    seed: int
+    shards: str
+    teacher: str
+    folder: str
+    size: Size
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-s{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        return Path(self.folder) / f"{self.name}.json"
+
+    @property
+    def run(self) -> Path:
+        return Path(self.folder) / self.name
+
+
+class Interrupted(RuntimeError):
+    """A run was told to stop; it has written a checkpoint and goes on from there."""
+
+
+def data_of(shards: str, size: Size, seed: int) -> dict[str, Any]:
+    """The section `data` of a training recipe. All frames are shown: questions name frames."""
+    side = size.student["image_size"]
+    return {"sets": [shards], "frames": None, "image_size": [side, side], "forms": ["numeric", "choice"],
+            "batch_size": size.batch, "seed": seed, "workers": 1}
+
+
+def teacher_recipe(shards: str, size: Size) -> dict[str, Any]:
+    return {"name": "teacher", "data": data_of(shards, size, 0) | {"batch_size": 16},
+            "teacher": {"small": {"frames": FRAMES, "height": 64, "width": 64, "channels": 96, "blocks": 3},
+                        "fit": {"steps": size.teacher_steps}}}
+
+
+def recipe_of(job: Job) -> dict[str, Any]:
+    """The training recipe of an arm, plain."""
+    arm, size = ARMS[job.arm], job.size
+    needs_signals = arm.strategy["name"] in ("p4d", "coords")
+    return {
+        "name": "p4d-benchmark", "seed": job.seed,
+        "student": {"tiny": {**size.student, "seed": job.seed}, "trained": "V+P+LLM"},
+        "data": data_of(job.shards, size, job.seed) | {"teacher": needs_signals},
+        "teacher": {"path": job.teacher},
+        "strategy": {**arm.strategy, "timestamps": arm.timestamps},
+        "optim": {"steps": size.steps, "lr": size.lr},
+        "eval": {"before": False, "method": "generate", "max_questions": None, "batch_size": 64, "max_new_tokens": 12},
+        "watch": {"tensorboard": False, "pictures_every": 0, "log_every": 5},
+        "checkpoints": {"every": 100, "last": 1}}
+
+
+def fingerprint(shards: Path, size: Size) -> str:
+    """Results of another set or size are not mixed: the shards' manifest, the sizes, and what all arms share."""
+    manifest = (shards / "manifest.json").read_bytes()
+    common = recipe_of(Job("sft", 0, "", "", "", size))
+    return hashlib.sha256(manifest + json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Trains and evaluates, unless the result is there already; goes on where a run was interrupted."""
+    if job.result.is_file():
+        return json.loads(job.result.read_text("utf-8"))
+    import torch
+
+    from curate.train.config import TrainRecipe
+    from curate.train.job import train
+
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    torch.set_num_threads(1)
+    begin, cpu = time.monotonic(), time.process_time()
+    recipe = TrainRecipe.model_validate(recipe_of(job))
+    if train(recipe, job.run, resume=True).stopped:
+        raise Interrupted(job.name)
+    found = json.loads((job.run / "eval-after.json").read_text("utf-8"))
+    report = json.loads((job.run / "report.json").read_text("utf-8"))
+    result = {"arm": job.arm, "seed": job.seed, "steps": recipe.optim.steps, "seconds": time.monotonic() - begin,
+              "cpu_seconds": time.process_time() - cpu, "losses": report["losses"]["all"],
+              "step_seconds": report["step_seconds"], "load_over_step": report["load_over_step"],
+              "items": [[i["id"], i["family"], i["recording"], i["kind"], i["score"], i["given"]]
+                        for i in found["student"]["items"]],
+              "blind": {i["id"]: i["score"] for i in found["blind"]["items"]}}
+    if ARMS[job.arm].strategy["name"] in ("sft", "p4d"):  # the others' tokens need more than the student
+        from benchmarks.p4d_probe import probed
+
+        result["absrel"] = probed(str(job.run / "student"), data_of(job.shards, job.size, 0))
+    shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
+    put(job.result, json.dumps(result).encode())
+    return result

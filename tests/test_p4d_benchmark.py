@@ -1,0 +1,189 @@
+"""The experiment of the trainer: what its questions may not tell, its arms, the probe, its rows, what is counted."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from benchmarks import p4d, p4d_arms, p4d_probe, p4d_rows  # noqa: E402
+from benchmarks.p4d_arms import ARMS, NO_TIMES, QUICK, Job  # noqa: E402
+from benchmarks.p4d_data import RECIPE, SCENES, overrides  # noqa: E402
+from curate.synth.distribution import load_distribution  # noqa: E402
+from curate.synth.sample import sample_scene  # noqa: E402
+
+# ---- the shards ----
+
+def test_time_can_be_read_off_neither_the_frame_count_nor_how_far_things_go():
+    distribution = load_distribution(SCENES)
+    scenes = [sample_scene(1, i, distribution, 192, 112) for i in range(36)]
+    assert {scene.num_frames for scene in scenes} == {8}
+    seconds = np.array([scene.time_s[-1] for scene in scenes])
+    assert seconds.min() < 0.26 and seconds.max() > 1.0  # 5 to 30 frames a second
+    gone = np.array([np.linalg.norm(body.T_world_obj.translation[-1] - body.T_world_obj.translation[0])
+                     for scene in scenes for body in scene.objects if body.moves])
+    depth = np.array([body.T_world_obj.translation[0, 2] for scene in scenes for body in scene.objects if body.moves])
+    ahead = np.array([scene.camera_motion != "driving" for scene in scenes])
+    assert abs(np.corrcoef(np.log(gone / depth)[ahead], np.log(seconds)[ahead])[0, 1]) < 0.45
+
+
+def test_no_question_states_a_time():
+    import re
+
+    import curate
+    from curate.questions import ask
+    from tests.family_scenes_motion import motion_scene, straight
+
+    recipe = curate.load_recipe(RECIPE, overrides(3))
+    scene = motion_scene((straight((0, 0, 5), (1.5, 0, 0)),))
+    questions, _ = ask(scene, recipe.questions)
+    families = {q.family for q in questions}
+    assert {"video_duration", "object_mean_speed", "object_displacement"} <= families
+    for question in questions:
+        stem = question.question.split("\nAnswer with")[0]
+        assert not re.search(r"\d\s*s\b|\d+ (?:milli)?second", stem), stem
+
+
+# ---- the arms ----
+
+def test_arms_of_a_seed_differ_in_their_strategy_alone():
+    plain = {arm: p4d_arms.recipe_of(Job(arm, 2, "set", "teacher", "runs", QUICK)) for arm in ARMS}
+    from curate.train.config import TrainRecipe
+
+    made = {arm: TrainRecipe.model_validate(recipe) for arm, recipe in plain.items()}
+    for recipe in made.values():
+        assert recipe.student == made["sft"].student and recipe.optim == made["sft"].optim
+        assert recipe.data.model_copy(update={"teacher": False}) == made["sft"].data
+        assert recipe.seed == recipe.data.seed == recipe.student.tiny.seed == 2
+    assert {arm for arm, recipe in made.items() if not recipe.strategy.timestamps} == {
+        arm for arm in ARMS if arm.endswith(NO_TIMES)}
+    assert made["latent"].strategy.p4d.signals == [] and made["explicit"].strategy.p4d.latent_weight == 0
+    assert set(p4d.ORDER) == set(ARMS)
+
+
+def test_results_of_another_size_or_set_are_not_taken(tmp_path):
+    (tmp_path / "manifest.json").write_text("one")
+    known = p4d_arms.fingerprint(tmp_path, QUICK)
+    assert known == p4d_arms.fingerprint(tmp_path, QUICK)
+    assert known != p4d_arms.fingerprint(tmp_path, replace(QUICK, steps=7))
+    (tmp_path / "manifest.json").write_text("two")
+    assert known != p4d_arms.fingerprint(tmp_path, QUICK)
+
+
+def test_jobs_begin_with_the_core_and_give_each_arm_every_seed(tmp_path):
+    jobs = p4d.jobs_of(p4d.QUICK_ARMS, 3, tmp_path, tmp_path, tmp_path, QUICK)
+    assert {job.arm for job in jobs[:9]} == set(p4d.CORE)
+    assert len({job.name for job in jobs}) == len(jobs) == 3 * len(p4d.QUICK_ARMS)
+
+
+def test_a_result_that_is_there_is_not_made_again(tmp_path):
+    job = Job("sft", 0, "no set", "no teacher", str(tmp_path), QUICK)
+    job.result.write_text(json.dumps({"arm": "sft"}))
+    assert p4d_arms.run(job) == {"arm": "sft"}
+
+
+# ---- the probe ----
+
+def tokens(rng, num_clips, noise):
+    """Features that hold the log depth of two cells, mixed and with noise."""
+    log_depth = rng.normal(1, 0.4, (num_clips * 20, 2))
+    x = np.concatenate([log_depth, np.ones((len(log_depth), 1))], 1) @ np.random.default_rng(5).normal(0, 1, (3, 6))
+    clip = np.arange(num_clips).repeat(20)
+    return p4d_probe.Rows(x + rng.normal(0, noise, x.shape), np.exp(log_depth), clip,
+                          [f"clip{i}" for i in range(num_clips)])
+
+
+def test_the_probe_reads_depth_that_is_there_and_cannot_where_noise_hides_it():
+    rng = np.random.default_rng(0)
+    clear = p4d_probe.probe(tokens(rng, 30, 0.0), tokens(rng, 10, 0.0))
+    hidden = p4d_probe.probe(tokens(rng, 30, 30.0), tokens(rng, 10, 30.0))
+    assert len(clear) == 10 and max(clear.values()) < 1e-3
+    assert 0.2 < np.mean(list(hidden.values())) < 0.6  # about what the mean of log normal depths errs by
+
+
+def test_cells_whose_depth_is_unknown_are_left_out():
+    rng = np.random.default_rng(1)
+    train, test = tokens(rng, 30, 0.0), tokens(rng, 10, 0.0)
+    train.depth[::3, 0] = np.nan
+    test.depth[test.clip == 4] = np.nan
+    test.depth[test.clip == 5, 1] = np.nan
+    found = p4d_probe.probe(train, test)
+    assert "clip4" not in found and len(found) == 9 and max(found.values()) < 1e-3
+
+
+def test_depth_cells_are_those_under_their_token():
+    depth = np.arange(16.0).reshape(4, 4)
+    cells = p4d_probe.depth_cells(depth, (2, 2))
+    assert cells.shape == (2, 2, 4)
+    assert cells[0, 1].tolist() == [2, 3, 6, 7] and cells[1, 0].tolist() == [8, 9, 12, 13]
+    with pytest.raises(ValueError, match="do not divide"):
+        p4d_probe.depth_cells(depth, (3, 3))
+
+
+# ---- rows ----
+
+def result(arm, seed, right, families=("video_duration", "object_direction")):
+    """40 questions of 20 recordings; `right`: share of each family that is right."""
+    items = [[f"q{i}", families[i % 2], f"r{i // 2}", "choice", float((i // 2) < 20 * right[i % 2]), ""]
+             for i in range(40)]
+    return {"arm": arm, "seed": seed, "items": items, "blind": {item[0]: 0.25 for item in items},
+            "losses": {"sft": [2.0, 1.0]}, "load_over_step": 5.0, "absrel": {f"r{i}": 0.3 for i in range(20)}}
+
+
+def by_name(rows):
+    return {row["name"].split(" (")[0]: row for row in rows}
+
+
+def test_rows_say_what_timestamps_bring_and_whether_it_is_enough():
+    results = p4d_rows.Results([result("sft", s, (0.9, 0.5)) for s in range(3)]
+                               + [result("sft" + NO_TIMES, s, (0.3, 0.5)) for s in range(2)])
+    rows = by_name(p4d_rows.time_rows(results))
+    found = rows["sft: timestamps less none, duration and speed"]
+    assert found["value"] == pytest.approx(60) and found["ok"] is True
+    assert rows["sft: timestamps less none, all"]["value"] == pytest.approx(30)
+    assert results.seeds("sft", "sft" + NO_TIMES) == [0, 1]  # pairs alone
+    assert not any(name.startswith("p4d") for name in rows)
+
+
+def test_an_arm_is_above_the_guesser_only_where_the_interval_is():
+    results = p4d_rows.Results([result("sft", 0, (0.9, 0.9)), result("p4d", 0, (0.3, 0.3))])
+    rows = by_name(p4d_rows.accuracy_rows(results))
+    assert rows["sft less blind, lower bound"]["ok"] is True
+    assert rows["p4d less blind, lower bound"]["ok"] is False
+    assert rows["p4d less sft"]["value"] == pytest.approx(-60) and rows["held-out questions"]["ok"] is False
+
+
+def test_a_loss_that_rises_in_one_run_is_named():
+    worse = result("p4d", 1, (1, 1)) | {"losses": {"sft": [1.0, 0.5], "depth": [1.0, 1.2]}}
+    rows = p4d_rows.loss_rows(p4d_rows.Results([result("sft", 0, (1, 1)), worse]))
+    assert [row["ok"] for row in rows] == [True, False] and "(p4d, seed 1)" in rows[1]["name"]
+
+
+def test_results_of_two_sets_are_not_mixed():
+    other = result("p4d", 0, (1, 1))
+    other["items"][0][0] = "another"
+    with pytest.raises(ValueError, match="p4d, seed 0, was asked other questions"):
+        p4d_rows.Results([result("sft", 0, (1, 1)), other])
+
+
+# ---- operations ----
+
+def test_operations_of_a_product_are_counted_forward_and_backward():
+    from benchmarks.p4d_step import operations
+
+    a, b = torch.zeros(3, 5, requires_grad=True), torch.zeros(5, 7, requires_grad=True)
+    assert operations(lambda: a @ b) == 2 * 3 * 5 * 7
+    assert operations(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 5 * 7
+
+
+def test_what_p4d_adds_to_a_large_student_is_its_decoder():
+    """Three layers over the tokens of the teacher's grid, forward, and backward to inputs and weights."""
+    from benchmarks.p4d_step import p4d_operations
+    from curate.train.p4d_config import P4DConfig
+
+    grid, width, hidden, channels = (8, 16, 16), 896, 2560, 1408
+    decoder = 3 * 2 * 8 * 16 * 16 * (width * hidden + hidden * hidden + hidden * channels)
+    found = p4d_operations(width, (*grid, channels), P4DConfig(), torch.nn.ModuleDict())
+    assert decoder < found < 1.02 * decoder  # the resampling of tokens comes on top
