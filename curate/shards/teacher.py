@@ -126,11 +126,13 @@ class Stored(TeacherTensors):
         self.__dict__["_read"] = read
 
     def __getattr__(self, name: str) -> object:  # only called for what is not there
-        if name not in NAMES or "_read" not in self.__dict__:
+        if name in NAMES and (read := self.__dict__.get("_read")) is not None:
+            self.__dict__.update(vars(read()))
+            self.__class__ = TeacherTensors
+            self.__dict__.pop("_read", None)
+        if name not in self.__dict__:
             raise AttributeError(name)
-        self.__dict__.update(vars(self.__dict__.pop("_read")()))
-        self.__class__ = TeacherTensors
-        return self.__dict__[name]
+        return self.__dict__[name]  # another thread may have read it meanwhile
 
     def __repr__(self) -> str:
         return "TeacherTensors(not read yet)"
