@@ -167,3 +167,19 @@ def test_two_steps_reward_what_was_said_and_leave_a_plain_checkpoint(doubtful, s
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, old[name])}
     assert any("language_model" in name for name in changed)
     assert not any("vision_tower" in name for name in changed)  # frozen by student.trained
+
+
+# ---- the command ----
+
+def test_the_command_says_what_is_wrong_with_a_recipe(tmp_path):
+    from click.testing import CliRunner
+
+    from curate.cli.main import main
+
+    path = tmp_path / "rft.yaml"
+    path.write_text("student: {name_or_path: sft}\ndata: {sets: [shards]}\nrft: {reward: kindness}\n")
+    found = CliRunner().invoke(main, ["train", "rft", str(path), "--out", str(tmp_path / "out")])
+    assert found.exit_code == 2 and "rft.yaml:3" in found.output and "neither a preset" in found.output
+    path.write_text("student: {name_or_path: no/such/folder}\ndata: {sets: [shards]}\n")
+    found = CliRunner().invoke(main, ["train", "rft", str(path), "--out", str(tmp_path / "out")])
+    assert found.exit_code == 2 and "no/such/folder" in found.output

@@ -24,7 +24,8 @@ class Trainer(Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([("teacher", "Fit the small teacher of 4D perception alone.")])
+            formatter.write_dl([("teacher", "Fit the small teacher of 4D perception alone."),
+                                ("rft", "Reward a trained student for right answers (GRPO).")])
 
 
 class Group(click.Group):
@@ -114,6 +115,35 @@ def teacher(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
         from curate.train.job import fit_and_save
 
         fit_and_save(made, out, console=None if quiet else _console())
+
+
+@command.command("rft", cls=Command)
+@recipe_argument
+@click.option("--out", required=True, metavar="RUN", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder of the run: log.jsonl, tensorboard, the student in model/.")
+@set_option
+@click.option("--steps", type=click.IntRange(1), help="Steps, instead of rft.steps.")
+@click.pass_context
+def rft(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, ...], steps: int | None) -> None:
+    """Reinforce a student that was trained on cold starts (GRPO, by trl) with the rewards of curate.rewards.
+
+    The recipe names the SFT checkpoint, the shards and the reward; docs/p4d.md has one.
+
+    \b
+    Examples:
+      curate train rft my_rft.yaml --out out/rft
+      curate train rft my_rft.yaml --out out/rft --set rft.reward=mllm4d-code --set rft.kl=0
+    """
+    from curate.recipe import load_checked
+    from curate.train.rft_config import RftRecipe
+
+    made = load_checked(recipe, (*overrides, *([f"rft.steps={steps}"] if steps else [])), RftRecipe)
+    with plain_errors(ctx):
+        from curate.train.rft import run
+
+        done = run(made, out)
+    click.echo(f"{done['steps']} steps on {done['questions']} questions; reward of the first and the last step: "
+               f"{', '.join(f'{x:.3f}' for x in done['reward'])}\nstudent: {out / 'model'}")
 
 
 def load(path: Path, overrides: tuple[str, ...], steps: int | None = None) -> TrainRecipe:
