@@ -183,7 +183,7 @@ def collate(samples: Sequence[Mapping[str, Tensor]], pad: int, side: str) -> dic
         if len(shapes) > 1:
             raise ValueError(f"{key} of a batch's samples have shapes {sorted(shapes)}: frames differ in size; set "
                              "student.image_size: [height, width]")
-        batch[key] = torch.cat(values)
+        batch[key] = values[0] if len(values) == 1 else torch.cat(values)  # frames are large
     return batch
 
 
