@@ -204,6 +204,33 @@ def test_before_a_far_wall_a_slow_near_mover_is_not_the_world(travel_m, object_m
     assert bool(found.inlier[moves].mean() > 0.95) == (object_m == 0) and found.inlier[~moves].mean() > 0.95
 
 
+@pytest.mark.parametrize("pan", [0.0, 0.01])
+def test_far_features_that_follow_both_do_not_lend_a_compact_mover_their_spread(pan):
+    """A wall far away fits the world's motion and a near mover's, but for the noise; the nearer world is scattered and
+    has fewer features than the mover. The camera rests, or turns by 0.01 rad."""
+    rng = np.random.default_rng(3)
+    image = rng.uniform([15, 15], [305, 90], (30, 2)), rng.uniform([10, 10], [310, 180], (14, 2)), rng.uniform(
+        [210, 90], [250, 150], (60, 2))
+    depth = np.full(30, 120.0), rng.uniform(8, 12, 14), rng.uniform(7, 7.5, 60)
+    points = np.concatenate([np.c_[(uv - [159.5, 95.5]) / 300, np.ones(len(uv))] * z[:, None]
+                             for uv, z in zip(image, depth)])
+    mover = np.arange(len(points)) >= 44
+    after = points + np.where(mover[:, None], [0.12, 0, 0.0], 0.0)
+    turn = np.array([[np.cos(pan), 0, np.sin(pan)], [0, 1, 0], [-np.sin(pan), 0, np.cos(pan)]])
+    after = after @ turn.T
+
+    def seen(p):
+        uv = 300 * p[:, :2] / p[:, 2:] + [159.5, 95.5]
+        return np.c_[uv, 75 / p[:, 2]]
+
+    for seed in range(10):
+        noise = np.random.default_rng(seed).normal(0, 0.05, points.shape)
+        found = find_motion(SMALL, seen(points), seen(after) + noise, np.full(points.shape, 0.12),
+                            np.zeros(len(points)), (np.eye(3), np.zeros(3)), seed)
+        assert np.abs(found.translation).max() < 0.03, "the mover's motion is 0.12 m"
+        assert found.inlier[~mover].all() and not found.inlier[mover].any()
+
+
 def test_little_texture_still_gives_motion_with_a_larger_error():
     truth = straight(10, [0.01, 0, 0.1])
     (poses, cov, valid), (_, rich, _) = (track(*film(truth, contrast=c)) for c in (0.12, 1.0))

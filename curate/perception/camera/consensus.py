@@ -104,18 +104,12 @@ def _choose(score: np.ndarray, distance2: np.ndarray, weight: np.ndarray, uv: np
     if score[still] >= STILL_SHARE * score[champion]:
         return still
     gain = weight * np.maximum(0, 1 - distance2 / INLIER_DISTANCE2)
-    rivals = np.argsort(-score, kind="stable")
-    rivals = rivals[score[rivals] >= RIVAL_SHARE * score[champion]]
-    for rival in [*rivals[rivals != champion].tolist(), *([still] if score[still] < RIVAL_SHARE * score[champion]
-                                                          and score[still] >= LEAST_STILL * score[champion] else [])]:
-        own, other = gain[champion], gain[rival]
-        alone = np.stack([np.where(other > 0, 0.0, own), np.where(own > 0, 0.0, other)])
-        if alone.sum(1).min() < ALONE_SHARE * own.sum():
-            continue  # much the same motion, or one that explains nothing of its own
-        champion_score, rival_score = _spread_score(alone, uv)
-        if rival_score > champion_score:
-            champion = rival
-    return champion
+    rivals = np.flatnonzero(score >= np.where(np.arange(len(score)) == still, LEAST_STILL, RIVAL_SHARE) * score.max())
+    own, other = gain[champion], gain[rivals]
+    own_alone, other_alone = np.where(other > 0, 0.0, own), np.where(own > 0, 0.0, other)
+    least = np.minimum(own_alone.sum(1), other_alone.sum(1))  # little: much the same motion, or part of the best one
+    beats = (least >= ALONE_SHARE * own.sum()) & (_spread_score(other_alone, uv) > _spread_score(own_alone, uv))
+    return int(rivals[beats][np.argmax(score[rivals[beats]])]) if beats.any() else champion
 
 
 def sigma_of_rho(rig: StereoRig, sigma: np.ndarray) -> np.ndarray:
