@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.questions.draw import stable_hash
 from curate.questions.forms import final_answer
-from curate.questions.guessers import choice
+from curate.questions.guessers import Choice, choice
 from curate.questions.items import items_of
 from curate.questions.learned import MOST_WHOLE, Learner
 from curate.questions.units import UNITS
@@ -59,8 +59,8 @@ def blind_answers(known: Iterable[Mapping[str, Any]], asked: Sequence[Mapping[st
 
 def _choices(known: Sequence[Mapping[str, Any]], asked: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """id -> letter of the likeliest option; ties, and families without a prior, by a hash of the question."""
-    told = [item for item in map(choice, known) if item is not None]
-    open_ = [item for item in map(choice, asked) if item is not None]
+    told = [item for item in map(_choice, known) if item is not None]
+    open_ = [item for item in map(_choice, asked) if item is not None]
     items, _ = items_of([*told, *open_], [0] * (len(told) + len(open_)))  # together: one numbering of the categories
     families = np.array([item.family for item in (*told, *open_)])
     out = {}
@@ -77,6 +77,13 @@ def _choices(known: Sequence[Mapping[str, Any]], asked: Sequence[Mapping[str, An
             best = np.flatnonzero(np.round(weights, 9) == np.round(weights.max(), 9))
             out[open_[i].id] = LETTERS[best[stable_hash("blind", open_[i].id) % len(best)]]
     return out
+
+
+def _choice(record: Mapping[str, Any]) -> Choice | None:
+    """Where a record does not say what its options are worth, their texts are categories."""
+    extra = record.get("extra") or {}
+    filled = {"option_values": record["options"], "recording": record.get("recording", record["id"])} | extra
+    return choice({**record, "extra": filled})
 
 
 def _weights(learner: Learner, row: np.ndarray) -> np.ndarray:
