@@ -1,7 +1,7 @@
 """P4D against SFT and the alternatives, on shards made here, on equal data and steps.
 
-    python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json]      # within an hour on 2 cores
-    python -m benchmarks.p4d --full                                           # as long as it takes
+    python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # an hour on 2 cores
+    python -m benchmarks.p4d --full                                                           # as long as it takes
         [--arms sft,p4d] [--seeds 3] [--minutes 45] [--workers 2] [--report] [--clips 48] [--steps 20]
 
 Renders scenes of 5 to 30 frames a second and eight frames each (`p4d_scenes.yaml`), perceives and asks about them with
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     kind.add_argument("--full", action="store_true")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of everything made (default {CACHE})")
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
-    parser.add_argument("--markdown", type=Path, help="write scores by family as a Markdown table")
+    parser.add_argument("--doc", type=Path, help="put the figures into this page, between its marks (docs/p4d.md)")
     parser.add_argument("--arms", help=f"comma-separated, of {', '.join(ARMS)}; default: --quick {len(QUICK_ARMS)} of "
                                        "them, --full all")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
-    return reported(cache, jobs, args.out, args.markdown)
+    return reported(cache, jobs, args.out, args.doc, f"python -m benchmarks.p4d --{'quick' if args.quick else 'full'}")
 
 
 def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_already: bool) -> list[Job]:
@@ -154,7 +154,8 @@ def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_alre
     return jobs_of(arms, seeds, shards, teacher, folder, size)
 
 
-def reported(cache: Path, jobs: Sequence[Job], out: Path | None, markdown: Path | None) -> int:
+def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | None, command: str) -> int:
+    from benchmarks.p4d_doc import figures, put_figures
     from benchmarks.p4d_rows import Results, accuracy_rows, cost_rows, family_table, loss_rows, probe_rows, time_rows
 
     found = results_of(jobs)
@@ -162,17 +163,20 @@ def reported(cache: Path, jobs: Sequence[Job], out: Path | None, markdown: Path 
         print("no run is there yet", file=sys.stderr)
         return 1
     results = Results(found)
-    rows = [*accuracy_rows(results), *time_rows(results), *probe_rows(results), *loss_rows(results),
-            *cost_rows(*costs(cache, jobs), results)]
-    table = "\n".join(family_table(results)) + "\n"
-    print(table)
-    if markdown is not None:
-        put(markdown.resolve(), table.encode())
+    sections = {"Accuracy": accuracy_rows(results), "Timestamps": time_rows(results),
+                "Depth that the visual tokens hold": probe_rows(results), "Losses": loss_rows(results),
+                "Cost": cost_rows(*costs(cache, jobs), results)}
+    families = family_table(results)
+    print("\n".join(families))
+    if doc is not None:
+        notes = [f"`{command}`; {found[0]['steps']} steps of {jobs[0].size.batch} questions, seeds "
+                 f"{', '.join(map(str, sorted({job.seed for job in jobs})))}."]
+        put_figures(doc.resolve(), figures(sections, families, notes))
     missing = [job.name for job in jobs if not job.result.is_file()]
     if missing:
         print(f"{len(missing)} of {len(jobs)} runs are missing ({', '.join(missing)}); the same command makes them",
               file=sys.stderr)
-    return report("P4D and the alternatives", rows, out)
+    return report("P4D and the alternatives", [row for rows in sections.values() for row in rows], out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from benchmarks.p4d_arms import Size, teacher_recipe
 
@@ -36,36 +35,20 @@ def teacher_folder(cache: Path, size: Size) -> Path:
 
 
 def make_teacher(folder: Path, shards: Path, size: Size) -> None:
-    """The teacher, fitted to the training split; its latents are put beside the shards' tensors."""
+    """The teacher, fitted to the training split; its latents are put beside the shards' tensors, so that distillation
+    need not run it while training."""
     from rich.console import Console
 
+    from curate.shards import read
     from curate.train.config import TrainRecipe
     from curate.train.job import fit_and_save
+    from curate.train.teacher.latents import store_latents
     from curate.train.teacher.store import CONFIG, load_small
 
+    recipe = TrainRecipe.model_validate(teacher_recipe(str(shards), size))
     if not (folder / CONFIG).is_file():
-        fit_and_save(TrainRecipe.model_validate(teacher_recipe(str(shards), size)), folder,
-                     console=Console(stderr=True))
-    store_latents(shards, load_small(folder))
-
-
-def store_latents(shards: Path, teacher: Any) -> None:
-    """Adds the teacher's latents to the set, unless they are there: distillation need not run it while training."""
-    import torch
-
-    from curate.shards import read
-    from curate.shards.latents import add_latents
-    from curate.train.frames import decode_video
-
+        fit_and_save(recipe, folder, console=Console(stderr=True))
+    teacher = load_small(folder)
     first = next(iter(read(shards, "train", flatten=False, teacher=True)))["teacher"]
-    if first.latent_id == teacher.model_id:
-        return
-    side = (teacher.config.height, teacher.config.width)
-
-    def encode(item: dict[str, Any]) -> Any:
-        time_s = item["json"]["time_s"]
-        frames = decode_video(item["media"]["v0.mp4"], time_s, range(len(time_s)), side)
-        video = torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float() / 255
-        return teacher.encode(video, torch.tensor([time_s], dtype=torch.float32))[0].numpy()
-
-    add_latents(shards, encode, teacher.model_id)
+    if first.latent_id != teacher.model_id:
+        store_latents(str(shards), teacher, recipe.data)
