@@ -91,7 +91,8 @@ def _altered(parts: dict[str, bytes], name: str, array: np.ndarray) -> dict[str,
     (lambda p: p | {"depth.npy": p["depth.npy"][:-3]}, "depth.npy"),
     (lambda p: p | {"teacher.json": p["teacher.json"].replace(b'"version":1', b'"version":9')}, "version 9"),
     (lambda p: p | {"teacher.json": b"{"}, "torn or altered"),
-    (lambda p: _altered(p, "depth.npy", np.zeros((5, 4, 6), np.float32)), "float32, expected float16"),
+    (lambda p: p | {"teacher.json": p["teacher.json"].replace(b'"time_s":[', b'"time_s":[7.5,')}, "do not rise"),
+    (lambda p: _altered(p, "depth.npy", np.zeros((5, 4, 6), np.float32)), "<f4, expected <f2"),
     (lambda p: _altered(p, "dynamic.npy", np.zeros((5, 4, 7), np.uint8)), "dynamic.npy: shape"),
     (lambda p: _altered(p, "poses.npy", np.zeros((4, 3, 4), np.float32)), "poses.npy: shape"),
     (lambda p: p | {"depth.npy": p["depth.npy"].replace(b"(5, 4, 6)", b"(5,4,999)")}, "depth.npy"),
@@ -99,6 +100,19 @@ def _altered(parts: dict[str, bytes], name: str, array: np.ndarray) -> dict[str,
 def test_what_does_not_fit_is_named(change, message):
     with pytest.raises(ShardError, match=message):
         from_parts(change(to_parts(made())))
+
+
+@given(st.sampled_from(["depth.npy", "dynamic.npy", "poses.npy", "teacher.json"]), st.integers(0, 10**6),
+       st.sampled_from([b"", b"(", b"'", b"9" * 30, b"}", b"\n", b"\0", b"None", b"1e9", b"nan"]))
+@settings(max_examples=200, deadline=None)
+def test_whatever_stands_in_a_part_it_is_read_or_refused_by_name(name, at, put):
+    parts = to_parts(made())
+    data = parts[name]
+    at %= min(len(data), 150)
+    try:
+        from_parts(parts | {name: data[:at] + put + data[at + 1:]}, "some.tar: k")
+    except ShardError as error:
+        assert "some.tar: k" in str(error)
 
 
 @given(st.data())

@@ -31,6 +31,8 @@ PREFIX = "teacher-"  # of a twin tar's name
 STAGED = "teacher.npz"  # in a staged clip's folder
 PART = re.compile(r"(?:(?:depth|dynamic|flow|intrinsics|latent|poses)\.npy|teacher\.json)")
 META = "teacher.json"
+HEADER = re.compile(rb"\x93NUMPY\x01\x00..\{'descr': '([<|][fu]\d)', 'fortran_order': False, "
+                    rb"'shape': \((\d{1,9}(?:, \d{1,9})+)\), \} *\n", re.DOTALL)
 UNKNOWN = 255
 MAX_BYTES = 1 << 30
 # attribute: (part, stored type, shape with names of sizes)
@@ -81,6 +83,8 @@ def from_parts(parts: Mapping[str, bytes], where: str = "teacher tensors") -> Te
         if meta["version"] != VERSION:
             raise ShardError(f"{where}: teacher tensors of version {meta['version']}; this reads version {VERSION}")
         time_s = np.array(meta["time_s"], float)
+        if time_s.ndim != 1 or not (np.diff(time_s) > 0).all() or not np.isfinite(time_s).all():
+            raise ShardError(f"{where}: {META} holds times that do not rise; torn or altered")
         sizes = {"T": len(time_s)}
         arrays: dict[str, Any] = {name: _read(parts[part], dtype, shape, sizes, f"{where}: {part}")
                                   for name, (part, dtype, shape) in STORED.items()}
@@ -89,7 +93,7 @@ def from_parts(parts: Mapping[str, bytes], where: str = "teacher tensors") -> Te
         rest = {"metric": bool(meta["metric"]), "source": str(meta["source"]), "latent_id": str(meta["latent_id"])}
     except ShardError:
         raise
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ShardError(f"{where}: torn or altered ({type(error).__name__}: {error})") from None
     dynamic = arrays.pop("dynamic")
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
@@ -146,17 +150,17 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _read(data: bytes, dtype: str, shape: tuple[int | str, ...], sizes: dict[str, int], where: str) -> np.ndarray:
-    """The header is held against what is expected before any room is made for what it promises."""
-    file = io.BytesIO(data)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ShardError(f"{where}: not npy of version 1.0")
-    found, fortran_order, kind = np.lib.format.read_array_header_1_0(file)
-    if kind != np.dtype(dtype) or fortran_order:
-        raise ShardError(f"{where}: of type {kind}, expected {np.dtype(dtype)} row by row")
+    """Only headers as `_npy` writes them: numpy's own reader parses them as Python, and fails in many ways."""
+    header = HEADER.match(data)
+    if not header or header.end() != 10 + int.from_bytes(data[8:10], "little"):
+        raise ShardError(f"{where}: not npy of version 1.0, row by row; torn or altered")
+    kind, found = header[1].decode(), tuple(map(int, header[2].split(b", ")))
+    if kind != dtype:
+        raise ShardError(f"{where}: of type {kind}, expected {dtype}")
     _check_shape(found, shape, sizes, where)
-    if len(data) - file.tell() != math.prod(found) * kind.itemsize:
-        raise ShardError(f"{where}: {len(data) - file.tell()} bytes for an array of {found}; torn or altered")
-    return np.frombuffer(data, kind, offset=file.tell()).reshape(found)
+    if len(data) - header.end() != math.prod(found) * np.dtype(dtype).itemsize:
+        raise ShardError(f"{where}: {len(data) - header.end()} bytes for an array of {found}; torn or altered")
+    return np.frombuffer(data, dtype, offset=header.end()).reshape(found)
 
 
 def _check_shape(found: tuple[int, ...], shape: tuple[int | str, ...], sizes: dict[str, int], where: str) -> None:
