@@ -52,10 +52,8 @@ def job(given: Job) -> dict[str, Any]:
 def asked_and_judged(scene: Any, truth_path: Path) -> dict[str, Any]:
     from curate.measure import measure
     from curate.questions import QuestionsConfig, ask
-    from curate.questions.families import families
     from curate.shards.sample import make_sample
     from curate.shards.schema import decode
-    from curate.synth.answers import answers
     from curate.synth.scene import SceneTruth
     from curate.synth.score import judge
 
@@ -69,9 +67,7 @@ def asked_and_judged(scene: Any, truth_path: Path) -> dict[str, Any]:
     without = time.process_time() - begin
     record = decode(make_sample(scene, {}, questions).json)
     truth = SceneTruth.load(truth_path)
-    known = {"camera_displacement"} | set(answers())
-    old = {name for name, family in families().items() if getattr(family, "kind", "")}
-    judged = judge(record | {"qa": [q for q in record["qa"] if q["family"] in known | old]}, truth)
+    judged = judge(record, truth)
     return {"name": truth.name, "num": len(questions), "again": len(again), "cpu_s": with_measuring,
             "cpu_s_from_quantities": without, "judged": [asdict(j) for j in judged],
             "questions": [q.to_json() for q in questions],
