@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from benchmarks.p4d_arms import Size, teacher_recipe
@@ -37,6 +38,7 @@ def teacher_folder(cache: Path, size: Size) -> Path:
 def make_teacher(folder: Path, shards: Path, size: Size) -> None:
     """The teacher, fitted to the training split; its latents are put beside the shards' tensors, so that distillation
     need not run it while training."""
+    import torch
     from rich.console import Console
 
     from curate.shards import read
@@ -47,6 +49,7 @@ def make_teacher(folder: Path, shards: Path, size: Size) -> None:
 
     recipe = TrainRecipe.model_validate(teacher_recipe(str(shards), size))
     if not (folder / CONFIG).is_file():
+        torch.set_num_threads(os.cpu_count() or 1)  # nothing else runs yet
         fit_and_save(recipe, folder, console=Console(stderr=True))
     teacher = load_small(folder)
     first = next(iter(read(shards, "train", flatten=False, teacher=True)))["teacher"]

@@ -187,3 +187,32 @@ def test_what_p4d_adds_to_a_large_student_is_its_decoder():
     decoder = 3 * 2 * 8 * 16 * 16 * (width * hidden + hidden * hidden + hidden * channels)
     found = p4d_operations(width, (*grid, channels), P4DConfig(), torch.nn.ModuleDict())
     assert decoder < found < 1.02 * decoder  # the resampling of tokens comes on top
+
+
+# ---- the page ----
+
+def test_figures_replace_those_between_the_marks_and_nothing_else(tmp_path):
+    from benchmarks.p4d_doc import BEGIN, END, figures, put_figures
+
+    results = p4d_rows.Results([result("sft", 0, (0.9, 0.9))])
+    text = figures({"Accuracy": p4d_rows.accuracy_rows(results)}, p4d_rows.family_table(results), ["`command`."])
+    assert "1 of 2 targets are met." in text and "**missed**" in text and "| all | 40 | 25.0 | 90.0 |" in text
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    put_figures(page, text)
+    once = page.read_text()
+    assert once.startswith("before\n") and once.endswith("after\n") and "old" not in once
+    put_figures(page, text)
+    assert page.read_text() == once
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="expected one line"):
+        put_figures(page, text)
+
+
+def test_the_page_has_its_marks():
+    from pathlib import Path
+
+    from benchmarks.p4d_doc import BEGIN, END
+
+    page = (Path(__file__).parents[1] / "docs" / "p4d.md").read_text("utf-8")
+    assert page.count(BEGIN) == page.count(END) == 1 and page.index(BEGIN) < page.index(END)
