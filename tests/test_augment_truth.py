@@ -56,5 +56,6 @@ def test_left_and_right_by_hand(variant, category):
 
 
 def test_what_has_no_truth_is_not_judged():
-    assert not has_truth("view_shift", Variant(mirror=True)) and has_truth("view_shift", Variant(rate=2))
+    assert not has_truth("view_box", Variant(mirror=True)) and has_truth("view_box", Variant(rate=2))
+    assert has_truth("view_shift", Variant(mirror=True)) and not has_truth("view_shift", Variant(reverse=True))
     assert not has_truth("grounding_mark", Variant(reverse=True)) and has_truth("viewpoint_shift", Variant(True, True))

@@ -270,7 +270,51 @@ def test_what_the_right_camera_does_not_see():
         return straight(((column - 320) / 576 * 2, 0, 2))
 
     found = {q.regions[0]: q.answer for q in asked(moving_scene((at(10), at(60))), "view_visibility")}
-    assert found == {1: OUTSIDE, 2: INSIDE}
+    assert found == {1: OUTSIDE.format("right"), 2: INSIDE.format("right")}
+
+
+def test_a_mirrored_clip_names_its_sides_as_they_are():
+    """The first view, of which marks and boxes are, is the right one of the mirrored pair: what went left from the left
+    view to the right one goes right from the right view to the left one, by as much, and lands at the mirrored column.
+    """
+    def at(column):
+        return straight(((column - 320) / 576 * 2, 0, 2))
+
+    whole = moving_scene((straight((-.5, .25, 4)), straight((1, 0, 6)), at(10), at(60)), noise=Noise.none())
+    sides = {"left": "right", "right": "left"}
+
+    def exchanged(text):
+        return re.sub(r"\b(left|right)\b", lambda found: sides[found[0]], text)
+
+    def by_place(scene):
+        return {(q.family, q.form, *sorted(q.regions), q.start_frame): q for q in asked(scene, *STEREO)}
+
+    plain, mirrored = by_place(whole), by_place(mirror(whole))
+    assert {family for family, *_ in plain} == set(STEREO)
+    for place, q in plain.items():
+        other = mirrored[place]
+        said, meant = " ".join([other.question, *other.reasoning]), " ".join([q.question, *q.reasoning])
+        for text, seen, unseen in ((meant, "left", "right"), (said, "right", "left")):
+            assert f"in the {seen} view of the same" not in text and f"to the {seen} view" not in text
+            assert any(part in text for part in (f"in the {unseen} view", f"to the {unseen} view",
+                                                 f"the {unseen} camera", f"the {unseen} view's", f"the {unseen} one"))
+        if q.family in ("view_point", "view_box"):
+            x, *_ = numbers = q.target if q.family == "view_box" else q.target[0] if q.target else json.loads(q.answer)
+            there = other.target if q.family == "view_box" else (
+                other.target[0] if other.target else json.loads(other.answer))
+            width = numbers[2] - x if q.family == "view_box" else 0
+            assert list(there[:2]) == pytest.approx([640 - x - width, numbers[1]], abs=1.0)
+        elif q.family == "disparity_order":
+            assert other.form == q.form
+        elif q.family == "view_visibility":
+            assert other.answer == exchanged(q.answer)
+        else:  # a shift: as many pixels, the other way
+            size, *way = q.answer.split(" ", 1)
+            assert other.answer.split(" ", 1)[1] == exchanged(way[0])
+            assert float(other.answer.split()[0]) == pytest.approx(float(size), rel=.02)
+    assert mirror(mirror(whole)).baseline_m == whole.baseline_m and places.sides(mirror(whole)) == ("right", "left")
+    for place, q in by_place(mirror(mirror(whole))).items():
+        assert q.answer == plain[place].answer and q.question == plain[place].question
 
 
 def test_one_view_has_no_stereo_questions():

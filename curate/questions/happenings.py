@@ -14,6 +14,7 @@ import numpy as np
 
 from curate.measure import joint
 from curate.measure.magnitude import quantiles
+from curate.questions import places
 from curate.questions.claim import Number
 from curate.questions.digits import settle
 from curate.questions.draw import Draw
@@ -167,7 +168,7 @@ def gone(view: View, who: Followed) -> Happening | None:
     if who.time_s[-1] + spread[-1] >= view.times.seconds[-1]:
         return None  # a part of it may be seen to the very end
     return Happening("gone", "can last be seen, before it goes out of the image", who.time_s[-1] + spread,
-                     axes="in the video of the left camera")
+                     axes=f"in the video of the {places.sides(scene)[0]} camera")
 
 
 def happenings(view: View, who: Followed) -> Iterator[Happening]:

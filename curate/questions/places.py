@@ -135,6 +135,12 @@ def has_second_view(scene: Scene) -> bool:
     return bool(np.isfinite(scene.baseline_m) and scene.baseline_m != 0)
 
 
+def sides(scene: Scene) -> tuple[str, str]:
+    """Which camera of the pair the first view is, and which the second: "left", "right"; the other way in a mirrored
+    clip, whose first view is what its left camera saw, and so stands to the right."""
+    return ("left", "right") if scene.baseline_m > 0 else ("right", "left")
+
+
 def disparity(scene: Scene, depth: np.ndarray) -> np.ndarray:
     """Depth along the line of sight, m, to pixels: how far to the left a point moves from the first view to the second.
 

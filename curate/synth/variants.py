@@ -1,4 +1,5 @@
-"""The truth of a mirrored, reversed or faster clip: the scene itself mirrored, reversed, played faster.
+"""The truth of a mirrored, reversed or faster clip: the scene itself mirrored, reversed, played faster. One that is cut
+for what enters later has the truth of its frames: it begins at another frame of the same scene.
 
 Written from the bodies and the camera's path alone; nothing of how a measured scene is turned (`curate.augment`) is
 used, so that the two can be held against each other.
@@ -17,9 +18,9 @@ from curate.synth.scene import SceneTruth
 from curate.synth.truth import Subject
 
 SIDES = np.array([-1.0, 1, 1])
-# Families without a truth here: of the second view, which changes sides in the mirror; and those whose truth is taken
-# from masks, of which a reversed clip has none where its regions are first seen.
-OF_SIDES, OF_MASKS = ("view_", "disparity_"), ("view_", "grounding_2d", "grounding_mark")
+# Families without a truth here: boxes of the second view, which is rendered of the right camera alone; and those whose
+# truth is taken from masks, of which a reversed clip has none where its regions are first seen.
+OF_SIDES, OF_MASKS = ("view_box",), ("view_", "grounding_2d", "grounding_mark")
 
 
 def scene_of(scene: SceneTruth, variant: Variant) -> SceneTruth:

@@ -2,15 +2,16 @@
 
 A point at depth z along the line of sight (of both rectified views) is d = f B / z − (cx_r − cx_l) pixels farther left
 in the right view than in the left one, in the same row. Depths are of the reference point; scenes of unknown scale have
-disparities too. In a mirrored clip B is negative, and everything shifts right.
+disparities too. The first view, which marks and boxes are of, is the left one; in a mirrored clip it is the right one:
+B is negative, everything shifts right on the way to the second, and the questions name the sides as they are.
 
 `disparity_order`: which of two marked objects shifts more (or less), and so is nearer (or farther) along the line of
     sight. Choice of marks, certain from joint draws.
 `view_shift`: how many pixels an object shifts, and which way. Choice among numbers by the role rule.
-`view_point`: where the reference point is in the right view. Choice among places of one row; open, judged by PCK.
-`view_box`: the box around the visible part in the right view: the left one's, shifted. Gate: what the shift differs by
-    over the object's depth is a small part of the box. Open, judged by IoU.
-`view_visibility`: whether the reference point lies within the right view's image, asked where it is no farther from
+`view_point`: where the reference point is in the second view. Choice among places of one row; open, judged by PCK.
+`view_box`: the box around the visible part in the second view: the first one's, shifted. Gate: what the shift differs
+    by over the object's depth is a small part of the box. Open, judged by IoU.
+`view_visibility`: whether the reference point lies within the second view's image, asked where it is no farther from
     the border than twice the shift, so that both may be. Choice, certain from joint draws.
 
 All of the first frame, where the marks are, and of the last one of the region; nothing without a second view.
@@ -37,13 +38,23 @@ from curate.scene import Region
 
 LEAST_PX = 2.0  # a shift that is told in pixels
 SLANT = 0.25  # of a box's width: by how much its parts may shift differently
-BETWEEN = "from the left view to the right view of the same instant"
-IN_RIGHT = "in the right view of the same instant"
+BETWEEN = "from the {} view to the {} view of the same instant"
+IN_OTHER = "in the {} view of the same instant"
 SLANTED = "its parts shift by different amounts"
-FAR = "too far from the border to leave the right view"
+FAR = "too far from the border to leave the second view"
 SMALL = "the shift is too small to be told in pixels"
 SIDES = {True: "left", False: "right"}
-INSIDE, OUTSIDE = "inside the right view's image", "beyond the edge of the right view's image"
+INSIDE, OUTSIDE = "inside the {} view's image", "beyond the edge of the {} view's image"
+
+
+def _words(view: View) -> dict[str, str]:
+    """Which view is which, and how a place in the second is stated."""
+    first, other = places.sides(view.scene)
+    return {"first": first, "other": other, "axes": IN_OTHER.format(other)}
+
+
+def _between(view: View) -> str:
+    return BETWEEN.format(*places.sides(view.scene))
 
 
 def _frames(view: View, region: Region) -> list[int]:
@@ -69,6 +80,7 @@ def ordered(view: View) -> Iterator[Claim]:
     frame = gates.MARK_FRAME
     there = [r for r in view.regions if frame in view.frames(r) and places.on_surface(r)]
     sign = 1 if view.scene.baseline_m > 0 else -1
+    here_side, other_side = places.sides(view.scene)
     for a, b in combinations(there, 2):
         draw = Draw(view.scene.key, view.config.seed, "disparity_order", a.id, b.id)
         larger = draw.pick((True, False))
@@ -81,15 +93,15 @@ def ordered(view: View) -> Iterator[Claim]:
         best = int(wins[1] > wins[0])
 
         def steps(item: Item, x=x, y=y, names=names, larger=larger) -> list[str]:
-            return [f"From the left view to the right one {names[0]} shifts by {abs(x):.1f} pixels and {names[1]} by "
-                    f"{abs(y):.1f}.",
+            return [f"From the {here_side} view to the {other_side} one {names[0]} shifts by {abs(x):.1f} pixels and "
+                    f"{names[1]} by {abs(y):.1f}.",
                     f"The {'larger' if larger else 'smaller'} shift belongs to the {'nearer' if larger else 'farther'} "
                     f"one: {item.answer}."]
 
         yield Claim((first.id, second.id), (frame, frame), "image", first.reference, steps=steps,
                     category=Category(names[best], wins[best], names),
                     words={"more": "more" if larger else "less", "larger": "larger" if larger else "smaller",
-                           "nearer": "nearer" if larger else "farther"})
+                           "nearer": "nearer" if larger else "farther", "axes": _between(view)})
 
 
 def shifted(view: View) -> Iterator[Claim]:
@@ -103,7 +115,7 @@ def shifted(view: View) -> Iterator[Claim]:
             value, drawn = _shift(view, region, frame)
             side, value, drawn = SIDES[value > 0], abs(value), np.abs(drawn)
             common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image",
-                      "reference": region.reference}
+                      "reference": region.reference, "words": {"axes": _between(view)}}
             if not (value >= LEAST_PX and np.isfinite(drawn).all()):
                 yield Claim(**common, refusal=SMALL)
                 continue
@@ -130,10 +142,11 @@ def shifted(view: View) -> Iterator[Claim]:
             yield Claim(**common, category=Category(texts[found.index], 1.0, texts), steps=steps)
 
 
-def in_right(view: View) -> Iterator[Claim]:
+def in_other(view: View) -> Iterator[Claim]:
     if not places.has_second_view(view.scene):
         return
     writer, scene = writer_of(view), view.scene
+    here_side, other_side = places.sides(scene)
 
     def moved(region: Region, frame: int) -> np.ndarray:
         return region.centroid_px[frame] + 0.5 - np.array([_shift(view, region, frame)[0], 0.0])
@@ -152,20 +165,21 @@ def in_right(view: View) -> Iterator[Claim]:
 
             def steps(item: Item, region=region, frame=frame, shift=shift, here=here) -> list[str]:
                 u, v = region.centroid_px[frame] + 0.5
-                return [f"In the left view the point is seen at ({u:.0f}, {v:.0f}), in pixels.",
-                        f"In the right view it is in the same row, {abs(shift):.1f} pixels farther to the "
+                return [f"In the {here_side} view the point is seen at ({u:.0f}, {v:.0f}), in pixels.",
+                        f"In the {other_side} view it is in the same row, {abs(shift):.1f} pixels farther to the "
                         f"{SIDES[shift > 0]}: ({here[0][0]:.0f}, {here[0][1]:.0f}).",
                         *writer.converted(item.answer)]
 
             yield point_claim(view, writer, here, others, [(shift, 0.0), (2 * shift, 0.0)], name="view_point",
                               subjects=(region.id,), frame=frame, images="image", reference=region.reference,
-                              words={}, steps=steps, along_row=True)
+                              words=_words(view), steps=steps, along_row=True)
 
 
-def right_boxes(view: View) -> Iterator[Claim]:
+def other_boxes(view: View) -> Iterator[Claim]:
     if not places.has_second_view(view.scene):
         return
     writer, scene = writer_of(view), view.scene
+    here_side, other_side = places.sides(scene)
     for region in view.rigid:
         if not places.on_surface(region):
             yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
@@ -181,27 +195,28 @@ def right_boxes(view: View) -> Iterator[Claim]:
             if abs(nearer - shift) > SLANT * (box[2] - box[0]):
                 yield Claim(**common, refusal=SLANTED)
             elif not places.box_iou(box, carried) >= AGREES or box[0] < 1 or box[2] > scene.camera.width - 1:
-                yield Claim(**common, refusal=NOT_CARRIED)  # or the left view cuts it
+                yield Claim(**common, refusal=NOT_CARRIED)  # or the first view cuts it
             elif moved[0] < 0 or moved[2] > scene.camera.width:
                 yield Claim(**common, refusal=BEHIND)
             else:
-                right = [float(v) for v in moved]
+                there = [float(v) for v in moved]
 
                 def steps(item: Item, box=box, shift=shift) -> list[str]:
-                    return [f"In the left view the visible part spans columns {box[0]:.0f} to {box[2]:.0f} and rows "
-                            f"{box[1]:.0f} to {box[3]:.0f}; in the right view it is {abs(shift):.1f} pixels farther to "
-                            f"the {SIDES[shift > 0]}.", *writer.converted(item.answer)]
+                    return [f"In the {here_side} view the visible part spans columns {box[0]:.0f} to {box[2]:.0f} and "
+                            f"rows {box[1]:.0f} to {box[3]:.0f}; in the {other_side} view it is {abs(shift):.1f} "
+                            f"pixels farther to the {SIDES[shift > 0]}.", *writer.converted(item.answer)]
 
-                yield Claim(**common, steps=steps, words={"format": writer.box_format}, extra=noted(writer),
-                            coordinates=writer.box_spans(right, view.times.seconds[frame]),
-                            open=Open(writer.box(*right), writer.numbers(*right), "box", "iou",
+                yield Claim(**common, steps=steps, words=_words(view) | {"format": writer.box_format},
+                            extra=noted(writer), coordinates=writer.box_spans(there, view.times.seconds[frame]),
+                            open=Open(writer.box(*there), writer.numbers(*there), "box", "iou",
                                       "Answer with the box alone."))
 
 
 def visible(view: View) -> Iterator[Claim]:
     if not places.has_second_view(view.scene):
         return
-    width = view.scene.camera.width
+    width, (here_side, other_side) = view.scene.camera.width, places.sides(view.scene)
+    vocabulary = INSIDE.format(other_side), OUTSIDE.format(other_side)
     for region in view.rigid:
         if not places.on_surface(region):
             yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
@@ -211,29 +226,30 @@ def visible(view: View) -> Iterator[Claim]:
             left = float(region.centroid_px[frame][0]) + 0.5
             column = seen(view, region, frame)[1][:, 0] - drawn
             common = {"subjects": (region.id,), "span": (frame, frame), "frame": "image",
-                      "reference": region.reference}
+                      "reference": region.reference, "words": _words(view)}
             if (left if shift > 0 else width - left) > 2 * abs(shift):
                 yield Claim(**common, refusal=FAR)
                 continue
             share = float(((column > 0) & (column < width)).mean())
-            name, confidence = (INSIDE, share) if share >= 0.5 else (OUTSIDE, 1 - share)
+            name, confidence = (vocabulary[0], share) if share >= 0.5 else (vocabulary[1], 1 - share)
 
             def steps(item: Item, left=left, shift=shift) -> list[str]:
-                return [f"In the left view the point is in column {left:.0f}, in the right one it would be in column "
-                        f"{left - shift:.0f} of an image {width} pixels wide."]
+                return [f"In the {here_side} view the point is in column {left:.0f}, in the {other_side} one it would "
+                        f"be in column {left - shift:.0f} of an image {width} pixels wide."]
 
-            yield Claim(**common, steps=steps, category=Category(name, confidence, (INSIDE, OUTSIDE)))
+            yield Claim(**common, steps=steps, category=Category(name, confidence, vocabulary))
 
 
 ONE = ("region", "at", "reference", "axes")
 FAMILIES = (
     Family("disparity_order", ordered, states={"category": ("region_a", "region_b", "at", "reference", "axes")},
-           fields=("more", "larger", "nearer"), axes=BETWEEN, metric=False),
-    Family("view_shift", shifted, states={"category": ONE}, axes=BETWEEN, metric=False),
-    Family("view_point", in_right, forms=("choice", "open"),
-           states={"category": (*ONE, "format"), "open": (*ONE, "format")}, fields=("format",), axes=IN_RIGHT,
+           fields=("more", "larger", "nearer"), metric=False),
+    Family("view_shift", shifted, states={"category": ONE}, metric=False),
+    Family("view_point", in_other, forms=("choice", "open"),
+           states={"category": (*ONE, "format"), "open": (*ONE, "format")}, fields=("format", "first", "other"),
            metric=False),
-    Family("view_box", right_boxes, forms=("open",), states={"open": ("region", "at", "axes", "format")},
-           fields=("format",), axes=IN_RIGHT, metric=False),
-    Family("view_visibility", visible, states={"category": ("region", "at", "reference")}, axes=IN_RIGHT, metric=False),
+    Family("view_box", other_boxes, forms=("open",), states={"open": ("region", "at", "axes", "format")},
+           fields=("format", "first", "other"), metric=False),
+    Family("view_visibility", visible, states={"category": ("region", "at", "reference", "other")},
+           fields=("other",), metric=False),
 )

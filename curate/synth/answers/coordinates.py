@@ -202,8 +202,9 @@ def still(case: Case) -> TrueAnswer:
 
 
 def _shift(case: Case, subject: Subject) -> float:
-    rig = case.truth.scene.rig
-    return float(rig.left.fx * rig.baseline_m / _camera(case, subject, case.span[0])[2])
+    """Pixels to the left from the first view to the second, which in a mirrored clip is the left one of the pair."""
+    rig, side = case.truth.scene.rig, np.sign(case.record.get("baseline_m", 1.0))
+    return float(side * rig.left.fx * rig.baseline_m / _camera(case, subject, case.span[0])[2])
 
 
 def right_point(case: Case) -> TrueAnswer:
@@ -212,7 +213,7 @@ def right_point(case: Case) -> TrueAnswer:
 
 
 def order(case: Case) -> TrueAnswer:
-    shifts = [_shift(case, s) for s in case.asked]
+    shifts = [abs(_shift(case, s)) for s in case.asked]
     wants_less = re.search(r"\b(less|smaller|farther)\b", case.qa["question"]) is not None
     best = int(np.argmin(shifts) if wants_less else np.argmax(shifts))
     name = next(v for v in case.qa["extra"]["option_values"] if _id(v) == case.qa["regions"][best])
