@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections import Counter
 from itertools import islice
 
@@ -208,8 +209,10 @@ def test_ranks_and_epochs_lose_and_double_nothing(path):
 
 
 def test_data_loader_workers_share_the_questions(path):
-    loader = torch.utils.data.DataLoader(_Iterable(config(path)), batch_size=None, num_workers=2,
-                                         multiprocessing_context="fork")
+    data = _Iterable(config(path))
+    next(iter(data.examples))  # its threads are not those of the workers
+    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    assert len(pickle.loads(pickle.dumps(data.examples))) == 9, "spawned workers take it too"
     seen = Counter(i for batch in loader for i in batch.ids)
     assert len(seen) == 27 and set(seen.values()) == {1}
 
@@ -268,6 +271,8 @@ def test_families_forms_bounds_and_splits(path, tmp_path):
     few, more = ids(max_questions=5), ids(max_questions=9)
     assert len(few) == 5 and few < more, "a larger bound adds to a smaller one"
     assert Counter(i[:8] for i in ids(max_per_clip=2)) == Counter({f"clip{n:04d}": 2 for n in range(7)})
+    half = ids(family_shares={"object_direction": 0.5})
+    assert {i for i in every if "displacement" in i} < half < every
     assert ids(frames=9, short_clips="skip") == {i for i in every if int(i[4:8]) + 6 >= 9}
 
 
@@ -313,6 +318,7 @@ def test_bad_input_says_what_to_change(path, student, tmp_path):
     assert "no teacher tensors" in refused(teacher=True)
     assert "did you mean 'object_direction'" in refused(families=["object_directoin"])
     assert "positive number" in refused(tasks={"reason": 0})
+    assert "at most 1 (data.families leaves one out)" in refused(family_shares={"object_direction": 2})
 
 
 def test_sets_without_media_are_refused(tmp_path):

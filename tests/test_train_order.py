@@ -14,6 +14,8 @@ from curate.train.order import Order
 COUNTS = st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=8).map(tuple).filter(sum), min_size=1,
                   max_size=3).map(tuple)
 
+GOLDEN = [(0, 1, 0), (0, 1, 1), (1, 1, 0), (0, 1, 2), (0, 1, 2), (0, 1, 1), (1, 1, 1), (0, 1, 2)]
+
 
 def every(counts):
     return Counter((s, c, q) for s, clips in enumerate(counts) for c, num in enumerate(clips) for q in range(num))
@@ -54,6 +56,11 @@ def test_epochs_and_seeds_differ():
 
     assert epoch(0) != epoch(1) and epoch(0) != epoch(0, seed=1)
     assert Counter(epoch(0)) == Counter(epoch(1)) == Counter(epoch(0, seed=1))
+
+
+def test_the_order_stays_what_it_was_so_that_old_checkpoints_go_on():
+    order = Order(((2, 3), (1, 2)), (1.0, 0.5), seed=7, rank=1, world_size=2, pool=2)
+    assert list(islice(order.items(), 8)) == GOLDEN
 
 
 @given(st.floats(0.1, 3.5), st.integers(1, 3))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate.questions.draw import stable_hash
+from curate.questions.draw import Draw, stable_hash
 from curate.shards import ShardError, manifest, schema, tar
 from curate.shards.reader import find_root, group, load_json
 from curate.shards.teacher import TeacherTensors
@@ -174,7 +174,10 @@ def _members(shard: Path, size: int | None, parts: list[str] | None) -> list[tup
 
 
 def _is_wanted(qa: dict[str, Any], config: DataConfig) -> bool:
-    return (config.families is None or qa["family"] in config.families) and qa["form"] in config.forms
+    if qa["form"] not in config.forms or (config.families is not None and qa["family"] not in config.families):
+        return False
+    share = config.family_shares.get(qa["family"], 1.0)
+    return share == 1 or Draw(qa["id"], config.seed, "family share").uniform() < share
 
 
 def _chosen(ids: dict[str, list[str]], config: DataConfig) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,10 @@ class Examples:
         self.sets: list[ClipSet] = [open_clips(s.path, self.split, config) for s in config.sets]
         self._given, self._resumed = 0, 0  # batches
         self._cache: Cache[Shown] | None = None
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_cache": None}  # to workers that are spawned
 
     # ---- how much there is ----
 
@@ -214,7 +219,8 @@ class Examples:
             yield batch
 
     def _clip(self, index: int, clip: int) -> Future[Shown]:
-        if self._cache is None:
+        if self._cache is None or self._process != os.getpid():  # threads do not come along into a forked process
+            self._process = os.getpid()
             pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="decode")
             self._cache = Cache(pool, self._show, lambda shown: shown.num_bytes, self.config.cache_mb * MIB)
         return self._cache.get(index, clip)

@@ -34,6 +34,8 @@ class DataConfig(BaseModel):
     split: str = Field("train", description="of the sets, to train on")
     held_out: str = Field("val", description="of the sets, to judge a fitted teacher on; students are by eval.split")
     families: tuple[str, ...] | None = Field(None, min_length=1, description="default: all")
+    family_shares: dict[str, float] = Field(default_factory=dict, description="family to the share of its questions "
+                                            "that is kept, drawn by their ids; families not named are kept whole")
     forms: tuple[Form, ...] = Field(("numeric", "choice", "open"), min_length=1)
     max_questions: int | None = Field(None, ge=1, description="of each set, drawn by the questions' ids")
     max_per_clip: int | None = Field(None, ge=1, description="of each clip, drawn by the questions' ids")
@@ -71,10 +73,10 @@ class DataConfig(BaseModel):
         given = [given] if isinstance(given, (str, dict)) else given
         return [{"path": s} if isinstance(s, str) else s for s in given] if isinstance(given, (list, tuple)) else given
 
-    @field_validator("families")
+    @field_validator("families", "family_shares")
     @classmethod
-    def _known_families(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if names is not None:
+    def _known_families(cls, names: Any) -> Any:
+        if names:
             from curate.questions.families import families
 
             known = families()
@@ -84,6 +86,15 @@ class DataConfig(BaseModel):
                     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
                     raise ValueError(f"unknown question family {name!r}; {hint}")
         return names
+
+    @field_validator("family_shares")
+    @classmethod
+    def _parts(cls, shares: dict[str, float]) -> dict[str, float]:
+        for name, share in shares.items():
+            if not 0 < share <= 1:
+                raise ValueError(f"the share of {name!r} is {share}; expected more than 0 and at most 1 (data.families "
+                                 "leaves one out)")
+        return shares
 
     @field_validator("tasks")
     @classmethod
