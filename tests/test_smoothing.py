@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.measure.draws import SceneDraws
 from curate.measure.smoothing import RAY_SHARES, STEADY, PathSmoother, velocity_given_positions
+from tests.scenes import Noise, make_scene
 
 
 def fixed_amplitude(amplitude, shape=0):
@@ -103,3 +105,48 @@ def test_two_frames_give_a_straight_line():
     path = smoother.draw({"own": .01 * np.random.default_rng(0).standard_normal((500, 6))}, 8, np.random.default_rng(1))
     assert np.allclose(path.mean[1] - path.mean[0], [1, 0, 0], atol=1e-6)
     assert np.allclose(path.mean_velocity, [10, 0, 0], atol=1e-4)
+
+
+# --- errors that stretch a path --------------------------------------------------------------------------------------
+
+def swing(t):
+    return np.stack([-1 + 0.8 * t, 0.1 * np.sin(3 * t), 5 + 0.5 * np.sin(5 * t) - 0.3 * t], -1)
+
+
+def stretched(share):
+    """A path that bends, its tracks exact to a millimetre, its distance unknown by a share that all frames have."""
+    scene, _ = make_scene(1, "still", num_frames=24, noise=Noise.none(), paths=[("swing", swing, True)])
+    region = scene.regions[0]
+    region.cov_shared = share**2 * region.point_cam[:, :, None] * region.point_cam[:, None]
+    region.cov_frame = np.tile(1e-6 * np.eye(3), (24, 1, 1))
+    return region, SceneDraws(scene).region(1)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03])
+def test_that_a_path_bends_says_nothing_of_how_far_it_is(share):
+    """Whatever stretches a path stretches its bends: the distance is as measured, with the error that is stated, and
+    so is every length on the path."""
+    region, path = stretched(share)
+    measured = np.linalg.norm(region.point_cam, axis=-1)
+    distance = np.linalg.norm(path.points, axis=-1)
+    np.testing.assert_allclose(np.median(distance, 0), measured, rtol=0.05 * share)
+    np.testing.assert_allclose(distance.std(0), share * measured, rtol=0.1)
+    for i, j in ((0, 23), (3, 12), (12, 23)):  # bends as well as the way on the whole
+        length = np.linalg.norm(path.points[:, j] - path.points[:, i], axis=-1)
+        true = np.linalg.norm(region.point_cam[j] - region.point_cam[i])
+        assert np.median(length) == pytest.approx(true, rel=0.1 * share)
+        assert length.std() == pytest.approx(share * true, rel=0.15)
+    fastest = int(np.argmax(path.speeds.mean(0)))
+    assert path.speeds[:, fastest].std() > 0.8 * share * path.speeds[:, fastest].mean()
+
+
+def test_errors_beside_the_noise_come_through_as_they_are():
+    time, points, noise = small_problem()
+    smoother, rng = PathSmoother(time, points, noise), np.random.default_rng(1)
+    own, more = np.linalg.cholesky(noise) @ rng.standard_normal((21, 32)), rng.standard_normal((21, 32))
+    plain, moved = (smoother.draw({"own": own.T, "rig": 0 * own.T}, 8, np.random.default_rng(2), beside)
+                    for beside in (None, {"rig": more}))
+    by_draw = more.reshape(7, 3, 32).transpose(2, 0, 1)
+    np.testing.assert_allclose(moved.points - plain.points, np.concatenate([-by_draw, by_draw]), atol=1e-12)
+    np.testing.assert_allclose(moved.parts["rig"] - plain.parts["rig"], -by_draw[:8], atol=1e-12)
+    np.testing.assert_allclose(moved.parts["own"], plain.parts["own"])

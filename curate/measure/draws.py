@@ -19,7 +19,7 @@ import numpy as np
 
 from curate.geometry.rotations import exp_so3
 from curate.measure.pose_errors import PoseErrors, at_points
-from curate.measure.rig_effect import pan_motion, pan_of_points
+from curate.measure.rig_effect import pan_motion, pan_stretch
 from curate.measure.smoothing import PathPosterior, PathSmoother, lengths
 from curate.measure.strata import stratified_normals, stratified_tails
 from curate.scene import Region, Scene
@@ -77,6 +77,17 @@ def drift_covariance(total: np.ndarray, steady: float) -> np.ndarray:
     covariance = total[np.minimum.outer(index, index)] * (1 - steady)  # [n, n, 3, 3], a walk
     covariance += np.outer(steady * phase, phase)[..., None, None] * total[-1]
     return covariance.transpose(0, 2, 1, 3)
+
+
+def straight(points: np.ndarray, time_s: np.ndarray) -> np.ndarray:
+    """[n, 3] the uniform motion nearest to positions [n, 3] (least squares); their mean where there are fewer than four.
+
+    An error of the distance stretches a path about the camera, its bends with it. That they are small says nothing of
+    the distance, yet to a smoother with additive errors it does: a nearer path bends less, and each bend that it sees
+    draws the distance to it, by the variance of the distance's relative error. What stretches a bend is therefore
+    kept from the smoother, and added to its draws.
+    """
+    return calm(points, time_s, degree=1)
 
 
 class SceneDraws:
@@ -185,6 +196,8 @@ class SceneDraws:
         cam = point_cam if seen.all() else np.stack([np.interp(index, index[seen], point_cam[seen, a])
                                                      for a in range(3)], -1)
         from_camera = (rotation @ cam[..., None])[..., 0]
+        world = from_camera + centre
+        line = straight(world, time_s)
         range_m = lengths(cam)[:, None]
         steady = calm(range_m, time_s) / range_m
         about = cam * steady  # where errors that go with the range are taken
@@ -208,11 +221,14 @@ class SceneDraws:
         own[index, :, index, :] += turned(region.cov_frame)
         own = own.reshape(3 * num, 3 * num)
         shared = known(region.cov_shared)
-        rig_effect = (rotation @ ray_root(shared, cam) * steady[:, :, None]).reshape(3 * num, 3)
-        pan_effect = rotation @ pan_of_points(about, scene.baseline_m)[..., None]
+        rig_effect = rotation @ ray_root(shared, cam) * steady[:, :, None]
+        by_depth = lengths(rig_effect[..., 2]) / lengths(about)  # share of the distance, of one standard deviation
+        rig_effect[..., 2] = by_depth[:, None] * (line - centre)
+        rig_effect = rig_effect.reshape(3 * num, 3)
+        by_pan = pan_stretch(about, scene.baseline_m)
+        pan_effect = by_pan[:, None, None] * (line - centre)[..., None]
         pan_effect = (pan_effect + at @ self._pan_motion[frames, :, None]).ravel()
 
-        world = from_camera + centre
         data = np.where(seen[:, None], world, np.nan)
         shared_by_all = np.column_stack([rig_effect, self.pan_sigma * pan_effect])
         noise = own + shared_by_all @ shared_by_all.T + self._pose_errors.covariance(about_world, frames)
@@ -222,11 +238,14 @@ class SceneDraws:
         # singular covariances too
         np.fill_diagonal(own, np.diagonal(own) + 1e-12 * max(float(np.diagonal(own).max()), 1e-12))
         alone = np.linalg.cholesky(own) @ stratified_normals(rng, 3 * num, half)
-        bias = rig_effect @ stratified_normals(rng, 3, half)
+        normal = stratified_normals(rng, 3, half)
+        bias = rig_effect @ normal
         # Regions err by different amounts that nothing in them tells (a patch that slides, a piece of something else),
         # so that most err less than stated and a few far more.
         tail = stratified_tails(rng, half)
         errors = {"own": tail * alone, "rig": tail * bias + np.outer(pan_effect, self._pan),
                   "pose": self._pose_draws(at, frames)}
+        stretch = by_depth[:, None] * (tail * normal[2]) + by_pan[:, None] * self._pan
+        bends = ((world - line)[:, :, None] * stretch[:, None]).reshape(3 * num, half)
         self._smoothers[region.id] = smoother
-        return smoother.draw({name: error.T for name, error in errors.items()}, NUM_PARTS, rng)
+        return smoother.draw({name: error.T for name, error in errors.items()}, NUM_PARTS, rng, {"rig": bends})

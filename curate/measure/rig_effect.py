@@ -15,9 +15,14 @@ from curate.scene import Scene
 
 def pan_of_points(points: np.ndarray, baseline_m: float) -> np.ndarray:
     """∂/∂ψ [n, 3] m/rad of points [n, 3] in camera axes, as measured by stereo."""
-    depth = points[:, 2:]
-    x = (points[:, :1] - baseline_m) / depth
-    return -points * depth * (1 + x**2) / baseline_m
+    return points * pan_stretch(points, baseline_m)[:, None]
+
+
+def pan_stretch(points: np.ndarray, baseline_m: float) -> np.ndarray:
+    """The same as a share [n] of the points' distances, per radian."""
+    depth = points[:, 2]
+    x = (points[:, 0] - baseline_m) / depth
+    return -depth * (1 + x**2) / baseline_m
 
 
 def pan_motion(scene: Scene) -> np.ndarray:

@@ -195,7 +195,8 @@ class PathSmoother:
         self._still[first, last] = statistic
         return statistic
 
-    def draw(self, errors: dict[str, np.ndarray], num_parts: int, rng: np.random.Generator) -> PathPosterior:
+    def draw(self, errors: dict[str, np.ndarray], num_parts: int, rng: np.random.Generator,
+             beside: dict[str, np.ndarray] | None = None) -> PathPosterior:
         """Joint draws, in antithetic pairs.
 
         Args:
@@ -203,6 +204,7 @@ class PathSmoother:
                 unseen frames' noise, which is added here to "own"). Fastest where draws are the last axis in memory.
             num_parts: draws kept for the split of the error.
             rng: of this path alone; what it draws last is drawn when the velocity is first asked for.
+            beside: source -> [3T, S/2] draws of errors beside `noise`, of which the data are not taken to say anything.
         """
         num, half = len(self.time_s), len(next(iter(errors.values())))
         which, grid, weight = self.amplitudes()
@@ -222,6 +224,9 @@ class PathSmoother:
         parts = {"own": moved[:, :few]} | {name: moved[:, half + k * few:half + (k + 1) * few]
                                            for k, name in enumerate(shared)}
         deviation = np.concatenate([sum(parts.values()), moved[:, few:half]], 1)
+        for name, error in (beside or {}).items():
+            deviation -= error
+            parts[name] = parts[name] - error[:, :few]
         base = base.take(picks, 1)
         mean = base.mean(1)
         parts["own"] = parts["own"] + (base[:, :few] - mean[:, None])
