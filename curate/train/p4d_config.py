@@ -116,7 +116,7 @@ class SmallTeacherConfig(Strict):
     channels: int = Field(128, ge=16, description="width of the latents")
     blocks: int = Field(4, ge=1)
     heads: int = Field(4, ge=1)
-    search: int = Field(4, ge=0, le=8, description="radius in which a frame is matched with the one before, in cells "
+    search: int = Field(2, ge=0, le=8, description="radius in which a frame is matched with the one before, in cells "
                                                    "of 2 pixels; 0: not matched")
     head_channels: int = Field(96, ge=8)
 

@@ -16,7 +16,7 @@ from curate.train.losses import CHANNELS
 from curate.train.p4d_config import SmallTeacherConfig
 from curate.train.teacher.base import check_video
 
-STEM = 48  # channels at a quarter of the size, half as many at a half
+STEM, SEEN = 48, 12  # channels at a quarter of the size (half as many at a half), and of what is matched
 MATCH_SHARPNESS = 10.0
 LOG_DEPTH_RANGE = (-4.6, 9.3)  # 1 cm to 11 km: keeps exp finite under a student's wild latents
 
@@ -68,7 +68,7 @@ class VideoEncoder(nn.Module):
         self.config = config
         width, matches = config.channels, (2 * config.search + 1) ** 2 + 2 if config.search else 0
         self.fine = nn.Sequential(nn.Conv2d(6, STEM // 2, 3, stride=2, padding=1), nn.GELU())
-        self.seen = nn.Conv2d(STEM // 2, STEM // 2, 3, padding=1)  # what is matched
+        self.seen = nn.Conv2d(STEM // 2, SEEN, 3, padding=1)
         self.coarse = nn.Sequential(nn.Conv2d(STEM // 2 + matches, STEM, 3, stride=2, padding=1), nn.GELU())
         self.patch = nn.Conv2d(STEM, width, config.patch // 4, stride=config.patch // 4)
         self.tubelet = nn.Linear(config.tubelet * width, width)
