@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class ClipSet:
     digest: str
     skipped: int
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         return tuple(len(clip.ids) for clip in self.clips)
 

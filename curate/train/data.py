@@ -114,6 +114,7 @@ class Examples:
         self._given, self._resumed = 0, 0  # batches
         self._cache: Cache[Shown] | None = None
         self._process = os.getpid()
+        self._ordered: tuple[Place, Order] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_cache": None}  # to workers that are spawned
@@ -181,7 +182,13 @@ class Examples:
         return Place.find(*self._place, None, None)
 
     def _order(self) -> Order:
-        place, config = self._where(), self.config
+        place = self._where()
+        if self._ordered is None or self._ordered[0] != place:
+            self._ordered = place, self._order_at(place)
+        return self._ordered[1]
+
+    def _order_at(self, place: Place) -> Order:
+        config = self.config
         weights = tuple(s.weight for s in config.sets) if self.shuffle else (1.0,) * len(self.sets)
         return Order(tuple(s.counts for s in self.sets), weights, config.seed, place.index, place.count, self.epochs,
                      self.shuffle, config.pool_clips)

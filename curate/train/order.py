@@ -13,10 +13,25 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count, islice
+from typing import NamedTuple
 
 Item = tuple[int, int, int]  # set, clip in it, question of the clip
-Block = list[Item]
+
+
+class Block(NamedTuple):
+    """Questions `first .. last` of a clip, in the order of the set's `turn`-th permutation; turn -1 is its own order."""
+
+    set: int
+    clip: int
+    turn: int
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        return self.last - self.first
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Order:
         if not self.shuffle and set(self.weights) != {1.0}:
             raise ValueError(f"weights {self.weights} without a shuffle; sets that are read in order come once each")
 
-    @property
+    @cached_property
     def per_epoch(self) -> int:
         """Questions of an epoch, over all ranks."""
         return sum(map(self._wanted, range(len(self.counts))))
@@ -93,8 +108,8 @@ class Order:
             random.Random(f"blocks {self.seed} {epoch}").shuffle(blocks)
         blocks = _cut(blocks, *self._run(epoch, self.rank))
         if not self.shuffle:
-            return (item for block in blocks for item in block)
-        return _pooled(blocks, self.pool, random.Random(f"pool {self.seed} {epoch} {self.rank}"))
+            return (item for block in blocks for item in self._items(block))
+        return self._pooled(blocks, random.Random(f"pool {self.seed} {epoch} {self.rank}"))
 
     def _blocks(self, index: int, epoch: int) -> list[Block]:
         """A set's questions of one epoch: a stretch of its permutations laid end to end, one whole at weight 1."""
@@ -102,44 +117,46 @@ class Order:
         first, last = epoch * wanted, (epoch + 1) * wanted
         blocks: list[Block] = []
         if not self.shuffle:
-            return self._permuted(index, None)
+            return self._permuted(index, -1)
         for turn in range(first // num, -(-last // num)) if num else ():
             blocks += _cut(self._permuted(index, turn), first - turn * num, last - turn * num)
         return blocks
 
-    def _permuted(self, index: int, turn: int | None) -> list[Block]:
-        blocks = [[(index, clip, question) for question in range(num)]
-                  for clip, num in enumerate(self.counts[index]) if num]
-        if turn is not None:
-            rng = random.Random(f"clips {self.seed} {index} {turn}")
-            rng.shuffle(blocks)
-            for block in blocks:
-                rng.shuffle(block)
+    def _permuted(self, index: int, turn: int) -> list[Block]:
+        blocks = [Block(index, clip, turn, 0, num) for clip, num in enumerate(self.counts[index]) if num]
+        if turn >= 0:
+            random.Random(f"clips {self.seed} {index} {turn}").shuffle(blocks)
         return blocks
+
+    def _items(self, block: Block) -> list[Item]:
+        questions = list(range(self.counts[block.set][block.clip]))
+        if block.turn >= 0:
+            random.Random(f"questions {self.seed} {block.set} {block.turn} {block.clip}").shuffle(questions)
+        return [(block.set, block.clip, question) for question in questions[block.first:block.last]]
+
+    def _pooled(self, blocks: Sequence[Block], rng: random.Random) -> Iterator[Item]:
+        waiting, pool, left = iter(blocks), [], 0
+        while True:
+            for block in islice(waiting, self.pool - len(pool)):
+                pool.append(self._items(block))
+                left += block.length
+            if not pool:
+                return
+            at, index = rng.randrange(left), 0
+            while at >= len(pool[index]):
+                at, index = at - len(pool[index]), index + 1
+            yield pool[index].pop()
+            left -= 1
+            if not pool[index]:
+                del pool[index]
 
 
 def _cut(blocks: Sequence[Block], first: int, last: int) -> list[Block]:
     """The questions `first .. last` of the blocks laid end to end."""
     out, at = [], 0
     for block in blocks:
-        if part := block[max(first - at, 0):max(last - at, 0)]:
-            out.append(part)
-        at += len(block)
+        start, end = max(first - at, 0), min(last - at, block.length)
+        if start < end:
+            out.append(block._replace(first=block.first + start, last=block.first + end))
+        at += block.length
     return out
-
-
-def _pooled(blocks: Sequence[Block], size: int, rng: random.Random) -> Iterator[Item]:
-    waiting, pool, left = iter(blocks), [], 0
-    while True:
-        for block in islice(waiting, size - len(pool)):
-            pool.append(list(block))
-            left += len(block)
-        if not pool:
-            return
-        at, index = rng.randrange(left), 0
-        while at >= len(pool[index]):
-            at, index = at - len(pool[index]), index + 1
-        yield pool[index].pop()
-        left -= 1
-        if not pool[index]:
-            del pool[index]
