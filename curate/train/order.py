@@ -21,7 +21,7 @@ Item = tuple[int, int, int]  # set, clip in it, question of the clip
 
 
 class Block(NamedTuple):
-    """Questions `first .. last` of a clip, in the order of the set's `turn`-th permutation; turn -1 is its own order."""
+    """Questions `first .. last` of a clip, in the order of the set's `turn`-th permutation; turn -1 is its own."""
 
     set: int
     clip: int
