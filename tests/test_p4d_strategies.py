@@ -137,8 +137,31 @@ def test_explicit_distillation_alone_does_not_run_the_teachers_encoder(batch):
 def test_stored_latents_take_the_place_of_the_teachers(batch):
     computed, stored = strategy("p4d"), strategy("p4d", latents="shards")
     latent = LinearTeacher().encode(batch.video, batch.times_s).detach()
+    with_latent = replace(batch, latent=latent.half().float())
+    terms = stored.loss(with_latent)  # the first is compared with the teacher's own
+    torch.testing.assert_close(terms, computed.loss(batch), rtol=1e-3, atol=1e-4)
     stored.teacher.teacher.encode = None
-    torch.testing.assert_close(stored.loss(replace(batch, latent=latent)), computed.loss(batch))
+    torch.testing.assert_close(stored.loss(with_latent), terms)
+
+
+def test_stored_latents_of_another_teacher_are_refused(batch):
+    other = LinearTeacher()
+    with torch.no_grad():
+        other.into.mul_(-1)
+        latent = other.encode(batch.video, batch.times_s)
+    with pytest.raises(ValueError, match=r"clip toy0-0: its stored latent is .* % off the one that teacher linear"):
+        strategy("p4d", latents="shards").loss(replace(batch, latent=latent))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_under_autocast_terms_stay_near(batch, name):
+    s = strategy(name)
+    full = s.loss(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = s.loss(batch)
+    half["loss"].backward()
+    assert all(half[n].item() == pytest.approx(full[n].item(), rel=0.05, abs=0.02) for n in full)
+    assert all(torch.isfinite(p.grad).all() for p in s.parameters() if p.grad is not None)
 
 
 def test_a_student_taught_by_p4d_is_the_one_of_sft(batch, tmp_path):

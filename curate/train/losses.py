@@ -99,7 +99,8 @@ def check_targets(signals: dict[str, Tensor] | None, names: tuple[str, ...] | li
     """
     if signals is None:
         raise ValueError("the batch has no teacher tensors, which explicit distillation compares with: make the shards "
-                         "with --set teacher.enabled=true, or set strategy.p4d.targets=teacher")
+                         "with --set teacher.enabled=true and read them with data.teacher=true, or set "
+                         "strategy.p4d.targets=teacher")
     for name in names:
         if name not in signals:
             raise ValueError(f"the batch has no {name!r} among its teacher tensors ({', '.join(sorted(signals))}): "

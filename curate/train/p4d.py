@@ -35,10 +35,11 @@ def rearrange(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
 def resampled(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """As `rearrange`, of any features [B, N, h, w, C]; time may grow too."""
     tokens = tokens.float()
-    for axis, size in enumerate(grid, start=1):
-        if tokens.shape[axis] != size:
-            shares = resampling(tokens.shape[axis], size, tokens.device)
-            tokens = torch.tensordot(tokens, shares, dims=([axis], [1])).movedim(-1, axis)
+    with torch.autocast(tokens.device.type, enabled=False):
+        for axis, size in enumerate(grid, start=1):
+            if tokens.shape[axis] != size:
+                shares = resampling(tokens.shape[axis], size, tokens.device)
+                tokens = torch.tensordot(tokens, shares, dims=([axis], [1])).movedim(-1, axis)
     return tokens
 
 

@@ -84,8 +84,9 @@ def world_points(depth_m: Tensor, K: Tensor, T_world_cam: Tensor) -> Tensor:
     v, u = torch.meshgrid(torch.arange(h, device=depth_m.device), torch.arange(w, device=depth_m.device),
                           indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).float()
-    rays = torch.einsum("bnij,hwj->bnhwi", T_world_cam[..., :3].float() @ torch.linalg.inv(K.float()), pixels)
-    return rays * depth_m.float()[..., None] + T_world_cam[:, :, None, None, :, 3].float()
+    with torch.autocast(depth_m.device.type, enabled=False):  # half precision is decimetres at this distance
+        rays = torch.einsum("bnij,hwj->bnhwi", T_world_cam[..., :3].float() @ torch.linalg.inv(K.float()), pixels)
+        return rays * depth_m.float()[..., None] + T_world_cam[:, :, None, None, :, 3].float()
 
 
 def token_points(points: Tensor, grid: tuple[int, int]) -> Tensor:

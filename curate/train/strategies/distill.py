@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from curate.train.students.student import Student
     from curate.train.teacher.base import Teacher
 
+MOST_OFF = 0.2  # of the spread: more than half precision and another decoder's pixels make
+
 
 class P4D(Strategy):
     """L = L_SFT + latent_weight L_LD + explicit_weight sum over m of weights[m] L_m.
@@ -35,6 +37,7 @@ class P4D(Strategy):
         super().__init__(student, settings, timestamps)
         self.teacher = Frozen(teacher)
         self.signals = self._distilled(teacher)
+        self._stored_are_ours = False
         self.extra["decoder"] = PerceptionDecoder(student.hidden_size, teacher.grid[3], settings.hidden,
                                                   settings.decoder, teacher.blocks)
 
@@ -95,7 +98,20 @@ class P4D(Strategy):
                                  "anew, or set strategy.p4d.latents=teacher")
             latent = batch.latent
         check_latent(latent, batch.keys)
+        if self.settings.latents == "shards" and not self._stored_are_ours:
+            self._compare(latent, batch)
         return latent
+
+    def _compare(self, stored: Tensor, batch: Batch) -> None:
+        """Once, on one clip: latents of another teacher, or of other frames, may have the same shape."""
+        ours = self.teacher.encode(batch.video[:1], batch.times_s[:1])
+        off = float((ours - stored[:1].float()).norm() / (ours - ours.mean()).norm().clamp(min=1e-6))
+        if off > MOST_OFF:
+            raise ValueError(f"clip {batch.keys[0]}: its stored latent is {100 * off:.0f} % off the one that teacher "
+                             f"{self.teacher.model_id} gives of the frames shown: it is of another teacher, or of "
+                             "other frames (data.frames, data.image_size, data.marks); store the latents anew, or set "
+                             "strategy.p4d.latents=teacher")
+        self._stored_are_ours = True
 
     def target_signals(self, batch: Batch, latent: Tensor | None) -> dict[str, Tensor]:
         """P_m: the measured ones, or what the teacher decodes from its own latent."""
