@@ -86,7 +86,8 @@ def frame_size(processor: StudentProcessor) -> tuple[int, int]:
     if pixels.ndim >= 4:  # pictures; patches in a row say nothing
         height, width = pixels.shape[-2:]
     elif (height, width) == probe.shape[1:3]:
-        raise ValueError("this student takes frames of any size; say which: student.image_size or data.image_size: [height, width]")
+        raise ValueError("this student takes frames of any size; say which: student.image_size or data.image_size: "
+                         "[height, width]")
     return int(height), int(width)
 
 
