@@ -225,8 +225,8 @@ class _Asker:
     def _steps(self, item: Item, texts: list[str], letter: str, low: float, high: float) -> Iterator[str]:
         yield from self.claim.steps(item)
         if item.unit and item.unit is not COUNT:
-            yield (f"With 95 % confidence the value lies between {low} and {high} {item.unit.symbol}; rounded to what "
-                   f"this error supports, the best estimate is {item.stated}.")
+            yield (f"With 95 % confidence the value lies between {low} and {item.unit.text(str(high))}; rounded to "
+                   f"what this error supports, the best estimate is {item.stated}.")
         if letter:
             yield f"This is option {letter}, {texts['ABCDE'.index(letter)]}."
 

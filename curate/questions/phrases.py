@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from curate.scene import Scene
 
 REFERENCES = {
@@ -27,6 +29,14 @@ class Times:
 
     def at(self, frame: int) -> str:
         return f"{self.seconds[frame]:.2f} s" if self.dialect == "seconds" else f"frame {frame}"
+
+    def moment(self, seconds: float) -> str:
+        """A time between frames, in the dialect: "0.28 s", or "frame 3.4"."""
+        return f"{seconds:.2f} s" if self.dialect == "seconds" else f"frame {self.frames(seconds):.1f}"
+
+    def frames(self, seconds: float) -> float:
+        """Where a time lies among the frames, counted from 0; parts of a frame by the times of its neighbours."""
+        return float(np.interp(seconds, self.seconds, np.arange(len(self.seconds))))
 
     @property
     def _base(self) -> str:

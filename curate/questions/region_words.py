@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,8 @@ from curate.scene import Region, Scene
 
 RegionDialect = Literal["<R1>", "[R1]", "region 1", "<obj_1>", "box", "box1000", "point", "point1000"]
 MAX_NAME = 40
+ABSENT = "no object has this mark"  # an option of `false_premise`
+NOTHING_THERE = "there is no object at this place"  # the same where regions are named by their place
 _BROKEN_ENDS = frozenset(["a", "an", "the", "of", "with", "and", "or", "in", "on", "at", "to", "for", "by", "from"])
 
 
@@ -111,6 +113,16 @@ def short(region: Marked, dialect: str) -> str:
     return dialect.replace("1", str(region.id))
 
 
+def names_places(dialect: str) -> bool:
+    """Whether a dialect names regions by where they are, and not by marks."""
+    return dialect.startswith(("box", "point"))
+
+
+def marked_where(dialect: str) -> str:
+    """Where a dialect's marks are to be seen."""
+    return "marked image" if dialect == "<obj_1>" else "first frame"
+
+
 def _scale(size: tuple[int, int], dialect: str) -> str:
     width, height = size
     return "thousandths of its width and height" if dialect.endswith("1000") else f"pixels of {width} x {height}"
@@ -127,7 +139,7 @@ def legend(size: tuple[int, int], dialect: str) -> str:
         return f"Objects are named by boxes [x0, y0, x1, y1] of the first frame, in {_scale(size, dialect)}."
     if dialect.startswith("point"):
         return f"Objects are named by points (x, y) of the first frame, in {_scale(size, dialect)}."
-    return f"The marks are those in the {'marked image' if dialect == '<obj_1>' else 'first frame'}."
+    return f"The marks are those in the {marked_where(dialect)}."
 
 
 def long(region: Marked, dialect: str) -> str:
@@ -137,9 +149,7 @@ def long(region: Marked, dialect: str) -> str:
         return f"the {noun} in the box {name} of the first frame (x0, y0, x1, y1 in {scale})"
     if dialect.startswith("point"):
         return f"the {noun} at the point {name} of the first frame (x, y in {scale})"
-    if dialect == "<obj_1>":
-        return f"the {noun} marked {name} in the marked image"
-    return f"the {noun} marked {name} in the first frame"
+    return f"the {noun} marked {name} in the {marked_where(dialect)}"
 
 
 def mark_text(region_id: int, dialect: str) -> str:
@@ -154,10 +164,10 @@ def _sets_respoken(text: str, regions: Sequence[Marked], dialect: str, given: st
     if not named:
         return text
     name = "|".join(re.escape(n) for n in sorted(named, key=len, reverse=True))
-    where = {d: "marked image" if d == "<obj_1>" else "first frame" for d in (given, dialect)}
+    where = {d: marked_where(d) for d in (given, dialect)}
 
     def respoken(found: re.Match) -> str:
-        if not dialect.startswith(("box", "point")):
+        if not names_places(dialect):
             return f"the objects marked {found[1]} in the {where[dialect]}"
         each = [long(named[n], given) for n in re.findall(name, found[1])]
         return f"{', '.join(each[:-1])} and {each[-1]}"
@@ -175,7 +185,7 @@ def respeak(text: str, regions: Iterable[Marked], dialect: str, given: str = "<R
     Raises:
         ValueError: where `given` names regions by numbers, from which they cannot be told.
     """
-    if given.startswith(("box", "point")):
+    if names_places(given):
         raise ValueError(f"a text in the dialect {given!r} does not say which region it means; write the shards in "
                          f"'<R1>' and convert when reading")
     regions = list(regions)
@@ -187,6 +197,11 @@ def respeak(text: str, regions: Iterable[Marked], dialect: str, given: str = "<R
     return text
 
 
+def is_sayable(qa: Mapping[str, Any], dialect: str) -> bool:
+    """Whether a question can be worded in a region dialect: one about a mark that is on nothing cannot be by places."""
+    return not (names_places(dialect) and "absent" in qa.get("extra", ()))
+
+
 def in_dialect(qa: Mapping[str, Any], regions: Iterable[Mapping[str, Any]], dialect: str,
                given: str = "<R1>") -> dict[str, Any]:
     """A question's record in another region dialect; letters, values and truths stay what they are.
@@ -195,12 +210,20 @@ def in_dialect(qa: Mapping[str, Any], regions: Iterable[Mapping[str, Any]], dial
         qa: a record of a sample's `qa`. regions: the sample's `regions`. dialect, given: as `respeak`.
 
     Returns:
-        a copy with question, options, answer and reasoning reworded.
+        a copy with question, options, answer and reasoning reworded. A question about a mark that is on nothing
+        (`is_sayable`) has no words in a dialect of places: it keeps those of marks.
     """
     known = [of_record(region) for region in regions]
+    if not is_sayable(qa, dialect):
+        return dict(qa)
+    if "absent" in qa.get("extra", ()):  # whatever it is called
+        known += [replace(region, id=qa["extra"]["absent"]) for region in known]
 
     def said(text: str) -> str:
-        return respeak(text, known, dialect, given)
+        text = respeak(text, known, dialect, given)
+        if names_places(dialect):
+            return NOTHING_THERE if text == ABSENT else text.replace(f". {ABSENT}", f". {NOTHING_THERE}")
+        return text.replace(f"In the {marked_where(given)} no object", f"In the {marked_where(dialect)} no object")
 
     return {**qa, "question": said(qa["question"]), "options": [said(o) for o in qa["options"]],
             "answer": said(qa["answer"]) if qa["form"] != "numeric" else qa["answer"],

@@ -43,7 +43,8 @@ def _vector(value: Any, lengths: Sequence[int]) -> bool:
 
 @reward()
 def tiou(text: str, record: Record) -> float | None:
-    """Intersection over union of the span of time answered and the true one; two times in seconds, in either order."""
+    """Intersection over union of the span of time answered and the true one; two times in seconds, or two frame numbers
+    where the truth has such, in either order."""
     truth = record["target"]
     if not _vector(truth, (2,)):
         return None

@@ -139,7 +139,7 @@ def _order(view: View) -> Iterator[Claim]:
 
         def steps(item: Item, group=group, times=times) -> list[str]:
             middle = np.median(times, 1) - float(view.scene.time_s[0])
-            texts = [f"{view.mark(group[i])} at {middle[i]:.2f} s" if np.isfinite(middle[i]) else
+            texts = [f"{view.mark(group[i])} at {view.times.moment(middle[i])}" if np.isfinite(middle[i]) else
                      f"{view.mark(group[i])} not at all" for i in np.argsort(middle, kind="stable")]
             return ["The distance of each from where it was is followed through the frames.",
                     f"It reaches {item.words['length']}: {', '.join(texts)}."]

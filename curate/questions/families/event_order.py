@@ -59,15 +59,15 @@ def _order_claim(view: View, a: Followed, b: Followed) -> Claim:
     gap = max(frame_interval(view), 0.05 * float(time_s[-1] - time_s[0]))
     sooner, later = float((first < second - gap).mean()), float((second < first - gap).mean())
     names = view.mark(ids[0]), view.mark(ids[1])
-    when = float(np.median(first)), float(np.median(second))
+    when = tuple(view.times.moment(float(np.median(times))) for times in (first, second))
     return Claim(**common, category=Category(names[sooner < later], max(sooner, later), names),
                  words={"level": f"{level:g} m"}, extra={"level_m": level, "marks": list(names)},
                  steps=partial(_order_steps, names, when))
 
 
-def _order_steps(names: tuple[str, str], when: tuple[float, float], item: Item) -> list[str]:
+def _order_steps(names: tuple[str, str], when: tuple[str, str], item: Item) -> list[str]:
     return [f"{names[0]} is {item.words['level']} away from its place at {item.words['start']} for the first time at "
-            f"{when[0]:.2f} s, {names[1]} at {when[1]:.2f} s.", f"So {item.answer} comes first."]
+            f"{when[0]}, {names[1]} at {when[1]}.", f"So {item.answer} comes first."]
 
 
 def fastest_claims(view: View) -> Iterator[Claim]:

@@ -3,7 +3,8 @@
 Formula: {t: ‖P(t) − c(t)‖ < D} with D in m, {t: ‖dP/dt‖ > V} with V in m/s; D and V are taken where the span has one
 beginning and one end, at least one of them inside of the time asked about. Reference point: surface@t0, straight from
 the camera's centre; in the fixed world. Unit: s. Gate: in 99 % of the joint draws the span's overlap (intersection over
-union) with the stated one is at least 0.85. Answer: two times (metric "tiou").
+union) with the stated one is at least 0.85. Answer: two times (metric "tiou"); in the dialect of frames, two frame
+numbers with a decimal, and so is the target.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 LEAST_IOU = 0.85
 LEAST_SHARE = 0.15  # of the time asked about, that the span and the rest have at least
 NEVER_S = 1e6  # a time that overlaps with nothing
-LEAD = "Answer with two times in seconds from the start of the video, such as \"from 0.50 s to 1.20 s\"."
+LEADS = {"seconds": "Answer with two times in seconds from the start of the video, such as \"from 0.50 s to 1.20 s\".",
+         "frames": "Answer with two frame numbers, counted from 0 and with one decimal for times between two frames, "
+                   "such as \"from frame 2.5 to frame 8.0\"."}
 
 
 def claims(view: View) -> Iterator[Claim]:
@@ -72,19 +75,20 @@ def _claim(view: View, who: Followed, common: dict, kind: str, values: np.ndarra
     sure = float((once & (overlap >= LEAST_IOU)).mean())
     state = f"is closer than {level:g} m to the camera's optical centre" if kind == "closer" else \
         f"is faster than {level:g} m/s"
-    answer = f"from {a:.2f} s to {b:.2f} s"
+    answer = f"from {view.times.moment(a)} to {view.times.moment(b)}"
+    dialect = view.config.dialect
+    target = [a, b] if dialect == "seconds" else [round(view.times.frames(x), 1) for x in (a, b)]
     return Claim(**common, variant=kind, words={"state": state, "axes": STRAIGHT if kind == "closer" else WORLD},
-                 open=Open(answer, [a, b], "span", "tiou", LEAD, sure),
+                 open=Open(answer, target, "span", "tiou", LEADS[dialect], sure),
                  extra={"event": kind, "level": level, "least_iou": LEAST_IOU},
-                 steps=partial(_steps, kind, level, course[[0, -1]], (a, b)))
+                 steps=partial(_steps, kind, level, course[[0, -1]], answer))
 
 
-def _steps(kind: str, level: float, ends: np.ndarray, span: tuple[float, float], item: Item) -> list[str]:
+def _steps(kind: str, level: float, ends: np.ndarray, span: str, item: Item) -> list[str]:
     what, unit = ("distance", "m") if kind == "closer" else ("speed", "m/s")
     return [f"The {what} is {ends[0]:.3g} {unit} at {item.words['start']} and {ends[1]:.3g} {unit} at "
             f"{item.words['end']}.",
-            f"It is {'below' if kind == 'closer' else 'above'} {level:g} {unit} from {span[0]:.2f} s to "
-            f"{span[1]:.2f} s."]
+            f"It is {'below' if kind == 'closer' else 'above'} {level:g} {unit} {span}."]
 
 
 FAMILIES = (Family("event_span", claims, forms=("open",), fields=("state",),

@@ -31,7 +31,7 @@ from curate.questions.units import UNITS
 if TYPE_CHECKING:
     from curate.questions.view import View
 
-STILL, ABSENT = "it does not move", "no object has this mark"
+STILL, ABSENT = "it does not move", region_words.ABSENT
 SPARE = "left out, so that no option is likelier than another"
 RUNGS, RATIO = 6, 1.6  # of a ladder of lengths, as many as there are directions
 Span = tuple[int, int]
@@ -133,7 +133,7 @@ def _absent(view: View, stream: Draw, one: Ordinary, asked: str, n: int) -> Clai
     short = region_words.short(named, dialect)
     return replace(one.claim, subjects=(), category=Category(ABSENT, 1.0, _names(view, one.names)), words=words,
                    variant=f"{asked}.absent{mark}.{n}", quantities=(), extra={"absent": mark},
-                   steps=lambda item: [f"In the first frame no object is marked {short}."])
+                   steps=lambda item: [f"In the {region_words.marked_where(dialect)} no object is marked {short}."])
 
 
 FAMILIES = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.questions import gates
+from curate.questions import gates, region_words
 from curate.questions.draw import Draw
 from curate.scene import Region
 
@@ -103,7 +103,7 @@ def marks(view: View, group: Sequence[int]) -> tuple[str, ...]:
 def objects(view: View, group: Sequence[int]) -> str:
     """"the objects marked <R1>, <R2> and <R4> in the first frame"."""
     if len(group) > 1 and view.config.region_dialect in MARK_DIALECTS:
-        where = "marked image" if view.config.region_dialect == "<obj_1>" else "first frame"
+        where = region_words.marked_where(view.config.region_dialect)
         return f"the objects marked {listed(marks(view, group))} in the {where}"
     return listed([view.marked(i) for i in group])
 

@@ -1,7 +1,8 @@
 """Phases in order: "(1) grows (2) constant (3) shrinks" of the distance to the camera, and of an object's speed.
 
 `procedural_change`: d(t) = ‖P(t) − c(t)‖ grows (shrinks) where it changes by more than 0.1 m/s, else it is constant;
-phases shorter than a stated time (an eighth of the span, at least 0.2 s) are left out, and equal neighbours are one.
+phases shorter than a stated time (an eighth of the span, at least 0.2 s; in the dialect of frames as many steps from
+frame to frame) are left out, and equal neighbours are one.
 `speed_phases`: an object speeds up (slows down) where its speed ‖dP/dt‖ in the world rises (falls) by at least a
 quarter of its highest value before it turns; where it never does, it is constant. These constants define the words and
 are said.
@@ -67,7 +68,7 @@ def distance_claims(view: View) -> Iterator[Claim]:
         if who.refusal:
             yield Claim((who.region.id,), who.span, f"camera@{who.span[0]}", "surface@t0", refusal=who.refusal)
             continue
-        shortest = round(max(0.2, who.seconds / 8), 1)
+        shortest, stated = _shortest(view, who)
         distance = joint.camera_distance(view.draws, who.region.id, who.frames)
         rate = np.diff(distance, axis=1) / np.diff(who.time_s)
 
@@ -77,10 +78,20 @@ def distance_claims(view: View) -> Iterator[Claim]:
 
         code, share = runs.likeliest(codes(1, 1), [codes(1.5, 1), codes(0.5, 1), codes(1, 1.5), codes(1, 0.5)])
         rules = (f"The distance grows where it gets larger by more than {RATE_MPS} m/s, shrinks where it gets smaller "
-                 f"by more than that, and is constant in between; leave out phases shorter than {shortest:.1f} s")
+                 f"by more than that, and is constant in between; leave out phases shorter than {stated}")
         course = joint.median(view.draws, who.region.id, "camera distance", who.span, distance)
         yield _claim(who, "world", code, share, DISTANCE, ("grows", "shrinks", "constant"), rules,
                      partial(_distance_steps, course, view, who))
+
+
+def _shortest(view: View, who: Followed) -> tuple[float, str]:
+    """The least length of a phase, s, and how it is said."""
+    shortest = round(max(0.2, who.seconds / 8), 1)
+    if view.config.dialect == "seconds":
+        return shortest, f"{shortest:.1f} s"
+    interval = who.seconds / (len(who.time_s) - 1)
+    steps = max(round(shortest / interval), 2)
+    return steps * interval, f"{steps} steps from frame to frame"
 
 
 def _distance_steps(course: np.ndarray, view: View, who: Followed, item: Item) -> list[str]:

@@ -98,9 +98,8 @@ def _compared(view: View, measure: Measure, pair: tuple[int, ...], span: Span) -
         f"{100 * tolerance:g} cm"
 
     def steps(item: Item) -> list[str]:
-        return [f"The {measure.noun} differ by {abs(float(difference.mean())):.3g} "
-                f"{'m/s' if measure.name == 'speed' else 'm'}, which is {'less' if name == UNKNOWN else 'more'} than "
-                f"{stated}."]
+        return [f"The {measure.noun} differ by {_beside(stated, tolerance, abs(float(difference.mean())))}, which is "
+                f"{'less' if name == UNKNOWN else 'more'} than {stated}."]
 
     return Claim(pair, span, f"camera@{span[0]}" if measure.name == "distance" else "world",
                  groups.reference(view, pair), category=Category(name, shares[name], tuple(shares)),
@@ -109,6 +108,20 @@ def _compared(view: View, measure: Measure, pair: tuple[int, ...], span: Span) -
                  words={"most": measure.most, "axes": measure.axes, "tolerance": stated, "noun": measure.noun,
                         "when": view.times.instant(span[0]) if measure.name == "distance" else view.times.span(*span),
                         "objects": groups.objects(view, pair)})
+
+
+def _beside(stated: str, tolerance: float, value: float) -> str:
+    """A number in the unit of the tolerance it is held against, to a hundredth of it; one below that is only bounded.
+
+    >>> _beside("5 cm", 0.05, 0.0174), _beside("0.2 m/s", 0.2, 1.8e-5)
+    ('1.74 cm', 'less than 0.002 m/s')
+    """
+    number, unit = stated.split(" ", 1)
+    factor = float(number) / tolerance
+    finest = float(number) / 100
+    if value * factor < finest:
+        return f"less than {finest:g} {unit}"
+    return f"{value * factor:.{max(0, 2 - math.floor(math.log10(float(number))))}f} {unit}"
 
 
 FAMILIES = (

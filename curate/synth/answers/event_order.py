@@ -56,7 +56,7 @@ def event_span(case: Case) -> TrueAnswer:
     time = _seconds(case, case.span)[holds]
     if not len(time) or np.diff(np.flatnonzero(holds)).max(initial=1) > 1:
         return TrueAnswer(right=False, text="not one span")
-    low, high = case.qa["target"]
+    low, high = np.array(case.qa["target"]) / (case.truth.scene.fps if case.qa["dialect"] == "frames" else 1)
     both = min(high, time[-1]) - max(low, time[0])
     union = max(high, time[-1]) - min(low, time[0])
     return TrueAnswer(right=bool(both / union >= extra["least_iou"]), text=f"{time[0]:.3f} s to {time[-1]:.3f} s")

@@ -11,7 +11,7 @@ from curate.synth.answers.base import Case, TrueAnswer
 from curate.synth.scene import SUB
 
 RATE_MPS, SWING = 0.1, 0.25
-SHORTEST = re.compile(r"shorter than (\d+\.\d) s")
+SHORTEST = re.compile(r"shorter than (?:(\d+\.\d) s|(\d+) steps)")
 
 
 def _answer(case: Case, phases: list[str]) -> TrueAnswer:
@@ -33,7 +33,8 @@ def distance_phases(case: Case) -> TrueAnswer:
     step = _step_s(case)
     words = ["grows" if rate > RATE_MPS else "shrinks" if rate < -RATE_MPS else "constant"
              for rate in np.diff(distance) / step]
-    shortest = float(SHORTEST.search(case.qa["question"])[1])
+    seconds, steps = SHORTEST.search(case.qa["question"]).groups()
+    shortest = float(seconds) if seconds else int(steps) / case.truth.scene.fps
     long = [word for word, run in ((word, len(list(run))) for word, run in groupby(words)) if run * step >= shortest]
     return _answer(case, [word for word, _ in groupby(long)])
 
