@@ -188,8 +188,8 @@ class Loop:
             terms.append({name: float(value.detach()) for name, value in losses.items()})
             keys.append(list(batch.ids))
         self._refuse_broken(step, terms, keys)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = float(self.accelerator.clip_grad_norm_(parameters, config.clip_norm))
+        length = self.accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)  # frozen ones have none
+        norm = float(length.full_tensor() if hasattr(length, "full_tensor") else length)
         if not math.isfinite(norm):
             raise LossNotFinite(f"step {self.total + 1}: the gradient is {norm} though every loss is finite; samples: "
                                 f"{_listing(keys)}; a lower optim.lr or precision fp32 may help")
