@@ -248,3 +248,9 @@ def test_checkpointing_of_gradients_changes_no_gradient(student):
     gradients = [{n: p.grad for n, p in s.model.named_parameters() if p.grad is not None} for s in (plain, saving)]
     assert gradients[0].keys() == gradients[1].keys()
     assert all(torch.allclose(gradients[0][n], gradients[1][n], atol=1e-6) for n in gradients[0])
+
+
+def test_every_layer_of_the_language_model_is_trained_however_few_the_vision_tower_has():
+    made = tiny_student(image_size=32, patch_size=16, vision_width=32, vision_layers=1, width=32, layers=3)
+    trained = {name for name, p in made.model.named_parameters() if p.requires_grad}
+    assert all(any(f"language_model.layers.{i}." in name for name in trained) for i in range(3))

@@ -41,6 +41,8 @@ class Llava(Adapter):
 
     def unused(self, config: Any, name: str) -> bool:
         """Features are a layer's output: what comes after that layer is never run for anything."""
+        if not name.startswith(self.vision):
+            return False
         layers = config.vision_feature_layer
         total = config.vision_config.num_hidden_layers
         last = max(i if i >= 0 else total + 1 + i for i in (layers if isinstance(layers, (list, tuple)) else [layers]))
