@@ -2,15 +2,17 @@
 
     python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # an hour on 2 cores
     python -m benchmarks.p4d --full                                                           # as long as it takes
-        [--arms sft,p4d] [--seeds 3] [--minutes 45] [--workers 2] [--report] [--clips 48] [--steps 20]
+        [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
 
 Renders scenes of 5 to 30 frames a second and eight frames each (`p4d_scenes.yaml`), perceives and asks about them with
-the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, and trains every arm from the same
-start on the same questions (`p4d_arms`), each with several seeds. Held-out recordings are answered by generation and
-scored by `curate.bench`. Everything is kept in the cache: a run that is interrupted (Ctrl-C, SIGTERM, a kill) goes on
+the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, teaches a start to read
+(`p4d_start`), and trains every arm from it on the same questions (`p4d_arms`), each with several seeds. Held-out
+recordings are answered by generation and scored by `curate.bench`.
+
+Everything is kept in the cache: a run that is interrupted (Ctrl-C, SIGTERM, a kill) goes on
 with the same command, and what is there already is not made again. `--report` makes nothing and reports what is there.
 
-After `--minutes` no further run begins (--quick: 45); the table says how many seeds each arm has, and the same command
+After `--minutes` no further run begins (--quick: 52); the table says how many seeds each arm has, and the same command
 goes on with those that are missing.
 """
 
@@ -39,10 +41,12 @@ ORDER = ("sft", "p4d", "sft" + NO_TIMES, "concat", "pe", "coords", "latent", "ex
 CORE, QUICK_ARMS = ORDER[:3], ORDER[:9]
 
 
-def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, folder: Path, size: Size) -> list[Job]:
+def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, start: Path, folder: Path,
+            size: Size) -> list[Job]:
     """The core's seeds first, then seed by seed."""
     def made(names: Sequence[str]) -> list[Job]:
-        return [Job(arm, seed, str(shards), str(teacher), str(folder), size) for seed in range(seeds) for arm in names]
+        return [Job(arm, seed, str(shards), str(teacher), str(start), str(folder), size)
+                for seed in range(seeds) for arm in names]
 
     return made([a for a in arms if a in CORE]) + made([a for a in arms if a not in CORE])
 
@@ -115,18 +119,18 @@ def main(argv: list[str] | None = None) -> int:
                                        "them, --full all")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--clips", type=int, help="rendered, instead of the size's own")
-    parser.add_argument("--steps", type=int, help="of every arm and of the teacher's fit, instead of the size's own")
-    parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 45, --full none")
+    parser.add_argument("--steps", type=int, help="of arms, start and teacher, instead of the size's own")
+    parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 52, --full none")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="runs side by side")
     parser.add_argument("--report", action="store_true", help="make nothing, report what is in the cache")
     args = parser.parse_args(argv)
     begin, size = time.monotonic(), QUICK if args.quick else FULL
     size = replace(size, clips=args.clips or size.clips, steps=args.steps or size.steps,
-                   teacher_steps=args.steps or size.teacher_steps)
+                   start_steps=args.steps or size.start_steps, teacher_steps=args.steps or size.teacher_steps)
     arms = args.arms.split(",") if args.arms else list(QUICK_ARMS if args.quick else ORDER)
     if unknown := [arm for arm in arms if arm not in ARMS]:
         parser.error(f"unknown arms {', '.join(unknown)}; known: {', '.join(ARMS)}")
-    minutes = args.minutes if args.minutes is not None else 45 if args.quick else float("inf")
+    minutes = args.minutes if args.minutes is not None else 52 if args.quick else float("inf")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # read by the workers when they start
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -143,15 +147,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_already: bool) -> list[Job]:
     from benchmarks.p4d_data import make_shards, make_teacher, teacher_folder
+    from benchmarks.p4d_start import make_start
 
     shards = cache / f"set-{size.clips}" / "shards"
-    teacher = teacher_folder(cache, size)
+    teacher, start = teacher_folder(cache, size), cache / f"start-{size.clips}-{size.start_steps}"
     if not made_already:
         make_shards(cache, size.clips)
         make_teacher(teacher, shards, size)
+        make_start(start, shards, size.student, size.start_steps)
     folder = cache / f"runs-{fingerprint(shards, size)}"
     folder.mkdir(parents=True, exist_ok=True)
-    return jobs_of(arms, seeds, shards, teacher, folder, size)
+    return jobs_of(arms, seeds, shards, teacher, start, folder, size)
 
 
 def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | None, command: str) -> int:

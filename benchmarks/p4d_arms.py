@@ -1,6 +1,6 @@
 """The arms of `benchmarks.p4d`: each a training recipe, run once a seed, its result kept so that it is never run twice.
 
-All arms of a seed begin with the same student, see the same questions in the same order, and make as many steps.
+All arms begin with the same student and make as many steps; those of a seed see the same questions in the same order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,28 +55,31 @@ ARMS = {arm.name: arm for arm in (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done. `teacher_steps`: of the teacher's fit; `steps`, `batch`: of each arm."""
+    """How much is done. `teacher_steps`: of the teacher's fit; `start_steps`: of the common start; `steps`, `batch`: of
+    each arm."""
 
     clips: int
     teacher_steps: int
+    start_steps: int
     steps: int
     batch: int = 16
     lr: float = 1e-3
     student: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
 
 
-QUICK = Size(clips=540, teacher_steps=300, steps=500)
-FULL = Size(clips=2400, teacher_steps=2000, steps=4000, batch=32, student=LARGER)
+QUICK = Size(clips=640, teacher_steps=300, start_steps=1200, steps=400)
+FULL = Size(clips=2400, teacher_steps=2000, start_steps=6000, steps=4000, batch=32, student=LARGER)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One arm with one seed. `folder`: where its run and its result lie."""
+    """One arm with one seed. `start`: the student it begins with. `folder`: where its run and its result lie."""
 
     arm: str
     seed: int
     shards: str
     teacher: str
+    start: str
     folder: str
     size: Size
 
@@ -116,7 +119,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
     needs_signals = arm.strategy["name"] in ("p4d", "coords")
     return {
         "name": "p4d-benchmark", "seed": job.seed,
-        "student": {"tiny": {**size.student, "seed": job.seed}, "trained": "V+P+LLM"},
+        "student": {"name_or_path": job.start, "trained": "V+P+LLM"},
         "data": data_of(job.shards, size, job.seed) | {"teacher": needs_signals},
         "teacher": {"path": job.teacher},
         "strategy": {**arm.strategy, "timestamps": arm.timestamps},
@@ -129,7 +132,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
 def fingerprint(shards: Path, size: Size) -> str:
     """Results of another set or size are not mixed: the shards' manifest, the sizes, and what all arms share."""
     manifest = (shards / "manifest.json").read_bytes()
-    common = recipe_of(Job("sft", 0, "", "", "", size))
+    common = [recipe_of(Job("sft", 0, "", "", "", "", size)), asdict(size)]
     return hashlib.sha256(manifest + json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]
 
 

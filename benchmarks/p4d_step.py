@@ -2,7 +2,7 @@
 of the tiny student's step and answer, measured.
 
 Counting is torch's (`FlopCounterMode`: matrix products, convolutions, attention, forward and backward), on tensors
-without data ("meta"), so that any size fits any machine.
+without data (`FakeTensorMode`), so that any size fits any machine.
 """
 
 from __future__ import annotations
@@ -14,31 +14,37 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 FRAMES, TEXT_TOKENS = 16, 128
 
 
 def operations(work: Callable[[], Any]) -> float:
-    """Floating point operations of a call."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating point operations of a call. Attention as two products over all pairs, since fused kernels of CPUs are
+    not counted."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
 
 
-# ---- a student of half a billion parameters, on meta ----
+# ---- a student of half a billion parameters, without data ----
 
 def half_billion() -> nn.Module:
-    """SigLIP base (224 px, 196 tokens a frame) and Qwen2 of 0.5 B parameters, without data."""
+    """SigLIP base (224 px, 196 tokens a frame) and Qwen2 of 0.5 B parameters. Called inside of a `FakeTensorMode`."""
     from transformers import LlavaConfig, LlavaForConditionalGeneration, Qwen2Config, SiglipVisionConfig
+    from transformers.initialization import no_init_weights
 
     vision = SiglipVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
                                 image_size=224, patch_size=16, vision_use_head=False)
     text = Qwen2Config(hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
                        num_key_value_heads=2, vocab_size=151_936, tie_word_embeddings=True)
-    with torch.device("meta"):
-        return LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text,
-                                                         image_token_id=151_646, tie_word_embeddings=True))
+    with no_init_weights():
+        model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text,
+                                                          image_token_id=151_646, tie_word_embeddings=True))
+    model.lm_head.weight = model.get_input_embeddings().weight  # tying is a part of the initialisation left out
+    return model
 
 
 def sft_operations(model: nn.Module) -> float:
@@ -47,11 +53,11 @@ def sft_operations(model: nn.Module) -> float:
     config = model.config
 
     def work() -> None:
-        pixels = torch.empty(FRAMES, 3, config.vision_config.image_size, config.vision_config.image_size, device="meta")
+        pixels = torch.empty(FRAMES, 3, config.vision_config.image_size, config.vision_config.image_size)
         with torch.no_grad():
             features = model.model.vision_tower(pixels).last_hidden_state
         tokens = model.model.multi_modal_projector(features).flatten(0, 1)
-        text = torch.empty(TEXT_TOKENS, tokens.shape[-1], device="meta")
+        text = torch.empty(TEXT_TOKENS, tokens.shape[-1])
         hidden = model.model.language_model(inputs_embeds=torch.cat([tokens, text])[None], use_cache=False,
                                             attention_mask={"full_attention": None})  # as made: causal, and no padding
         model.lm_head(hidden.last_hidden_state).sum().backward()
@@ -64,18 +70,16 @@ def p4d_operations(width: int, grid: tuple[int, int, int, int], settings: Any, h
     their backward to the latent. Losses are elementwise and not counted, as nothing elementwise is.
 
     Args:
-        width: the student's D. grid: (N', h', w', C) of the teacher. heads: of the teacher, on meta, frozen.
+        width: the student's D. grid: (N', h', w', C) of the teacher. heads: of the teacher, frozen.
     """
     from curate.train.p4d import PerceptionDecoder, resampled
 
-    with torch.device("meta"):
-        decoder = PerceptionDecoder(width, grid[3], settings.hidden, settings.decoder)
+    decoder = PerceptionDecoder(width, grid[3], settings.hidden, settings.decoder)
 
     def work() -> None:
         side = 14  # of SigLIP's tokens
-        tokens = torch.empty(1, FRAMES, side, side, width, device="meta", requires_grad=True)
-        with torch.device("meta"):
-            latent = decoder(resampled(tokens, grid[:3]))
+        tokens = torch.empty(1, FRAMES, side, side, width, requires_grad=True)
+        latent = decoder(resampled(tokens, grid[:3]))
         total = latent.sum()
         for head in heads.values():
             total = total + head(latent).sum()
@@ -94,22 +98,22 @@ def counted() -> dict[str, float]:
     from curate.train.p4d_config import P4DConfig, SmallTeacherConfig
     from curate.train.teacher.small import SmallTeacher
 
-    model, settings = half_billion(), P4DConfig()
-    own = SmallTeacherConfig(frames=FRAMES, height=224, width=224, patch=16, channels=512, blocks=8, heads=8)
-    with torch.device("meta"):
+    with FakeTensorMode():
+        model, settings = half_billion(), P4DConfig()
+        own = SmallTeacherConfig(frames=FRAMES, height=224, width=224, patch=16, channels=512, blocks=8, heads=8)
         teacher = SmallTeacher(own, ("depth", "flow", "motion", "camray"), (56, 56)).requires_grad_(False)
         video, times = torch.empty(1, FRAMES, 3, 224, 224), torch.empty(1, FRAMES)
 
-    def encode() -> None:
-        with torch.no_grad(), torch.device("meta"):
-            teacher.encode(video, times)
+        def encode() -> None:
+            with torch.no_grad():
+                teacher.encode(video, times)
 
-    width = model.config.text_config.hidden_size
-    sft = sft_operations(model)
-    p4d = sft + p4d_operations(width, teacher.grid, settings, teacher.heads)
-    return {"parameters": sum(p.numel() for p in model.parameters()), "sft": sft, "p4d": p4d,
-            "live": p4d + operations(encode),
-            "l4p": sft + p4d_operations(width, (8, 16, 16, 1408), settings, nn.ModuleDict())}
+        width = model.config.text_config.hidden_size
+        sft = sft_operations(model)
+        p4d = sft + p4d_operations(width, teacher.grid, settings, teacher.heads)
+        return {"parameters": sum(p.numel() for p in model.parameters()), "sft": sft, "p4d": p4d,
+                "live": p4d + operations(encode),
+                "l4p": sft + p4d_operations(width, (8, 16, 16, 1408), settings, nn.ModuleDict())}
 
 
 # ---- the tiny student, with data ----
