@@ -80,7 +80,7 @@ def drift_covariance(total: np.ndarray, steady: float) -> np.ndarray:
 
 
 def straight(points: np.ndarray, time_s: np.ndarray) -> np.ndarray:
-    """[n, 3] the uniform motion nearest to positions [n, 3] (least squares); their mean where there are fewer than four.
+    """[n, 3] the uniform motion nearest to positions [n, 3] (least squares); their mean where they are under four.
 
     An error of the distance stretches a path about the camera, its bends with it. That they are small says nothing of
     the distance, yet to a smoother with additive errors it does: a nearer path bends less, and each bend that it sees
