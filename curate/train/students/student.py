@@ -193,7 +193,8 @@ class Student:
             setattr(self.model.config, MARK, {"base": encoding.base, "unit": "s"})
         elif hasattr(self.model.config, MARK):
             delattr(self.model.config, MARK)
-        self.model.save_pretrained(folder, state_dict=merged(state or self.model.state_dict(), self.config.lora))
+        state = self.model.state_dict() if state is None else state
+        self.model.save_pretrained(folder, state_dict=merged(state, self.config.lora))
         self.processor.own.save_pretrained(folder)
 
 
