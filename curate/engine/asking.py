@@ -135,7 +135,6 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
            licence: str) -> Asked:
     import pyarrow
 
-    from curate.engine.burnt import burnt
     from curate.marks import read_jpeg, stated
     from curate.questions.balance import row, thin
     from curate.questions.doubts import doubts
@@ -159,6 +158,8 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
     marks = marks_of(clip.folder, scene, {region for q in chosen for region in q.regions}, recipe)
     video = b""
     if recipe.marks.burn:
+        from curate.engine.burnt import burnt  # the only one that decodes
+
         video = burnt(clip.folder / "v0.mp4", record, recipe.marks.style, _label(recipe), crf_of(out))
     choices = [(c, kept[c.id][0]) for c in map(choice, chosen) if c is not None]
     items, names = items_of([c for c, _ in choices], [rank for _, rank in choices])
