@@ -230,3 +230,20 @@ def test_two_processes_make_one_run(recipe, whole, tmp_path):
     done = curate("train", recipe, "--out", tmp_path, "--resume", "--steps", 4, "--set",
                   f"teacher.path={whole / 'teacher'}")
     assert done.exit_code == 2 and "made by 2 processes" in done.stderr
+
+
+def test_without_ray_train_the_way_around_is_said(recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.train", None)
+    done = curate("train", recipe, "--out", tmp_path / "run", "--ray", 2)
+    assert done.exit_code == 2 and "pip install 'ray[train]'" in done.stderr and "torchrun" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_train_makes_the_same_run(recipe, whole, tmp_path):
+    command = [sys.executable, "-m", "curate", "train", str(recipe), "--out", str(tmp_path / "run"), "--ray", "1",
+               "--quiet", "--set", f"teacher.path={whole / 'teacher'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600,
+                          env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())})
+    assert done.returncode == 0, done.stderr
+    assert [r["sft"] for r in course(tmp_path / "run")] == [r["sft"] for r in course(whole)]

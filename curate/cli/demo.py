@@ -45,6 +45,7 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
       curate demo --scenes 4 --workers 1        # a glance; too few questions for the floor
     """
     from curate.cli.console import make_console
+    from curate.cli.demo_training import training_set
     from curate.cli.run import build_preview
     from curate.cli.score import show_report, write_score
     from curate.engine.run import run
@@ -61,7 +62,7 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
     console.print(f"{len(dataset.videos)} side-by-side videos with known motion: {dataset.root}", markup=False)
 
     kind = "ray" if workers > 1 else "inline"
-    recipe = load_recipe(dataset.recipe, [f"engine.workers={workers}", f"engine.kind={kind}"])
+    recipe = load_recipe(dataset.recipe, [f"engine.workers={workers}", f"engine.kind={kind}", "teacher.enabled=true"])
     with step("perceive, ask, write", seconds):
         summary = run(recipe, out / "run", quiet=False)
     for entry in summary.failures:
@@ -77,6 +78,8 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
         write_score(out / "run", report)
     with step("preview", seconds):
         preview = build_preview(out / "run")
+    with step("shards to train on", seconds):
+        training = training_set(out)
 
     show_report(report, console)
     total = time.perf_counter() - begin
@@ -85,7 +88,8 @@ def command(ctx: click.Context, out: Path, scenes: int, seed: int, workers: int)
                                                indent=1) + "\n")
     console.print("time:    " + ", ".join(f"{name} {s:.1f} s" for name, s in seconds.items()) + f"; all {total:.1f} s",
                   soft_wrap=True)
-    places = {"shards": out / "run" / "shards", "preview": preview or "none", "scores": out / "score.json"}
+    places = {"shards": out / "run" / "shards", "preview": preview or "none", "scores": out / "score.json",
+              "train": training / "shards"}
     for name, path in places.items():
         console.print(f"{name + ':':<9}{path}", markup=False, soft_wrap=True)
     ctx.exit(summary.exit_code or (0 if report.ok and preview and not problems else FAILURE))
