@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from curate import marks
+from curate.exporters.run import export
 from curate.recipe import recipe_from_dict
 from curate.recipe.load import RecipeError
 from tests.test_augment_run import frames
@@ -61,6 +62,14 @@ def test_labels_are_those_that_the_questions_speak_of(out):
     wide, narrow = (marks.read_jpeg(by_dialect[d]) for d in ("<obj_1>", "<R1>"))
     black = [(image.max(-1) < 30).sum() for image in (wide, narrow)]  # behind the labels
     assert black[0] > 1.4 * black[1]  # obj_1 is longer than R1
+
+
+def test_a_trainer_that_takes_one_video_alone_is_given_the_marks_in_it(out, tmp_path):
+    rows = {}
+    for burn in (False, True):
+        written(out, marks={"burn": burn})
+        rows[burn] = export(out, "video-r1", tmp_path / str(burn))
+    assert rows[True].rows > rows[False].rows and "marks" in rows[False].refused and "marks" not in rows[True].refused
 
 
 def test_styles_are_of_the_writing_and_checked_with_the_recipe(out):

@@ -6,6 +6,7 @@ from typing import Any
 
 from curate.exporters.base import Example, Exporter, Form
 from curate.exporters.files import json_list
+from curate.marks import in_video
 from curate.questions.forms import final_answer
 
 TYPES = {"choice": "multiple choice", "number": "regression"}
@@ -25,7 +26,7 @@ def row(example: Example, form: Form) -> dict[str, Any]:
 
 def no_marks(example: Example, row: dict[str, Any]) -> str:
     """One video is all that a row has."""
-    if not example.speaks_of_marks or example.clip.get("mark_in_video"):
+    if not example.speaks_of_marks or in_video(example.clip):
         return ""
     return ("marks: the question speaks of marked regions and the row has one video alone; use box or point words "
             "(--regions box), or burn the marks into the video")
