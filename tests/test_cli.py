@@ -379,3 +379,4 @@ def test_the_demo_scores_every_answer(tmp_path):
         rows = {row["name"]: row["value"] for row in content["rows"]}
         assert rows["questions"] > 0 and "Answers against the known truth" in done.stdout
         assert "time:" in done.stdout and (out / "run" / "preview" / "index.html").is_file()
+        assert (out / "train" / "shards" / "manifest.json").is_file(), "shards to train on"

@@ -24,13 +24,19 @@ class SetConfig(BaseModel):
                           "every other epoch")
 
 
+def _or_paths(schema: dict[str, Any]) -> None:
+    """An editor takes a path for a set, and one set for a list of one."""
+    one = [{"type": "string"}, schema.pop("items")]
+    schema["anyOf"] = [*one, {"type": schema.pop("type"), "items": {"anyOf": one}, "minItems": schema.pop("minItems")}]
+
+
 class DataConfig(BaseModel):
     """What a student is trained on, and how it sees it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sets: tuple[SetConfig, ...] = Field(min_length=1, description="shard sets, mixed by their weights; one may be "
-                                        "given as a path alone")
+                                        "given as a path alone", json_schema_extra=_or_paths)
     split: str = Field("train", description="of the sets, to train on")
     held_out: str = Field("val", description="of the sets, to judge a fitted teacher on; students are by eval.split")
     families: tuple[str, ...] | None = Field(None, min_length=1, description="default: all")
