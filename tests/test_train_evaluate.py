@@ -122,6 +122,7 @@ def test_the_likeliest_letter_is_read_where_the_answer_begins(answer):
     logits[0, place - 1, [shift + 3, 11]] = 5.0  # D is no option of this one; "the" is no letter
     batch = Asked(["q"], [choice("q", "way", ["l", "r", "x"], "A")], {"labels": labels})
     assert letters(batch, logits, tokens) == ["B"]
+    assert letters(batch, logits[:, 3:], tokens) == ["B"], "logits from before the first answer on"
 
 
 def test_an_answer_that_begins_otherwise_is_said():

@@ -28,17 +28,18 @@ def letters(batch: Any, logits: torch.Tensor, tokenizer: Any) -> list[str]:
 
     Args:
         batch: all of its questions are choices, answered by a letter alone.
-        logits: [B, L, vocabulary].
+        logits: [B, L, vocabulary], or those of the last places alone, from before the first answer on.
 
     Raises:
         ValueError: where a letter is more than one token, or the answers do not begin with it.
     """
     labels, out = batch.inputs["labels"], []
+    first = labels.shape[1] - logits.shape[1]
     for row, record in enumerate(batch.records):
         begin = int((labels[row] != IGNORED).nonzero()[0, 0])
         tokens = _letter_tokens(tokenizer, labels[row, begin:begin + 2].tolist(), record["letter"])
         at, ids = begin + tokens[0], tokens[1][:len(record["options"])]
-        out.append(LETTERS[int(logits[row, at - 1, ids].argmax())])
+        out.append(LETTERS[int(logits[row, at - 1 - first, ids].argmax())])
     return out
 
 
