@@ -22,6 +22,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -72,7 +73,12 @@ def run_all(jobs: Sequence[Job], workers: int, until: float) -> None:
                 running[pool.submit(run, job)] = job
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            try:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt:
+                for worker in multiprocessing.active_children():
+                    worker.terminate()  # which ends the step under way and writes a checkpoint
+                raise
             for future in done:
                 job = running.pop(future)
                 try:
@@ -135,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ[name] = "1"  # read by the workers when they start
     os.environ["HF_HUB_OFFLINE"] = "1"
     cache = args.cache.resolve()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         jobs = prepared(cache, size, arms, args.seeds, args.report)
         if not args.report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from benchmarks.p4d_arms import Size, teacher_recipe
@@ -16,18 +17,14 @@ def overrides(num_clips: int) -> list[str]:
 
 
 def make_shards(cache: Path, num_clips: int) -> Path:
-    """The set, rendered, perceived and asked about; an interrupted run goes on.
-
-    Raises:
-        RuntimeError: where a clip failed: the set would not be the one that others get.
-    """
+    """The set, rendered, perceived and asked about; an interrupted run goes on."""
     import curate
 
     out = cache / f"set-{num_clips}"
     if not (out / "shards" / "manifest.json").is_file():
         summary = curate.run(curate.load_recipe(RECIPE, overrides(num_clips)), out)
-        if summary.exit_code:
-            raise RuntimeError(f"{out}: not every clip was made (exit code {summary.exit_code}); see its ledger.jsonl")
+        if lost := summary.planned - summary.counts["done"]:
+            print(f"{out}: {lost} of {summary.planned} clips are left out; see its ledger.jsonl", file=sys.stderr)
     return out / "shards"
 
 
