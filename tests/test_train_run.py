@@ -152,6 +152,18 @@ def test_every_strategy_runs(recipe, whole, tmp_path, strategy):
     assert json.loads((tmp_path / "run" / "eval-after.json").read_text())["method"] == "generate"
 
 
+def test_bf16_checkpointing_accumulation_and_stages(recipe, whole, tmp_path):
+    """What a large student needs, all at once; in the same process as runs in float32."""
+    done = curate("train", recipe, "--out", tmp_path, "--set", f"teacher.path={whole / 'teacher'}", "--quiet", "--set",
+                  "optim.precision=bf16", "--set", "optim.accumulate=2", "--set", "student.gradient_checkpointing=true",
+                  "--set", "stages=[{name: a, parts: [projector]}, {name: b, data: {forms: [numeric]}}]", "--steps", 2)
+    assert done.exit_code == 0, done.output
+    log = read_log(tmp_path / "log.jsonl")
+    assert [(r["stage"], r["examples"]) for r in log] == [("a", 4), ("a", 4), ("b", 4), ("b", 4)]
+    exact = read_log(whole / "log.jsonl")[0]["loss"]
+    assert log[0]["loss"] == pytest.approx(exact, rel=0.1) and log[0]["loss"] != exact
+
+
 def test_the_teacher_alone(recipe, tmp_path):
     done = curate("train", "teacher", recipe, "--out", tmp_path / "t", "--steps", 1)
     assert done.exit_code == 0 and "teacher, held out:" in done.stdout
