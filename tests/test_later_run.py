@@ -110,6 +110,8 @@ def test_the_recipe_turns_it_off_or_joins_it_with_others(out):
     assert not [key for key in written(out, augment=[{"later": True, "min_frames": 12}]) if key.endswith("-l5")]
     with pytest.raises(RecipeError, match="comes twice"):
         recipe_from_dict(RECIPE | {"augment": ["later", {"later": True, "min_frames": 9}]})
+    with pytest.raises(RecipeError, match="min_frames is of a cut"):
+        recipe_from_dict(RECIPE | {"augment": [{"mirror": True, "min_frames": 9}]})
 
 
 def test_a_group_is_one_for_splits_and_for_duplicates(out):

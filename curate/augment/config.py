@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MIN_FRAMES = 8  # of a clip that is cut for what enters later
+
 
 class AugmentConfig(BaseModel):
     """One variant that is made of some clips, beside the clip itself."""
@@ -15,7 +17,7 @@ class AugmentConfig(BaseModel):
     playback: float = Field(1.0, ge=0.1, le=10, description="rate; 2 is twice as fast")
     later: bool = Field(False, description="cut to begin where most good regions enter that the first frame does not "
                         "show, and asked about them; clips without any have none")
-    min_frames: int = Field(8, ge=3, description="frames that such a cut has at least")
+    min_frames: int = Field(MIN_FRAMES, ge=3, description="frames that such a cut has at least")
     share: float = Field(1.0, gt=0, le=1, description="of the clips, by stable hash of the clip's key")
 
     @model_validator(mode="before")
@@ -33,6 +35,8 @@ class AugmentConfig(BaseModel):
         if not self.later and not self.mirror and not self.reverse and self.playback == 1:
             raise ValueError("it changes nothing; expected later: true, mirror: true, reverse: true or a playback "
                              "other than 1")
+        if not self.later and self.min_frames != MIN_FRAMES:
+            raise ValueError("min_frames is of a cut; expected later: true beside it")
         if abs(self.playback - round(self.playback, 3)) > 1e-9:
             raise ValueError(f"playback is {self.playback!r}; expected at most three decimals")
         return self

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from curate.augment.config import MIN_FRAMES
 from curate.augment.variant import renamed, variant_of
 from curate.geometry.poses import Pose
 from curate.scene import Region, Scene
 
-MIN_FRAMES = 8  # of a cut
 MIN_SEEN = 6  # frames in which a region is measured; fewer show no course of anything
 
 
