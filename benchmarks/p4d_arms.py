@@ -67,7 +67,7 @@ class Size:
     student: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
 
 
-QUICK = Size(clips=640, teacher_steps=300, start_steps=1200, steps=800)
+QUICK = Size(clips=640, teacher_steps=300, start_steps=1200, steps=600)
 FULL = Size(clips=2400, teacher_steps=2000, start_steps=6000, steps=4000, batch=32, student=LARGER)
 
 
