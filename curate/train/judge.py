@@ -115,8 +115,9 @@ class Judge:
         return Evaluation.read(path) if path.is_file() else None
 
     def evaluations(self) -> list[Evaluation]:
-        """Those of this run, by step."""
-        return sorted((Evaluation.read(path) for path in self.out.glob("eval-*.json")), key=lambda e: e.step)
+        """Those of this run, one a step."""
+        found = {e.step: e for e in map(Evaluation.read, sorted(self.out.glob("eval-*.json")))}
+        return [found[step] for step in sorted(found)]
 
     # ---- pictures ----
 
