@@ -126,13 +126,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--clips", type=int, help="rendered, instead of the size's own")
     parser.add_argument("--steps", type=int, help="of arms, start and teacher, instead of the size's own")
+    parser.add_argument("--start-steps", type=int, help="of the start alone")
     parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 52, --full none")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="runs side by side")
     parser.add_argument("--report", action="store_true", help="make nothing, report what is in the cache")
     args = parser.parse_args(argv)
     begin, size = time.monotonic(), QUICK if args.quick else FULL
     size = replace(size, clips=args.clips or size.clips, steps=args.steps or size.steps,
-                   start_steps=args.steps or size.start_steps, teacher_steps=args.steps or size.teacher_steps)
+                   start_steps=args.start_steps or args.steps or size.start_steps,
+                   teacher_steps=args.steps or size.teacher_steps)
     arms = args.arms.split(",") if args.arms else list(QUICK_ARMS if args.quick else ORDER)
     if unknown := [arm for arm in arms if arm not in ARMS]:
         parser.error(f"unknown arms {', '.join(unknown)}; known: {', '.join(ARMS)}")
@@ -169,14 +171,24 @@ def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_alre
 
 def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | None, command: str) -> int:
     from benchmarks.p4d_doc import figures, put_figures
-    from benchmarks.p4d_rows import Results, accuracy_rows, cost_rows, family_table, loss_rows, probe_rows, time_rows
+    from benchmarks.p4d_rows import (
+        Results,
+        accuracy_rows,
+        cost_rows,
+        family_table,
+        loss_rows,
+        probe_rows,
+        start_rows,
+        time_rows,
+    )
 
     found = results_of(jobs)
     if not found:
         print("no run is there yet", file=sys.stderr)
         return 1
     results = Results(found)
-    sections = {"Accuracy": accuracy_rows(results), "Timestamps": time_rows(results),
+    start = json.loads((Path(jobs[0].start) / "start.json").read_text("utf-8"))
+    sections = {"Accuracy": [*start_rows(start), *accuracy_rows(results)], "Timestamps": time_rows(results),
                 "Depth that the visual tokens hold": probe_rows(results), "Losses": loss_rows(results),
                 "Cost": cost_rows(*costs(cache, jobs), results)}
     families = family_table(results)

@@ -21,6 +21,7 @@ from benchmarks.campaign import put
 LETTERS = "ABCDE"
 DONE = "start.json"
 WHOLE = 0.3  # share of the examples with the whole question; the others have its options or its lead alone
+CHOICES = 0.75  # share of the examples that are choices
 FACTOR = 3.0  # numbers are moved by up to this factor, so that they are read and not remembered
 
 
@@ -31,8 +32,9 @@ def examples(records: Sequence[dict[str, Any]], seed: int) -> Iterator[tuple[str
         records: of choices and numbers.
     """
     draw = random.Random(f"start {seed}")
-    while True:
-        record = draw.choice(records)
+    kinds = [kind for form in ("choice", "numeric") if (kind := [r for r in records if r["form"] == form])]
+    while True:  # letters are harder to learn than numbers
+        record = draw.choice(draw.choices(kinds, (CHOICES, 1 - CHOICES)[:len(kinds)])[0])
         if record["form"] == "choice":
             options = [_moved(option, draw) for option in record["options"]]
             draw.shuffle(options)
