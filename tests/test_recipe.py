@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.recipe import RecipeError, load_recipe, recipe_from_dict
+from curate.recipe import RecipeError, is_of_training, load_checked, load_recipe, recipe_from_dict
 from curate.recipe.model import differences
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -25,7 +25,14 @@ def faults(tmp_path: Path, text: str, *overrides: str) -> list[str]:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
 def test_the_recipes_shipped_are_sound(path):
-    assert load_recipe(path).name == path.stem
+    if is_of_training(path):
+        from curate.train.config import TrainRecipe
+
+        assert load_checked(path, (), TrainRecipe).plan()
+        with pytest.raises(RecipeError, match=f"a recipe of training; `curate train .*{path.name}` takes it"):
+            load_recipe(path)
+    else:
+        assert load_recipe(path).name == path.stem
 
 
 @pytest.mark.parametrize(("text", "line"), [

@@ -15,7 +15,7 @@ from curate.cli.options import Command, load, set_option
 @set_option
 @click.pass_context
 def command(ctx: click.Context, recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
-    """Check recipes, without looking at any video.
+    """Check recipes of datasets and of training, without looking at any video.
 
     Every fault is a line with file and line, what was found, what was expected. Exit code 2 if there is any.
     `curate plan` also looks at the videos.
@@ -26,9 +26,14 @@ def command(ctx: click.Context, recipes: tuple[Path, ...], overrides: tuple[str,
       curate validate recipes/side_by_side.yaml --set clip.num_frames=32
       curate validate recipes/*.yaml
     """
+    from curate.recipe import is_of_training
+
     worst = 0
     for recipe in recipes:
         try:
+            if is_of_training(recipe):
+                click.echo(f"{recipe}: sound; {of_training(recipe, overrides)}")
+                continue
             checked = load(recipe, overrides)
             click.echo(f"{recipe}: sound; source {checked.source.kind}, perception {checked.perception_fingerprint()}, "
                        f"writing {checked.writing_fingerprint()}")
@@ -39,3 +44,18 @@ def command(ctx: click.Context, recipes: tuple[Path, ...], overrides: tuple[str,
             click.echo(text, err=True)
             worst = max(worst, code)
     ctx.exit(worst)
+
+
+def of_training(path: Path, overrides: tuple[str, ...]) -> str:
+    """What a recipe of training would do, in words. Raises RecipeError."""
+    from curate.recipe import load_checked
+
+    try:
+        from curate.train.config import TrainRecipe
+        from curate.train.rft_config import RftRecipe
+    except ImportError as error:
+        raise click.ClickException(f"{path}: a recipe of training; pip install 'curate4d[train]' ({error})") from None
+    if "\nrft:" in f"\n{path.read_text(encoding='utf-8')}":
+        return f"reinforcement with {load_checked(path, overrides, RftRecipe).rft.reward}"
+    made = load_checked(path, overrides, TrainRecipe)
+    return f"strategy {made.strategy.name}, {sum(stage.steps for stage in made.plan())} steps"

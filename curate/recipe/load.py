@@ -39,7 +39,18 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         RecipeError: where the file is missing, is not YAML, or does not fit; every fault on a line of its own.
     """
     path = Path(path)
+    if is_of_training(path):
+        raise RecipeError(f"{path}: a recipe of training; `curate train {path}` takes it")
     return _with_words(load_checked(path, overrides, Recipe), path)
+
+
+def is_of_training(path: Path) -> bool:
+    """Whether a file names a student to train and no source of video; no file at all is not."""
+    try:
+        keys = set(re.findall(r"^([a-z_]+):", path.read_text(encoding="utf-8"), re.M)) if path.is_file() else set()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return "student" in keys and "source" not in keys
 
 
 def load_checked(path: Path, overrides: Iterable[str], model: type[Model]) -> Model:
