@@ -3,6 +3,7 @@
     python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # an hour on 2 cores
     python -m benchmarks.p4d --full                                                           # as long as it takes
         [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
+        [--start-steps 20] [--teacher-steps 20]
 
 Renders scenes of 5 to 30 frames a second and eight frames each (`p4d_scenes.yaml`), perceives and asks about them with
 the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, teaches a start to read
@@ -125,16 +126,17 @@ def main(argv: list[str] | None = None) -> int:
                                        "them, --full all")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--clips", type=int, help="rendered, instead of the size's own")
-    parser.add_argument("--steps", type=int, help="of arms, start and teacher, instead of the size's own")
-    parser.add_argument("--start-steps", type=int, help="of the start alone")
+    parser.add_argument("--steps", type=int, help="of every arm, instead of the size's own")
+    parser.add_argument("--teacher-steps", type=int, help="of the teacher's fit")
+    parser.add_argument("--start-steps", type=int, help="of the start that all arms share")
     parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 52, --full none")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="runs side by side")
     parser.add_argument("--report", action="store_true", help="make nothing, report what is in the cache")
     args = parser.parse_args(argv)
     begin, size = time.monotonic(), QUICK if args.quick else FULL
     size = replace(size, clips=args.clips or size.clips, steps=args.steps or size.steps,
-                   start_steps=args.start_steps or args.steps or size.start_steps,
-                   teacher_steps=args.steps or size.teacher_steps)
+                   start_steps=args.start_steps or size.start_steps,
+                   teacher_steps=args.teacher_steps or size.teacher_steps)
     arms = args.arms.split(",") if args.arms else list(QUICK_ARMS if args.quick else ORDER)
     if unknown := [arm for arm in arms if arm not in ARMS]:
         parser.error(f"unknown arms {', '.join(unknown)}; known: {', '.join(ARMS)}")
