@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from curate.engine import generation
+from curate.engine.augmented import MADE, recorded
 from curate.engine.errors import OutError
 from curate.engine.generation import Generation, PlanInfo
 from curate.engine.index import DONE, NONE
@@ -93,6 +94,10 @@ def _rewrite(held: Out, recipe: Recipe, done: Compacted) -> None:
     write_quarantine(held)
     for key in done.orphans:
         shutil.rmtree(held.path / FOLDER / key)
+    for path in sorted((held.path / MADE).glob("*")):
+        # those that the shards want are made again below, as an uninterrupted run makes them, and no others
+        if done.shards == "written anew" or held.index.find(recorded(path.name)) < 0:
+            shutil.rmtree(path, ignore_errors=True)
     for name in done.torn:
         path = held.path / name
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
