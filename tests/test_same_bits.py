@@ -114,7 +114,8 @@ def test_marks_in_their_box_are_those_in_the_whole_picture():
         drawn = marks.draw_marks(frame, [{"id": 1, "mask": mask, "label": " "}])
         label = np.any(drawn != plain, -1)
         ys, xs = np.nonzero(label)
-        assert not label.any() or (np.ptp(ys) < 40 and np.ptp(xs) < 60)  # nothing but the label differs
+        # nothing but the label differs, and where it keeps off a thin region the line that leads to it
+        assert not label.any() or (np.ptp(ys) < 60 and np.ptp(xs) < 60)
 
 
 def test_json_with_fewer_questions_is_that_of_fewer_questions(made):
