@@ -107,15 +107,14 @@ def test_marks_in_their_box_are_those_in_the_whole_picture():
         mask = np.zeros((120, 160), bool)
         mask[box[1]:box[3], box[0]:box[2]] = rng.random((box[3] - box[1], box[2] - box[0])) < 0.8
         plain = frame.copy()
-        plain[mask] = (0.82 * plain[mask] + 0.18 * np.array(marks.colour_of(1))).round().astype(np.uint8)
+        plain[mask] = ((1 - 0.18) * plain[mask] + 0.18 * np.array(marks.colour_of(1))).round().astype(np.uint8)
         lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         for colour, thickness in (((0, 0, 0), 4), (marks.colour_of(1), 2)):
             cv2.drawContours(plain, lines, -1, colour, thickness, cv2.LINE_AA)
         drawn = marks.draw_marks(frame, [{"id": 1, "mask": mask, "label": " "}])
         label = np.any(drawn != plain, -1)
         ys, xs = np.nonzero(label)
-        # nothing but the label differs, and where it keeps off a thin region the line that leads to it
-        assert not label.any() or (np.ptp(ys) < 60 and np.ptp(xs) < 60)
+        assert not label.any() or (np.ptp(ys) < 40 and np.ptp(xs) < 60)  # nothing but the label differs
 
 
 def test_json_with_fewer_questions_is_that_of_fewer_questions(made):
