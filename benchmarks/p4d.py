@@ -37,7 +37,7 @@ from benchmarks.p4d_arms import ARMS, FULL, NO_TIMES, QUICK, Interrupted, Job, S
 from benchmarks.table import report
 
 CACHE = Path("out/p4d-benchmark")
-# By what the issue is accepted on, first; so a run that is short of time has these with all seeds.
+# What the comparison is accepted on comes first, so that a run that is short of time has these with all seeds.
 ORDER = ("sft", "p4d", "sft" + NO_TIMES, "concat", "pe", "coords", "latent", "explicit", "p4d" + NO_TIMES,
          "latent" + NO_TIMES, "explicit" + NO_TIMES)
 CORE, QUICK_ARMS = ORDER[:3], ORDER[:9]
