@@ -26,10 +26,12 @@ from tests.shard_samples import questions, samples, scene
 NUM_CLIPS = 3
 
 
-def sample(seed: int, asked: list | None = None):
+def sample(seed: int, asked: list | None = None, burnt: bool = False):
     """A clip whose frame i is of grey level 20 i, with a question on a region, one on the camera, one in frame indices,
     one on two views."""
     of = scene(seed)
+    if burnt:
+        of = replace(of, origin=of.origin | {"marks": marks.stated("contour", True)})
     height, width = of.camera.height, of.camera.width
     frames = np.broadcast_to(20 * np.arange(of.num_frames, dtype=np.uint8)[:, None, None, None],
                              (of.num_frames, height, width, 3)).copy()
@@ -126,6 +128,18 @@ def test_what_would_be_misread_is_left_out_and_named(source, tmp_path):
     assert both.refused["one kind"] == 2 * NUM_CLIPS
     written = json.loads((tmp_path / "z/export.json").read_text())
     assert written["refused"] == dict(both.refused) and len(written["named"]["one kind"]) == 2 * NUM_CLIPS
+
+
+def test_a_video_with_marks_burnt_in_needs_no_picture_beside_it(tmp_path):
+    (tmp_path / "s").mkdir()
+    publish(tmp_path / "s", [sample(seed, burnt=True) for seed in range(NUM_CLIPS)])
+    for name in ("vila", "video-r1"):
+        report = export(tmp_path / "s", name, tmp_path / name, media="video")
+        assert set(report.refused) == {"views"} and report.rows == 4 * NUM_CLIPS
+    rows = rows_of(tmp_path / "vila")
+    said = [row["conversations"][0]["value"] for row in rows]
+    assert all("image" not in row for row in rows)
+    assert ["first frame carries the marks" in text for text in said] == ["<R" in text for text in said]
 
 
 def test_rewards_judge_by_what_each_rl_layout_carries(source, tmp_path):

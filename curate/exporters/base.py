@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from curate.marks import in_video
 from curate.questions.config import ReasoningConfig
 from curate.questions.families import views
 from curate.questions.forms import rft, sft
@@ -69,7 +70,7 @@ class Example:
     def images(self) -> list[str]:
         """What stands for IMAGE tags, in their order: the marked picture takes the first frame's place, or goes beside
         the video, where the question speaks of marks."""
-        if not self.media.mark or not self.speaks_of_marks:
+        if not self.media.mark or not self.speaks_of_marks or (self.media.video and in_video(self.clip)):
             return list(self.media.frames)
         return [self.media.mark, *self.media.frames[1:]]
 
@@ -90,7 +91,8 @@ class Example:
             num = len(self.media.frames)
             return (f"{image_tag * num}\nThese images are {num} frames of a video of {lasts}, at {times} s.{marked}\n")
         marked = f"{image_tag}\nThe image is the first frame with its marks. " if self.images else "\n"
-        return f"{video_tag * len(self.videos)}{marked}The video lasts {lasts}.\n"
+        burnt = " Its first frame carries the marks." if self.speaks_of_marks and in_video(self.clip) else ""
+        return f"{video_tag * len(self.videos)}{marked}The video lasts {lasts}.{burnt}\n"
 
     def messages(self, **tags: str) -> list[dict[str, str]]:
         """A conversation that ends in the answer."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from curate.exporters.base import Example, Exporter, Form
 from curate.exporters.files import jsonl
+from curate.marks import in_video
 
 TASK = ("Generate the frames of this scene that follow the first one, seen along the given camera path, as the caption "
         "says.")
@@ -31,5 +32,9 @@ def is_caption(example: Example, row: dict[str, Any]) -> str:
     return "" if example.qa["family"] == "dense_caption" else "caption: only dense captions become scenes"
 
 
+def is_unmarked(example: Example, row: dict[str, Any]) -> str:
+    return "marks: they are burnt into the first frame, which would be generated too" if in_video(example.clip) else ""
+
+
 EXPORTERS = (Exporter("scene-generation", "caption, camera path, first frame and target frames: jsonl", row, jsonl,
-                      ("frames",), ("sft",), (is_caption,)),)
+                      ("frames",), ("sft",), (is_caption, is_unmarked)),)
