@@ -22,11 +22,13 @@ from curate.measure.quantity import Quantity
 from curate.questions import QuestionsConfig
 from curate.questions import ask as ask_scene
 from curate.scene import Scene
+from curate.shards.sample import make_sample
+from curate.shards.schema import decode
 from curate.synth.askable import CLEAR, askable
 from curate.synth.oracle import Oracle
 from curate.synth.renderer import Renderer
 from curate.synth.scene import SceneTruth
-from curate.synth.score import judge_question
+from curate.synth.score import judge
 from curate.synth.truth import Subject, Truth, match
 
 AT_ZERO = 1e-9
@@ -63,8 +65,9 @@ def compare_scene(scene: Scene, truth: SceneTruth, every: bool = False) -> dict[
     quantities = measure(scene)
     questions, dropped = ask_scene(scene, QuestionsConfig(reasoning=False), quantities)
     truths = Truth(truth)
-    judged = [(q, judge_question(q.to_json(), truth.name, truths, [regions[i] for i in q.regions]))
-              for q in questions]
+    record = decode(make_sample(scene, {}, questions).json)
+    found = {j.id: j for j in judge(record, truth, renderer, regions)}
+    judged = [(q, found[q.id]) for q in questions]
     forms: dict[tuple, dict[str, Any]] = defaultdict(dict)
     for q, j in judged:
         forms[q.family, tuple(q.regions), (q.start_frame, q.end_frame)][q.form] = {

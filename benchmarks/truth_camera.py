@@ -208,6 +208,9 @@ def hardly_moves(sequence: Sequence) -> tuple[bool, float]:
     return max(moved) <= STILL_PX, max(moved)
 
 
+AT_REST = ("neither",)  # of a turn to one side or the other: the right answer here
+
+
 def still_rows(found: Perceived, flow_px: float) -> list[Row]:
     """A camera that stands: nobody may be asked how it moves, and every displacement may be nothing."""
     from curate.measure import measure
@@ -219,7 +222,7 @@ def still_rows(found: Perceived, flow_px: float) -> list[Row]:
     spans = [spans[k] for k in np.unique(np.linspace(0, len(spans) - 1, MAX_SPANS).astype(int))]
     quantities = measure(scene, spans)
     questions, _ = ask(scene, QuestionsConfig(reasoning=False))
-    moving = [q for q in questions if q.family.startswith("camera_")]
+    moving = [q for q in questions if q.family.startswith("camera_") and q.answer not in AT_REST]
     lower = {who: max((q.quantiles[1] for q in quantities if q.kind == f"{who}_displacement"), default=0.0)
              for who in ("camera", "object")}
     upper = max(q.quantiles[7] for q in quantities if q.kind == "camera_displacement")

@@ -85,3 +85,14 @@ def test_every_field_says_who_filled_it(perceived):
     _, _, scene = perceived
     assert set(scene.origin) >= {"disparity", "flow", "camera", "motion", "regions", "tracks"}
     assert all("@" in who for who in scene.origin.values())
+
+
+def test_the_benchmark_of_truth_judges_questions_of_every_family_asked(perceived):
+    from benchmarks.compare import compare_scene
+    from curate.questions import ask
+
+    truth, _, scene = perceived
+    asked = ask(scene)[0]
+    found = compare_scene(scene, truth)
+    assert {j["family"] for j in found["judged"]} == {q.family for q in asked}
+    assert len({q.family for q in asked}) > 20 and found["items"] and found["askable"]
