@@ -32,7 +32,11 @@ def test_the_recipes_shipped_are_sound(path):
         with pytest.raises(RecipeError, match=f"a recipe of training; `curate train .*{path.name}` takes it"):
             load_recipe(path)
     else:
+        from curate.cli.train import load
+
         assert load_recipe(path).name == path.stem
+        with pytest.raises(RecipeError, match=f"a recipe of a dataset; `curate run .*{path.name}` takes it"):
+            load(path, ())
 
 
 @pytest.mark.parametrize(("text", "line"), [

@@ -46,11 +46,21 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def is_of_training(path: Path) -> bool:
     """Whether a file names a student to train and no source of video; no file at all is not."""
-    try:
-        keys = set(re.findall(r"^([a-z_]+):", path.read_text(encoding="utf-8"), re.M)) if path.is_file() else set()
-    except (OSError, UnicodeDecodeError):
-        return False
+    keys = _top_keys(path)
     return "student" in keys and "source" not in keys
+
+
+def is_of_dataset(path: Path) -> bool:
+    """Whether a file names a source of video and no student."""
+    keys = _top_keys(path)
+    return "source" in keys and "student" not in keys
+
+
+def _top_keys(path: Path) -> set[str]:
+    try:
+        return set(re.findall(r"^([a-z_]+):", path.read_text(encoding="utf-8"), re.M)) if path.is_file() else set()
+    except (OSError, UnicodeDecodeError):
+        return set()
 
 
 def load_checked(path: Path, overrides: Iterable[str], model: type[Model]) -> Model:
