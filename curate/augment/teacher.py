@@ -50,10 +50,4 @@ def begun_at(tensors: TeacherTensors, start: int) -> TeacherTensors:
 
 def apply_to_teacher(tensors: TeacherTensors, variant: Variant) -> TeacherTensors:
     """The teacher tensors of a clip as recorded, after a variant's operations."""
-    if variant.start:
-        tensors = begun_at(tensors, variant.start)
-    if variant.mirror:
-        tensors = mirrored(tensors)
-    if variant.reverse:
-        tensors = reversed_in_time(tensors)
-    return tensors if variant.rate == 1 else played(tensors, variant.rate)
+    return variant.through(tensors, begun_at, mirrored, reversed_in_time, played)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,7 @@ SUFFIX = re.compile(r"-(?=[lmrx])(?:l(?P<start>[1-9][0-9]*))?(?P<mirror>m?)(?P<r
                     r"(?:x(?P<rate>[0-9]+(?:p[0-9]+)?))?")
 MIN_RATE, MAX_RATE = 0.1, 10.0
 RECORD = "augmented"  # in Scene.clip
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,17 @@ class Variant:
         own = np.arange(self.start, num_frames)
         return own[::-1] if self.reverse else own
 
+    def through(self, thing: Thing, later: Callable[[Thing, int], Thing], mirror: Callable[[Thing], Thing],
+                reverse: Callable[[Thing], Thing], playback: Callable[[Thing, float], Thing]) -> Thing:
+        """What is kept of a clip, after the operations that this has, in their order: the one place that knows it."""
+        if self.start:
+            thing = later(thing, self.start)
+        if self.mirror:
+            thing = mirror(thing)
+        if self.reverse:
+            thing = reverse(thing)
+        return thing if self.rate == 1 else playback(thing, self.rate)
+
     @staticmethod
     def split(key: str) -> tuple[str, Variant]:
         """The clip's key and the variant of an augmented clip's key.
@@ -108,10 +122,4 @@ def apply(scene: Scene, variant: Variant) -> Scene:
     from curate.augment.playback import playback
     from curate.augment.reverse import reverse
 
-    if variant.start:
-        scene = later(scene, variant.start)
-    if variant.mirror:
-        scene = mirror(scene)
-    if variant.reverse:
-        scene = reverse(scene)
-    return scene if variant.rate == 1 else playback(scene, variant.rate)
+    return variant.through(scene, later, mirror, reverse, playback)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.storage.sync import sync
+
 SYNC_S = 0.1  # longest that a line waits before it is synced
 
 
@@ -81,14 +83,11 @@ class Journal:
 
 def sync_folder(path: Path) -> None:
     """The names in a folder are on the disk when this returns, where the file system can say so."""
-    fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        sync(path)
     except OSError as error:
         if error.errno != errno.EINVAL:  # some network file systems sync names by themselves, and say so this way
             raise
-    finally:
-        os.close(fd)
 
 
 def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from curate.engine.outcome import Outcome, failure
 from curate.engine.teacher import TeacherTap
 from curate.recipe import Recipe
 from curate.sources.base import BadInput, ClipSpec, Frames
+from curate.storage.sync import sync
 
 if TYPE_CHECKING:
     from curate.perception.estimator import Estimator, Window
@@ -124,11 +125,7 @@ def put(out: Path, key: str, files: dict[str, bytes]) -> None:
         temp.rename(final)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(final.parent)
 
 
 def sweep(out: Path, key: str, pid: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,17 +15,10 @@ from curate.shards.sidecars import CHECKSUMS, QuestionTable, text_sidecars
 from curate.shards.swap import exchange
 from curate.shards.writer import MAX_BYTES, MAX_SAMPLES, ShardWriter
 from curate.storage.redact import redact_json
+from curate.storage.sync import sync
 
 FOLDER = "shards"
 _NEXT, _LAST = ".shards.partial", ".shards.replaced"
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def record_of(path: Path) -> dict[str, Any]:
@@ -34,7 +26,7 @@ def record_of(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-    _sync(path)
+    sync(path)
     return {"bytes": size, "sha256": digest}
 
 
@@ -98,9 +90,9 @@ def write_manifest(root: Path, content: dict[str, Any]) -> None:
     """The last file of a set."""
     temp = root / f".{manifest.NAME}.partial"
     temp.write_bytes(manifest.to_bytes(content))
-    _sync(temp)
+    sync(temp)
     temp.rename(root / manifest.NAME)
-    _sync(root)
+    sync(root)
 
 
 def put_in_place(built: Path, final: Path, replaced: Path) -> None:
@@ -109,7 +101,7 @@ def put_in_place(built: Path, final: Path, replaced: Path) -> None:
         if final.exists():
             final.rename(replaced)
         built.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
     for folder in (built, replaced):  # wherever the older set is now
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curate.storage.store import Stat, Store, sha256_of
+from curate.storage.sync import sync
 
 _TEMP = ".partial-"
 
@@ -77,10 +77,6 @@ class LocalStore(Store):
             for place in (temp, path.parent):
                 if place == path.parent:
                     temp.rename(path)
-                fd = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                sync(place)
         finally:
             temp.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ What never was trained is not in it: it comes from where the student and the tea
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
@@ -28,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from curate.recipe.model import differences
+from curate.storage.sync import sync
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8})")
@@ -102,11 +102,11 @@ class Checkpoints:
         self.wait()
         if self.rank == 0:
             for file in temp.iterdir():
-                _sync(file)
+                sync(file)
             if path.exists():  # of the same step, from before the run was resumed further back
                 shutil.rmtree(path)
             temp.rename(path)
-            _sync(self.root)
+            sync(self.root)
             for old in self.all()[:-self.keep]:
                 shutil.rmtree(old)
         self.wait()
@@ -241,11 +241,3 @@ def _set_draws(host: dict[str, Any], draws: dict[str, Tensor]) -> None:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,14 +6,14 @@ object's reference point or the camera's optical centre. Asked of what clearly m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from curate.measure.change import middle
 from curate.questions import gates
 from curate.questions.claim import Claim, Number
 from curate.questions.families.base import Family, Item
-from curate.questions.families.over_spans import Span, camera_spans, object_spans
+from curate.questions.families.over_spans import Span, of_camera, of_objects
 from curate.questions.phrases import WORLD
 
 if TYPE_CHECKING:
@@ -51,20 +51,10 @@ def _claim(view: View, of: str, subjects: tuple[int, ...], span: Span, refusal: 
                  words={"middle": view.at(middle(span))}, steps=steps, quantities=(found,))
 
 
-def of_camera(view: View) -> Iterator[Claim]:
-    for span in camera_spans(view):
-        yield _claim(view, "camera", (), span, "")
-
-
-def of_objects(view: View) -> Iterator[Claim]:
-    for region, span, refusal in object_spans(view):
-        yield _claim(view, "object", (region,), span, refusal)
-
-
 STATES = ("span", "middle", "reference", "axes")
 FAMILIES = (
-    Family("camera_acceleration", of_camera, ("numeric",), "number", "acceleration", {"number": STATES}, ("middle",),
-           axes=WORLD.split(",")[0]),
-    Family("object_acceleration", of_objects, ("numeric",), "number", "acceleration",
+    Family("camera_acceleration", partial(of_camera, _claim), ("numeric",), "number", "acceleration",
+           {"number": STATES}, ("middle",), axes=WORLD.split(",")[0]),
+    Family("object_acceleration", partial(of_objects, _claim), ("numeric",), "number", "acceleration",
            {"number": ("region", *STATES)}, ("middle",), axes=WORLD),
 )

@@ -7,20 +7,22 @@ tell which of the three is true.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curate.measure.measure import HALF_SPAN_FRAMES
 from curate.questions import gates
-from curate.questions.claim import Category
+from curate.questions.claim import Category, Claim
 from curate.questions.units import Unit
 
 if TYPE_CHECKING:
     from curate.questions.view import View
 
 Span = tuple[int, int]
+# (view, "camera" or "object", subjects, span, why nothing may be asked or "")
+Maker = Callable[["View", str, tuple[int, ...], Span, str], Claim]
 
 
 def camera_spans(view: View) -> list[Span]:
@@ -34,6 +36,18 @@ def object_spans(view: View) -> Iterator[tuple[int, Span, str]]:
     for region in view.regions:
         for span in view.spans(region):
             yield region.id, span, gates.subject_refusal(view.scene, (region.id,), span) or ""
+
+
+def of_camera(claim: Maker, view: View) -> Iterator[Claim]:
+    """A claim of the camera for each of its spans."""
+    for span in camera_spans(view):
+        yield claim(view, "camera", (), span, "")
+
+
+def of_objects(claim: Maker, view: View) -> Iterator[Claim]:
+    """A claim of each region for each of its spans."""
+    for region, span, refusal in object_spans(view):
+        yield claim(view, "object", (region,), span, refusal)
 
 
 def least_margin(levels: Sequence[float], ladder: Sequence[float]) -> float | None:

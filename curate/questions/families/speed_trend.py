@@ -9,7 +9,7 @@ speeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from curate.questions import gates
 from curate.questions.claim import Claim
 from curate.questions.families.acceleration import why_no_change
 from curate.questions.families.base import Family, Item
-from curate.questions.families.over_spans import Span, camera_spans, least_margin, object_spans, side
+from curate.questions.families.over_spans import Span, least_margin, of_camera, of_objects, side
 from curate.questions.phrases import WORLD
 
 if TYPE_CHECKING:
@@ -62,20 +62,10 @@ def _claim(view: View, of: str, subjects: tuple[int, ...], span: Span, refusal: 
                  extra={"margin": margin, "middle_frame": at})
 
 
-def of_camera(view: View) -> Iterator[Claim]:
-    for span in camera_spans(view):
-        yield _claim(view, "camera", (), span, "")
-
-
-def of_objects(view: View) -> Iterator[Claim]:
-    for region, span, refusal in object_spans(view):
-        yield _claim(view, "object", (region,), span, refusal)
-
-
 STATES = ("span", "middle", "margin", "reference", "axes")
 FAMILIES = (
-    Family("camera_speed_trend", of_camera, states={"category": STATES}, fields=("middle", "margin"),
+    Family("camera_speed_trend", partial(of_camera, _claim), states={"category": STATES}, fields=("middle", "margin"),
            axes=WORLD.split(",")[0]),
-    Family("object_speed_trend", of_objects, states={"category": ("region", *STATES)}, fields=("middle", "margin"),
-           axes=WORLD),
+    Family("object_speed_trend", partial(of_objects, _claim), states={"category": ("region", *STATES)},
+           fields=("middle", "margin"), axes=WORLD),
 )

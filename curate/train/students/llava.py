@@ -41,7 +41,7 @@ class Llava(Adapter):
 
     def unused(self, config: Any, name: str) -> bool:
         """Features are a layer's output: what comes after that layer is never run for anything."""
-        if not name.startswith(self.vision):
+        if self.part_of(name) != "vision":
             return False
         layers = config.vision_feature_layer
         total = config.vision_config.num_hidden_layers
