@@ -21,11 +21,10 @@ from curate.questions.question import Question
 from curate.questions.reasoning import state_of, task_of
 from curate.questions.units import COUNT, UNITS, Unit
 from curate.questions.view import View
-from curate.questions.wording import Paraphrase, listed
+from curate.questions.wording import CHOICE_LEAD, Paraphrase, listed
 from curate.scene import Scene
 
 NUMBER_LEAD = "Give one number."
-CHOICE_LEAD = "Answer with the letter of one option."
 
 
 def ask(scene: Scene, config: QuestionsConfig | None = None,

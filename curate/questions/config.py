@@ -11,6 +11,7 @@ from curate.questions.region_words import RegionDialect
 from curate.questions.units import UNITS
 
 Form = Literal["numeric", "choice", "open"]
+Choices = Literal["letter", "text"]  # how a choice is answered
 TAG = r"^[a-z][a-z0-9_-]{0,30}$"
 
 

@@ -6,21 +6,25 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from curate.questions.config import ReasoningConfig
+from curate.questions.config import Choices, ReasoningConfig
 from curate.questions.question import Question
 from curate.questions.reasoning import ANSWER, COLD_START, REASON, TASKS, prompt, thought
 from curate.questions.units import UNITS
+from curate.questions.wording import CHOICE_LEAD
+
+TEXT_LEAD = "Answer with the words of one option, without its letter."
 
 
 def _record(question: Question | Mapping[str, Any]) -> Mapping[str, Any]:
     return question if isinstance(question, Mapping) else vars(question)
 
 
-def final_answer(question: Question | Mapping[str, Any]) -> str:
-    """What stands in <answer>: the letter of a choice, "1.8 m" for a number, the text of an open answer."""
+def final_answer(question: Question | Mapping[str, Any], choices: Choices = "letter") -> str:
+    """What stands in <answer>: the letter of a choice, or its text, "1.8 m" for a number, the text of an open answer.
+    """
     q = _record(question)
     if q["form"] == "choice":
-        return q["letter"]
+        return q["letter"] if choices == "letter" else q["options"]["ABCDE".index(q["letter"])]
     unit = UNITS.get(q["unit"])
     return unit.text(q["answer"]) if unit else q["answer"]
 
@@ -46,7 +50,7 @@ def task_for(question: Question | Mapping[str, Any], task: str | None = None, re
 
 
 def sft(question: Question | Mapping[str, Any], reasoning: bool = True, media: str = "<video>\n", *,
-        task: str | None = None, config: ReasoningConfig | None = None) -> dict[str, Any]:
+        task: str | None = None, config: ReasoningConfig | None = None, choices: Choices = "letter") -> dict[str, Any]:
     """A conversation that ends in the answer.
 
     Args:
@@ -55,6 +59,7 @@ def sft(question: Question | Mapping[str, Any], reasoning: bool = True, media: s
         media: what stands before the question for the video.
         task: "answer", "reason" or "cold_start"; default: the record's.
         config: tags and length of the thinking.
+        choices: "text": a choice asks for the words of an option, and they are its answer. Judges accept either.
 
     Returns:
         {"messages": [{"role": "user", "content"}, {"role": "assistant", "content"}]}
@@ -66,11 +71,13 @@ def sft(question: Question | Mapping[str, Any], reasoning: bool = True, media: s
     task = task_for(q, task, reasoning)
     if task == REASON and not q["reasoning"]:
         task = ANSWER
-    answer, extra = final_answer(q), q.get("extra") or {}
+    answer, extra, asked = final_answer(q, choices), q.get("extra") or {}, q["question"]
+    if q["form"] == "choice" and choices == "text":
+        asked = asked.replace(CHOICE_LEAD, TEXT_LEAD)
     if task != ANSWER:
         answer = (f"<{config.think}>{thought(q['reasoning'], task, config, extra)}</{config.think}>"
                   f"<{config.answer}>{answer}</{config.answer}>")
-    return {"messages": [{"role": "user", "content": prompt(media + q["question"], task, config, extra)},
+    return {"messages": [{"role": "user", "content": prompt(media + asked, task, config, extra)},
                          {"role": "assistant", "content": answer}]}
 
 

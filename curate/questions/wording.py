@@ -24,6 +24,7 @@ FIELDS = frozenset({
     "axes",  # "in the fixed world, with the camera's own motion taken out"
     "duration",  # "1.96 s"
 })
+CHOICE_LEAD = "Answer with the letter of one option."  # what stands before the options
 MAX_SOURCE = 1_000
 MAX_FILE = 1 << 20
 SECTIONS = ("number", "category", "open")

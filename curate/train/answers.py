@@ -60,5 +60,6 @@ def words_of(qa: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], config
     if config.region_dialect != "<R1>":
         qa = in_dialect(qa, regions, config.region_dialect)
     media = time_line(times_s) + "\n" if config.time_cue == "prompt" else ""
-    said = sft(qa, media=media, task=task_of(qa["id"], config.tasks, config.seed), config=config.reasoning)["messages"]
+    said = sft(qa, media=media, task=task_of(qa["id"], config.tasks, config.seed), config=config.reasoning,
+               choices=config.choices)["messages"]
     return Words(said[0]["content"], said[1]["content"])

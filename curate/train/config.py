@@ -109,6 +109,13 @@ class TrainRecipe(Strict):
             self.data_of(stage)
         return self
 
+    @model_validator(mode="after")
+    def _judged_as_taught(self) -> TrainRecipe:
+        if self.data.choices == "text" and self.eval.method == "rank":
+            raise ValueError("eval.method rank looks for letters, and data.choices: text teaches words; set "
+                             "eval.method: generate")
+        return self
+
     def plan(self) -> tuple[StageConfig, ...]:
         """The stages with their steps and learning rates."""
         return tuple(stage.model_copy(update={"steps": stage.steps or self.optim.steps,

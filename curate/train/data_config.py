@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from curate.questions.config import Form, ReasoningConfig
+from curate.questions.config import Choices, Form, ReasoningConfig
 from curate.questions.region_words import RegionDialect
 
 Task = Literal["answer", "reason", "cold_start"]
@@ -49,6 +49,8 @@ class DataConfig(BaseModel):
                                      "answer alone, steps first, or a cold start; empty: the task that a question's "
                                      "record names")
     reasoning: ReasoningConfig = Field(default_factory=ReasoningConfig, description="tags and length of the thinking")
+    choices: Choices = Field("letter", description="how a choice is answered: by its letter, or in the words of the "
+                             "option, which a small student learns sooner (then eval.method is generate)")
     region_dialect: RegionDialect = Field("<R1>", description="how prompts name regions; other than <R1> needs sets "
                                           "that are written in <R1>")
     frames: int | None = Field(16, ge=1, description="shown of each clip, evenly spread from first to last; null: "
