@@ -1,9 +1,11 @@
 """Shards: what is written, and how to read it. Importing this needs PyYAML, never torch, ray, cv2 or pyarrow."""
 
 from curate.shards.errors import ShardError
+from curate.shards.index import Index
 from curate.shards.reader import Media, Reader, read
 from curate.shards.remote import Published, publish_set
 from curate.shards.teacher import TeacherTensors
 from curate.shards.verify import Problem, verify
 
-__all__ = ["Media", "Problem", "Published", "Reader", "ShardError", "TeacherTensors", "publish_set", "read", "verify"]
+__all__ = ["Index", "Media", "Problem", "Published", "Reader", "ShardError", "TeacherTensors", "publish_set", "read",
+           "verify"]
