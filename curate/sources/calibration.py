@@ -1,4 +1,6 @@
-"""Stereo calibrations as published, brought to one form: two pinhole cameras and the pose between them.
+"""Stereo calibrations as published, brought to one form: two cameras and the pose between them.
+
+What other tools write is read in `calibration_files`.
 
 KITTI's projection matrices are used whole: P = K [R | t] with t = K⁻¹ p₄, so a translation in the third row
 changes the baseline (by x = (p₁₄ - cx p₃₄) / fx) and leaves a vertical offset that rectification must remove.
@@ -8,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from pydantic import ValidationError
 
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3
+from curate.sources import calibration_files as files
 from curate.sources.base import BadInput
 from curate.sources.config import BASELINE_RELATIVE_SIGMA, StereoCalibration
 
@@ -32,10 +36,12 @@ class StereoCameras:
 
     K_left: np.ndarray  # [3, 3]; nan where the principal point is to be the image's centre
     K_right: np.ndarray  # [3, 3]
-    distortion_left: np.ndarray  # [0, 4, 5, 8, 12 or 14], OpenCV's order
+    distortion_left: np.ndarray  # [0, 4, 5, 8, 12 or 14], OpenCV's order; [0 or 4] of a fisheye lens
     distortion_right: np.ndarray
     T_right_left: Pose  # metres
     size: tuple[int, int] | None  # (width, height)
+    lens_left: str = "radtan"  # or fisheye
+    lens_right: str = "radtan"
 
     @property
     def baseline_m(self) -> float:
@@ -50,8 +56,10 @@ class StereoCameras:
         calibrated = self.size or (width, height)
         sx, sy = width / calibrated[0], height / calibrated[1]
         if abs(sx - sy) * max(calibrated) > 1.5:  # more than rounding of the scaled size
+            turned = "; turned by the camera's own mark? then rotation: as-stored" if sx != sy and abs(
+                height / calibrated[0] - width / calibrated[1]) * max(calibrated) <= 1.5 else ""
             raise BadInput(f"{where}: images are {width}x{height}, expected {calibrated[0]}x{calibrated[1]} (or that "
-                           "size scaled) by the calibration")
+                           f"size scaled) by the calibration{turned}")
         cameras = []
         for k in (self.K_left, self.K_right):
             k = k.copy()
@@ -62,7 +70,7 @@ class StereoCameras:
                     raise BadInput(f"{where}: principal point {'xy'[axis]} = {k[axis, 2]:g} px is outside of the image "
                                    f"of {calibrated[0]}x{calibrated[1]}; is the calibration of another size?")
             cameras.append(scaled(k, sx, sy))
-        return StereoCameras(*cameras, self.distortion_left, self.distortion_right, self.T_right_left, (width, height))
+        return replace(self, K_left=cameras[0], K_right=cameras[1], size=(width, height))
 
 
 def scaled(k: np.ndarray, sx: float, sy: float) -> np.ndarray:
@@ -96,7 +104,8 @@ def from_config(model: StereoCalibration) -> StereoCameras:
     pose = Pose.from_matrix("right", "left", pose.matrix())  # published digits: re-orthonormalised
     return StereoCameras(left, right, np.asarray(model.distortion, float),
                          np.asarray((model.right or model).distortion, float), pose,
-                         (model.width, model.height) if model.width else None)
+                         (model.width, model.height) if model.width else None, model.lens,
+                         (model.right or model).lens)
 
 
 def decompose_projection(projection: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,15 +148,20 @@ def from_projections(left: np.ndarray, right: np.ndarray, size: tuple[int, int] 
     return StereoCameras(k_left, k_right, np.zeros(0), np.zeros(0), T_right_world @ T_left_world.inverse(), size)
 
 
-def load(path: Path, cameras: tuple[int, int] | None = None, is_grey: bool | None = None) -> StereoCameras:
-    """A calibration file: json (fields of `StereoCalibration`, or P0..P3), or KITTI's calib.txt.
+def load(path: Path, cameras: tuple[int, int] | None = None, is_grey: bool | None = None, *,
+         lens: str | None = None, unit: str | None = None) -> StereoCameras:
+    """A calibration file: json (fields of `StereoCalibration`, or P0..P3), KITTI's calib.txt, or OpenCV or Kalibr yaml.
 
     Args:
-        cameras: numbers of the left and right P matrix; default: the only pair there is, else by `is_grey`.
+        cameras: numbers of the left and right camera; default: of a KITTI file the only pair there is, else by
+            `is_grey`; of a camchain 0 and 1.
+        lens, unit: what the file may leave unsaid, see `calibration_files`.
 
     Raises:
         BadInput: missing, unreadable, or not a usable calibration; names the file and the entry.
     """
+    if path.suffix.lower() in (".yaml", ".yml", ".xml"):
+        return load_files([path], cameras, lens=lens, unit=unit)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise BadInput(f"{path}: {path.stat().st_size} bytes, expected a calibration of at most {MAX_FILE_BYTES}")
@@ -159,8 +173,20 @@ def load(path: Path, cameras: tuple[int, int] | None = None, is_grey: bool | Non
     projections = {int(n): _numbers(rest, f"{path}: P{n}")
                    for n, rest in re.findall(r"^P(?:_rect_0)?([0-3]):(.*)$", text, re.MULTILINE)}
     if not projections:
-        raise BadInput(f"{path}: no P0..P3 line, expected KITTI's calib.txt or a .json calibration")
+        raise BadInput(f"{path}: no P0..P3 line, expected KITTI's calib.txt, or a .json, .yaml or .xml calibration")
     return check(_from_pair(projections, None, path, cameras, is_grey), str(path))
+
+
+def load_files(paths: Sequence[Path], cameras: tuple[int, int] | None = None, *, lens: str | None = None,
+               unit: str | None = None) -> StereoCameras:
+    """One yaml or xml file, or two (left, right, or intrinsics and extrinsics); see `calibration_files`.
+
+    Raises:
+        BadInput: as `load`.
+    """
+    where = " and ".join(map(str, paths))
+    fields = files.fields_of([files.read_plain(path) for path in paths], where, cameras, lens=lens, unit=unit)
+    return check(_validated(fields, where), where)
 
 
 def check(cameras: StereoCameras, where: str) -> StereoCameras:
@@ -208,17 +234,23 @@ def _from_json(text: str, path: Path, cameras, is_grey) -> StereoCameras:
             raise BadInput(f"{path}: width, height are {size}, expected positive whole numbers")
         arrays = {n: _array(m, f"{path}: P{n}") for n, m in matrices.items()}
         return _from_pair(arrays, size if all(size) else None, path, cameras, is_grey)
+    if files.is_oakd(data):
+        known |= files.from_oakd(data)
+    return _validated(known, str(path))
+
+
+def _validated(fields: dict, where: str) -> StereoCameras:
     try:
-        return from_config(StereoCalibration.model_validate(known))
+        return from_config(StereoCalibration.model_validate(fields))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"]) or "calibration"
         text = repr(first["input"])
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
         found = "" if first["type"] == "missing" or not first["loc"] else f", found {shown}"
-        raise BadInput(f"{path}: {place}: {first['msg']}{found}") from error
+        raise BadInput(f"{where}: {place}: {first['msg']}{found}") from error
     except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
+        raise BadInput(f"{where}: {error}") from error
 
 
 def _from_pair(matrices: dict[int, np.ndarray], size, path: Path, cameras, is_grey) -> StereoCameras:

@@ -13,6 +13,10 @@ from curate.sources.config_base import Decoder, Finite, Positive, Strict
 
 BASELINE_RELATIVE_SIGMA = 0.005  # of a measured baseline, where nobody states better: 2.7 mm of KITTI's 0.54 m
 
+Lens = Annotated[Literal["radtan", "fisheye"], Field(description=(
+    "radtan: perspective with radial and tangential distortion. fisheye: equidistant (Kannala-Brandt), as OpenCV's "
+    "fisheye module and Kalibr's `equidistant`"))]
+
 
 class CameraCalibration(Strict):
     """One camera before rectification."""
@@ -22,14 +26,17 @@ class CameraCalibration(Strict):
     cx: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (W-1)/2")
     cy: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (H-1)/2")
     distortion: list[Finite] = Field(
-        default_factory=list, description="OpenCV k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]; empty: none")
+        default_factory=list, description="OpenCV k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]; empty: none. Of a "
+                                          "fisheye lens k1 k2 k3 k4")
+    lens: Lens = "radtan"
 
-    @field_validator("distortion")
-    @classmethod
-    def _count(cls, value: list[float]) -> list[float]:
-        if len(value) not in (0, 4, 5, 8, 12, 14):
-            raise ValueError(f"distortion takes 0, 4, 5, 8, 12 or 14 numbers (OpenCV's order), got {len(value)}")
-        return value
+    @model_validator(mode="after")
+    def _count(self):
+        counts = (0, 4) if self.lens == "fisheye" else (0, 4, 5, 8, 12, 14)
+        if len(self.distortion) not in counts:
+            raise ValueError(f"distortion takes {', '.join(map(str, counts[:-1]))} or {counts[-1]} numbers (OpenCV's "
+                             f"order, lens {self.lens}), got {len(self.distortion)}")
+        return self
 
 
 class StereoCalibration(CameraCalibration):
@@ -99,9 +106,16 @@ class StereoPairConfig(Strict):
         None, description="glob of sub-folders of root, each one recording; default: root is the recording")
     left: str = Field("left", description="folder of images, glob of images, or video; relative to the recording")
     right: str = Field("right", description="as left, of the right camera")
-    calibration: StereoCalibration | str = Field(
-        "calib.json", description="inline, or a json file, or a KITTI calib.txt; a file is looked for in the "
-                                  "recording, then in root")
+    calibration: StereoCalibration | str | tuple[str, str] = Field(
+        "calib.json", description="inline, or a file: json, KITTI calib.txt, OpenCV FileStorage (yaml or xml with "
+                                  "cameraMatrix1, distCoeffs1, ..., R, T), Kalibr camchain yaml; or two files: EuRoC "
+                                  "sensor.yaml of left and right, OpenCV intrinsics.yml and extrinsics.yml. A file is "
+                                  "looked for in the recording, then in root")
+    calibration_unit: Literal["m", "cm", "mm"] | None = Field(
+        None, description="unit of T in OpenCV files, which do not say: calibrations with a board in millimetres give "
+                          "it in millimetres; default metres, and more than 5 m is refused")
+    lens: Lens | None = Field(
+        None, description="lens model of calibration files that do not say; default: as they say, else radtan")
     cameras: tuple[Literal[0, 1, 2, 3], Literal[0, 1, 2, 3]] | None = Field(
         None, description="which P matrices of a KITTI file are left and right: [0, 1] grey, [2, 3] colour; "
                           "default: the only pair there is, else by the media's colour")
@@ -110,6 +124,14 @@ class StereoPairConfig(Strict):
                           "as EuRoC has them); relative to the recording")
     timestamps_right: str | None = Field(None, description="the same for the right camera, where it has its own")
     fps: Positive | None = Field(None, description="frames per second of image folders without timestamps")
+    pairing: Literal["number", "time"] = Field(
+        "number", description="which frames are a pair: the n-th left and the n-th right one, or those nearest in time "
+                              "within half a frame; then frames of one camera alone are left out")
+    rotation: Literal["as-shown", "as-stored"] = Field(
+        "as-shown", description="turn pictures as the container or EXIF asks, or leave them as the sensor stored them: "
+                                "a phone held upright turns the line between its lenses upright too")
+    bits: Literal[8, 10, 12, 14, 16] | None = Field(
+        None, description="depth of 16-bit images; default: the least that holds the first pair")
     decoder: Decoder = "av"
     baseline_sigma_m: Positive | None = Field(
         None, description="standard deviation of the baseline, metres; default 0.5 % of it")

@@ -12,6 +12,7 @@ from curate.sources.base import BadInput
 from curate.video.decode import MAX_SIDE
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
+AS_SHOWN = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # IMREAD_UNCHANGED keeps transparency and ignores EXIF
 DEPTHS = (10, 12, 14, 16)  # bits that cameras write into 16-bit files
 
 
@@ -42,8 +43,11 @@ def list_images(folder: Path, pattern: str) -> list[Path]:
     return sorted(images, key=natural)
 
 
-def load_image(path: Path) -> np.ndarray:
+def load_image(path: Path, is_turned: bool = True) -> np.ndarray:
     """[H, W] grey or [H, W, 3] RGB, uint8 or uint16; transparency is dropped.
+
+    Args:
+        is_turned: turn the picture as its EXIF orientation asks, as viewers do; else as the sensor stored it.
 
     Raises:
         BadInput: missing, empty, not an image, too large, or of another depth.
@@ -55,7 +59,7 @@ def load_image(path: Path) -> np.ndarray:
     if data.size == 0:
         raise BadInput(f"{path}: empty (0 bytes), expected an image")
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(data, AS_SHOWN if is_turned else AS_SHOWN | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):  # refused by what its header says, before there was room for it
             raise BadInput(f"{path}: an image of more than {MAX_SIDE**2 / 1e6:.0f} million pixels, expected at most "
@@ -89,15 +93,19 @@ class ImageSequence:
     first image uses, so that brightness does not jump between clips.
     """
 
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
+    def __init__(self, paths: list[Path], is_turned: bool = True) -> None:
+        """
+        Args:
+            is_turned: as `load_image`.
+        """
+        self.paths, self._is_turned = paths, is_turned
         self.num_frames = len(paths)
-        first = load_image(paths[0])
+        first = load_image(paths[0], is_turned)
         self.height, self.width = first.shape[:2]
         self.is_grey = first.ndim == 2 or bool((first[..., :1] == first[..., 1:]).all())
         brightest = int(first.max())
         self.bits = 8 if first.dtype == np.uint8 else next(b for b in DEPTHS if brightest < 1 << b)
-        self._is_deep = first.dtype == np.uint16
+        self.is_deep = first.dtype == np.uint16
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """[stop - start, H, W, 3] uint8 RGB.
@@ -107,11 +115,11 @@ class ImageSequence:
         """
         out = np.empty((stop - start, self.height, self.width, 3), np.uint8)
         for i, path in enumerate(self.paths[start:stop]):
-            image = load_image(path)
+            image = load_image(path, self._is_turned)
             if image.shape[:2] != (self.height, self.width):
                 raise BadInput(f"{path}: {image.shape[1]}x{image.shape[0]}, expected {self.width}x{self.height} as "
                                f"{self.paths[0].name}")
-            if (image.dtype == np.uint16) != self._is_deep:
+            if (image.dtype == np.uint16) != self.is_deep:
                 raise BadInput(f"{path}: {image.dtype}, expected the depth of {self.paths[0].name}")
             out[i] = to_rgb8(image, self.bits)
         return out

@@ -68,6 +68,8 @@ def row_error(cameras: StereoCameras) -> float:
     Points on a grid of left pixels at infinity and at the nearest disparity are projected into the right view,
     and compared with (u - d + doffs, v). inf where there is distortion.
     """
+    if "fisheye" in (cameras.lens_left, cameras.lens_right):
+        return float("inf")
     if any(np.abs(d).max(initial=0) > 0 for d in (cameras.distortion_left, cameras.distortion_right)):
         return float("inf")
     width, height = cameras.size
@@ -91,23 +93,21 @@ def row_error(cameras: StereoCameras) -> float:
 def _resampled(cameras: StereoCameras, error: float, where: str) -> Rectification:
     size = cameras.size
     width, height = size
-    distortion = [d if d.size else np.zeros(5) for d in (cameras.distortion_left, cameras.distortion_right)]
     matrices = (cameras.K_left, cameras.K_right)
-    pose = cameras.T_right_left
-    out = cv2.stereoRectify(matrices[0], distortion[0], matrices[1], distortion[1], size, pose.rotation,
-                            pose.translation.reshape(3, 1), flags=cv2.CALIB_ZERO_DISPARITY, alpha=0)
-    rotations, projection = out[:2], out[2]
-    focal, cx, cy = projection[0, 0], projection[0, 2], projection[1, 2]
+    lenses = (cameras.lens_left, cameras.lens_right)
+    distortion = [d if d.size else np.zeros(4 if lens == "fisheye" else 5)
+                  for d, lens in zip((cameras.distortion_left, cameras.distortion_right), lenses)]
     published = float(np.mean([m[i, i] for m in matrices for i in (0, 1)]))
+    rotations, (focal, cx, cy) = _turned(cameras, distortion, published)
     if not np.isfinite([focal, cx, cy]).all() or not published / 4 < focal < published * MAX_ZOOM:
         raise BadInput(f"{where}: cannot be rectified to {width}x{height}: focal length would be {focal:.4g} px, "
                        f"expected about {published:.4g}; check distortion and the rotation between the cameras")
     # stereoRectify looks at few points of the border: zoom until every pixel of both views has content.
     while True:
         k = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1.0]])
-        maps = tuple(cv2.initUndistortRectifyMap(m, d, r, k, size, cv2.CV_32FC1)
-                     for m, d, r in zip(matrices, distortion, rotations))
-        if all(_within(x, width) and _within(y, height) for x, y in maps):
+        maps = tuple(MAPS[lens](m, d, r, k, size, cv2.CV_32FC1)
+                     for lens, m, d, r in zip(lenses, matrices, distortion, rotations))
+        if all(_within(x, width) and _within(y, height) and not _folded(x, y) for x, y in maps):
             break
         focal *= 1.005
         if focal > published * MAX_ZOOM:
@@ -117,5 +117,34 @@ def _resampled(cameras: StereoCameras, error: float, where: str) -> Rectificatio
     return Rectification(StereoRig(camera, cameras.baseline_m), camera, np.asarray(rotations[0]), maps, error)
 
 
+def _turned(cameras: StereoCameras, distortion: list[np.ndarray], published: float
+            ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[float, float, float]]:
+    """Rotations [3, 3] of both cameras to the rectified axes; (focal length, cx, cy) to begin with.
+
+    The rotations depend on the pose between the cameras alone. A fisheye picture holds more than a perspective one
+    can: the focal length stays, so that the picture's middle keeps its resolution and its rim is left out, and the
+    principal point is where both cameras' optical axes are as near as can be to the published ones.
+    """
+    is_fisheye = "fisheye" in (cameras.lens_left, cameras.lens_right)
+    pose = cameras.T_right_left
+    seen = [np.zeros(5) if is_fisheye else d for d in distortion]
+    out = cv2.stereoRectify(cameras.K_left, seen[0], cameras.K_right, seen[1], cameras.size, pose.rotation,
+                            pose.translation.reshape(3, 1), flags=cv2.CALIB_ZERO_DISPARITY, alpha=0)
+    rotations, projection = out[:2], out[2]
+    if not is_fisheye:
+        return rotations, (projection[0, 0], projection[0, 2], projection[1, 2])
+    axes = [r[:2, 2] / r[2, 2] for r in rotations]
+    centre = np.mean([k[:2, 2] - published * axis for k, axis in zip((cameras.K_left, cameras.K_right), axes)], 0)
+    return rotations, (published, centre[0], centre[1])
+
+
+MAPS = {"radtan": cv2.initUndistortRectifyMap, "fisheye": cv2.fisheye.initUndistortRectifyMap}
+
+
 def _within(coordinates: np.ndarray, size: int) -> bool:
     return bool(coordinates.min() >= -0.5 and coordinates.max() <= size - 0.5)
+
+
+def _folded(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether neighbours change places: beyond its calibrated field a distortion polynomial turns back."""
+    return bool((np.diff(x, axis=1) <= 0).any() or (np.diff(y, axis=0) <= 0).any())

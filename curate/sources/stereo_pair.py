@@ -12,12 +12,20 @@ import numpy as np
 from curate.sources import calibration as calibrations
 from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
 from curate.sources.calibration import StereoCameras
-from curate.sources.config import ClipConfig, StereoPairConfig
+from curate.sources.config import ClipConfig, StereoCalibration, StereoPairConfig
 from curate.sources.cut import some_good, spans, too_short
 from curate.sources.frames import StereoFrames
 from curate.sources.images import SUFFIXES, ImageSequence, list_images, natural
+from curate.sources.media import AsStored, Picked, Readable
 from curate.sources.rectify import rectify
-from curate.sources.times import check_in_step, check_increasing, read_times, times_of_names
+from curate.sources.times import (
+    check_in_step,
+    check_increasing,
+    check_numbers,
+    pair_by_time,
+    read_times,
+    times_of_names,
+)
 from curate.video.decode import Decoder, VideoReader, open_video
 
 Media = ImageSequence | VideoReader
@@ -27,10 +35,11 @@ Media = ImageSequence | VideoReader
 class Recording:
     """One recording, open: both media agree in number, size and time."""
 
-    left: Media
-    right: Media
+    left: Readable
+    right: Readable
     time_s: np.ndarray  # [T]
     cameras: StereoCameras
+    media: tuple[Media, Media]  # as they are stored
 
     def read(self, start: int, stop: int) -> list[np.ndarray]:
         return [self.left.read(start, stop), self.right.read(start, stop)]
@@ -102,9 +111,10 @@ class StereoPair:
         Raises:
             BadInput: whatever is wrong with the recording, in one line.
         """
-        left = open_media(folder, self.config.left, self.config.decoder)
+        is_turned = self.config.rotation == "as-shown"
+        left = open_media(folder, self.config.left, self.config.decoder, is_turned)
         try:
-            right = open_media(folder, self.config.right, self.config.decoder)
+            right = open_media(folder, self.config.right, self.config.decoder, is_turned)
         except BaseException:
             left.close()
             raise
@@ -112,10 +122,16 @@ class StereoPair:
             for media in (left, right):
                 for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
                     check_inside(path, self.root)
-            _check_alike(left, right, folder)
-            time_s = self._times(folder, left, right)
-            cameras = self._cameras(folder, left.is_grey).at(left.width, left.height, str(folder))
-            return Recording(left, right, time_s, cameras)
+            _check_alike(left, right, folder, self.config.pairing)
+            _share_depth(left, right, self.config.bits)
+            time_s, *kept = self._times(folder, left, right)
+            views = [media if is_turned or isinstance(media, ImageSequence) else AsStored(media, media.turns)
+                     for media in (left, right)]
+            if kept[0] is not None:
+                views = [Picked(view, indices) for view, indices in zip(views, kept)]
+            size = views[0].width, views[0].height
+            cameras = self._cameras(folder, left.is_grey).at(*size, str(folder))
+            return Recording(*views, time_s, cameras, (left, right))
         except BaseException:
             left.close()
             right.close()
@@ -123,12 +139,21 @@ class StereoPair:
 
     def _cameras(self, folder: Path, is_grey: bool) -> StereoCameras:
         given = self.config.calibration
-        if not isinstance(given, str):
+        if isinstance(given, StereoCalibration):
             return calibrations.check(calibrations.from_config(given), "source.calibration")
-        return calibrations.load(self._calibration_path(folder), self.config.cameras, is_grey)
+        paths, said = self._calibration_paths(folder), {"lens": self.config.lens, "unit": self.config.calibration_unit}
+        if len(paths) > 1:
+            return calibrations.load_files(paths, self.config.cameras, **said)
+        return calibrations.load(paths[0], self.config.cameras, is_grey, **said)
 
-    def _calibration_path(self, folder: Path) -> Path:
-        places = [folder / self.config.calibration, self.root / self.config.calibration]
+    def _calibration_paths(self, folder: Path) -> list[Path]:
+        """The files of the calibration: none where the recipe holds it."""
+        given = self.config.calibration
+        names = (given,) if isinstance(given, str) else given if isinstance(given, tuple) else ()
+        return [self._calibration_path(folder, name) for name in names]
+
+    def _calibration_path(self, folder: Path, name: str) -> Path:
+        places = [folder / name, self.root / name]
         found = next((p for p in places if p.is_file()), None)
         if found is None:
             raise BadInput(f"{places[0]}: no such calibration file; write one, or give calibration: "
@@ -136,21 +161,33 @@ class StereoPair:
         check_inside(found, self.root)
         return found
 
-    def _times(self, folder: Path, left: Media, right: Media) -> np.ndarray:
-        """[T] seconds, of the left camera."""
+    def _times(self, folder: Path, left: Media, right: Media
+               ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """[T] seconds, of the left camera, and which frames of both are pairs (None: all)."""
         left_ns = self._times_of(folder, left, self.config.timestamps)
         # One timestamps file speaks for both; videos and time-named images say theirs themselves.
         shared = self.config.timestamps is not None and self.config.timestamps_right is None
         right_ns = None if shared else self._times_of(folder, right, self.config.timestamps_right)
+        if self.config.pairing == "time":
+            if left_ns is None or right_ns is None:
+                raise BadInput(f"{folder}: pairing: time needs times of both cameras; give timestamps and "
+                               "timestamps_right")
+            kept = pair_by_time(left_ns, right_ns)
+            if not len(kept[0]):
+                raise BadInput(f"{folder}: no left frame is within half a frame of a right one; do the times of both "
+                               "cameras count from the same moment?")
+            return (left_ns[kept[0]] - left_ns[kept[0][0]]) * 1e-9, *kept
         if left_ns is None and right_ns is None:
             if self.config.fps is None:
                 raise BadInput(f"{folder}: images without times; give timestamps (a file) or fps")
-            return np.arange(left.num_frames) / self.config.fps
+            for media in (left, right):
+                check_numbers(media.paths)
+            return np.arange(left.num_frames) / self.config.fps, None, None
         if left_ns is None:
             raise BadInput(f"{folder}: times of the right camera alone; give timestamps")
         if right_ns is not None:
             check_in_step(left_ns, right_ns, str(folder))
-        return (left_ns - left_ns[0]) * 1e-9
+        return (left_ns - left_ns[0]) * 1e-9, None, None
 
     def _times_of(self, folder: Path, media: Media, file: str | None) -> np.ndarray | None:
         """[T] nanoseconds, or None where nothing says."""
@@ -169,9 +206,7 @@ class StereoPair:
 
     def _digests(self, folder: Path, recording: Recording) -> list[str]:
         """Of the media, the calibration and the times: what the clip's key stands for."""
-        digests = [digest_of(recording.left), digest_of(recording.right)]
-        if isinstance(self.config.calibration, str):
-            digests.append(file_digest(self._calibration_path(folder)))
+        digests = [*map(digest_of, recording.media), *map(file_digest, self._calibration_paths(folder))]
         return digests + [file_digest(folder / f) for f in (self.config.timestamps, self.config.timestamps_right) if f]
 
     def _spec(self, uri: str, start: int, num_frames: int, digests: list[str]) -> ClipSpec:
@@ -181,8 +216,11 @@ class StereoPair:
                         num_frames, {"licence": self.config.licence, "sha256": content})
 
 
-def open_media(folder: Path, pattern: str, decoder: Decoder = "av") -> Media:
+def open_media(folder: Path, pattern: str, decoder: Decoder = "av", is_turned: bool = True) -> Media:
     """A folder or glob of images, or a video.
+
+    Args:
+        is_turned: images are turned as their EXIF asks. Videos always are; `AsStored` undoes it.
 
     Raises:
         BadInput: nothing there, or not readable.
@@ -192,7 +230,7 @@ def open_media(folder: Path, pattern: str, decoder: Decoder = "av") -> Media:
         return open_video(path, decoder)
     if path.is_file():
         raise BadInput(f"{path}: one image, expected a folder of images, a glob of images or a video")
-    return ImageSequence(list_images(folder, pattern))
+    return ImageSequence(list_images(folder, pattern), is_turned)
 
 
 def digest_of(media: Media) -> str:
@@ -218,15 +256,22 @@ def glob(root: Path, pattern: str) -> list[Path]:
         raise BadInput(f"{pattern!r}: not a pattern relative to {root}: {error}") from error
 
 
-def _check_alike(left: Media, right: Media, folder: Path) -> None:
-    if left.num_frames != right.num_frames:
+def _share_depth(left: Media, right: Media, bits: int | None) -> None:
+    """One factor for 16-bit images of both cameras: by the brighter first one, or as the recipe says."""
+    deep = [media for media in (left, right) if isinstance(media, ImageSequence) and media.is_deep]
+    for media in deep:
+        media.bits = bits or max(one.bits for one in deep)
+
+
+def _check_alike(left: Media, right: Media, folder: Path, pairing: str) -> None:
+    if left.num_frames != right.num_frames and pairing == "number":
         raise BadInput(f"{folder}: {left.num_frames} left but {right.num_frames} right frames, expected the same "
-                       f"number{_first_alone(left, right)}")
+                       f"number{_first_alone(left, right)}; where both have times, say pairing: time")
     if (left.width, left.height) != (right.width, right.height):
         raise BadInput(f"{folder}: left is {left.width}x{left.height} but right is {right.width}x{right.height}, "
                        "expected the same size")
     alone = _first_alone(left, right)
-    if alone:
+    if alone and pairing == "number":
         raise BadInput(f"{folder}: left and right do not pair up{alone}")
     for media in (left, right):
         if isinstance(media, ImageSequence):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,46 @@ def times_of_names(paths: list[Path]) -> np.ndarray | None:
     return None
 
 
+def check_numbers(paths: list[Path]) -> None:
+    """Frames that only a rate gives times to must be all there: a missing number would shift all later times.
+
+    Raises:
+        BadInput: where names are numbered evenly but for a gap; names it.
+    """
+    last = [re.findall(r"\d+", p.stem)[-1:] for p in paths]
+    numbers = [int(found[0]) for found in last if found]
+    if len(numbers) < max(len(paths), 3):
+        return
+    steps = [b - a for a, b in pairwise(numbers)]
+    usual = min(steps)
+    if usual <= 0 or 2 * steps.count(usual) < len(steps) or any(s % usual for s in steps):
+        return  # the numbers count something else
+    i = next((i for i, step in enumerate(steps) if step != usual), None)
+    if i is not None:
+        raise BadInput(f"{paths[i + 1]}: follows {paths[i].name}, {steps[i] // usual - 1} frames are missing between "
+                       "them; with fps alone all later times would be wrong: give timestamps (a file)")
+
+
+def pair_by_time(left_ns: np.ndarray, right_ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames that are each other's nearest in time, within half a frame (half the median interval).
+
+    Args:
+        left_ns: [T] increasing. right_ns: [U] increasing.
+
+    Returns: indices [n] of the left and of the right camera, increasing.
+    """
+    def nearest(of: np.ndarray, among: np.ndarray) -> np.ndarray:
+        after = np.clip(np.searchsorted(among, of), 1, len(among) - 1) if len(among) > 1 else np.zeros(len(of), int)
+        before = np.maximum(after - 1, 0)
+        return np.where(of - among[before] <= among[after] - of, before, after)
+
+    to_right, to_left = nearest(left_ns, right_ns), nearest(right_ns, left_ns)
+    mutual = to_left[to_right] == np.arange(len(left_ns))
+    interval = min(float(np.median(np.diff(t))) if len(t) > 1 else np.inf for t in (left_ns, right_ns))
+    left = np.flatnonzero(mutual & (np.abs(right_ns[to_right] - left_ns) <= interval / 2))
+    return left, to_right[left]
+
+
 def check_in_step(left_ns: np.ndarray, right_ns: np.ndarray, where: str) -> None:
     """Left and right are the same instants to within half a frame (half the median interval).
 
@@ -86,4 +127,4 @@ def check_in_step(left_ns: np.ndarray, right_ns: np.ndarray, where: str) -> None
         drift = " growing" if abs(gap[-1] - gap[0]) > interval / 4 else ""
         raise BadInput(f"{where}: left and right are out of step: at frame {i} the right one is "
                        f"{gap[i] * 1e-6:+.2f} ms from the left one{drift}, expected within half a frame "
-                       f"({interval / 2 * 1e-6:.2f} ms)")
+                       f"({interval / 2 * 1e-6:.2f} ms); where one camera lost frames, say pairing: time")

@@ -51,6 +51,7 @@ class VideoReader:
         num_frames: T.
         time_s: [T] presentation times of the container, seconds, strictly increasing.
         width, height: pixels as shown (after the container's rotation; sample aspect ratio is not applied).
+        turns: clockwise quarter turns that the container asks for, and that were made.
         is_grey: the codec stores no colour.
         decoder: the package that decodes.
     """
@@ -65,7 +66,7 @@ class VideoReader:
         self.num_frames = len(self._index.pts)
         self._open()
         first = self._frame_at(0)
-        self._turns = self._index.turns
+        self._turns = self.turns = self._index.turns
         self._stored = (first.height, first.width)
         self.height, self.width = self._stored if self._turns % 2 == 0 else self._stored[::-1]
         self.is_grey = first.format.name.startswith("gray")
