@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -64,8 +65,8 @@ class Layout:
         if self.size == self.full:
             return full
         sx, sy = self.size[0] / self.full[0], self.size[1] / self.full[1]
-        return StereoCameras(calibrations.scaled(full.K_left, sx, sy), calibrations.scaled(full.K_right, sx, sy),
-                             full.distortion_left, full.distortion_right, full.T_right_left, self.size)
+        return replace(full, K_left=calibrations.scaled(full.K_left, sx, sy),
+                       K_right=calibrations.scaled(full.K_right, sx, sy), size=self.size)
 
 
 class Packed:
@@ -85,14 +86,12 @@ class Packed:
             uri = path.relative_to(self.root).as_posix()
             digests: list[str] = []
             try:
-                calibration = self._calibration_path(path)
-                for file in (path, calibration):
-                    if file is not None and file.is_file():
+                for file in self._files(path):
+                    if file.is_file():
                         check_inside(file, self.root)
                         digests.append(file_digest(file))
                 with open_video(path) as video:
-                    layout = self._layout(video)
-                    rectify(layout.cameras(self._cameras(path), str(path)), str(path))
+                    self._check(path, video)
                     total = video.num_frames
             except (BadInput, OSError) as error:
                 yield self._spec(path, uri, 0, 0, digests), reason_of(error, path)
@@ -101,7 +100,7 @@ class Packed:
                 yield self._spec(path, uri, 0, total, digests), f"{path}: {reason}"
                 continue
             for start, count in spans(total, self.clip):
-                yield self._spec(path, uri, start, count, digests)
+                yield from self._clips(path, uri, start, count, digests)
 
     def open(self, clip: ClipSpec) -> StereoFrames:
         """
@@ -125,6 +124,20 @@ class Packed:
         except BaseException:
             video.close()
             raise
+
+    def _files(self, path: Path) -> list[Path]:
+        """What the clips of a video are made of; their digests are in the clips' keys."""
+        calibration = self._calibration_path(path)
+        return [path] if calibration is None else [path, calibration]
+
+    def _check(self, path: Path, video: VideoReader) -> None:
+        """Raises BadInput where the video could not be opened as a stereo pair."""
+        layout = self._layout(video)
+        rectify(layout.cameras(self._cameras(path), str(path)), str(path))
+
+    def _clips(self, path: Path, uri: str, start: int, num_frames: int, digests: list[str]) -> Iterator[ClipSpec]:
+        """The clips of one span of frames."""
+        yield self._spec(path, uri, start, num_frames, digests)
 
     def _videos(self) -> list[Path]:
         if self._only:

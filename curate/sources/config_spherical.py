@@ -1,0 +1,94 @@
+"""Settings of `vr180` and `stereo4d`: spherical stereo video, and what is published about it.
+
+Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from curate.sources.config_base import Decoder, Positive, Strict
+
+EYE_DISTANCE_M = 0.063  # between the lenses of a VR180 camera, where nobody says better: that of people's eyes
+EYE_DISTANCE_SIGMA_M = 0.003  # cameras on the market are built with 60 to 66 mm
+WIDEST_DEG = 80.0  # from the axis of a perspective picture to its border; at 90 there is no picture
+OMNIDIRECTIONAL_DEG = 40.0  # widest pair cut out of omnidirectional stereo, which is no pair of pictures elsewhere
+
+Degrees = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+
+
+class VirtualPair(Strict):
+    """A rectified perspective pair that is cut out of a spherical one.
+
+    Its x axis is the line between the eyes, whatever it looks at: only so are its rows alike. A `yaw_deg` therefore
+    moves the window along the picture and leaves its axes; "forward" in answers is square to the eyes, not the middle
+    of the window. Of omnidirectional stereo the pair is really turned.
+    """
+
+    yaw_deg: Degrees = Field(0.0, description="middle of the window, degrees to the right of the middle of the video")
+    pitch_deg: Degrees = Field(0.0, description="middle of the window, degrees above the middle of the video")
+    fov_deg: Annotated[float, Field(ge=10, le=120)] = Field(60.0, description="horizontal field of view, degrees")
+    width: int = Field(512, ge=64, le=2048, description="pixels of one eye's picture")
+    height: int = Field(512, ge=64, le=2048, description="pixels of one eye's picture; they are square")
+
+    @model_validator(mode="after")
+    def _in_front(self) -> VirtualPair:
+        if abs(self.yaw_deg) + self.fov_deg / 2 > WIDEST_DEG:
+            raise ValueError(f"yaw_deg {self.yaw_deg:g} and half of fov_deg {self.fov_deg:g} reach "
+                             f"{abs(self.yaw_deg) + self.fov_deg / 2:g} degrees to the side, expected at most "
+                             f"{WIDEST_DEG:g}")
+        return self
+
+
+class EyesConfig(Strict):
+    """The assumed distance of the eyes, which is all that gives spherical stereo its scale."""
+
+    eye_distance_m: Positive = Field(
+        EYE_DISTANCE_M, description="metres between the lenses. Nothing in the file says it: the scale is `assumed`, "
+                                    "and every record says so")
+    eye_distance_sigma_m: Positive = Field(
+        EYE_DISTANCE_SIGMA_M, description="standard deviation of that assumption, metres; part of the error of every "
+                                          "answer in metres. Cameras are built with 60 to 66 mm")
+
+
+class Vr180Config(EyesConfig):
+    """Spherical stereo video (VR180, VR360), both eyes in each frame.
+
+    What the recipe leaves out is taken from the file (Spherical Video V2: boxes st3d and sv3d; V1: XML), else the eyes
+    are side by side, left first, and each shows half the world, 180 x 180 degrees.
+    """
+
+    kind: Literal["vr180"] = "vr180"
+    root: str = Field(description="folder that holds the videos, or one video")
+    videos: str | list[str] = Field(
+        "**/*.mp4", description="file name, glob, or a list of them, relative to root (not used where root is a video)")
+    pairs: list[VirtualPair] = Field(
+        default_factory=lambda: [VirtualPair()], min_length=1, max_length=32,
+        description="perspective pairs cut out of each video; each is a clip of its own, of the same recording")
+    packing: Literal["side_by_side", "top_bottom"] | None = Field(
+        None, description="where the eyes are in a frame; default: as the file says, else side by side")
+    first: Literal["left", "right"] | None = Field(
+        None, description="the eye stored first (left side, or top); default: as the file says, else left")
+    projection: Literal["equirectangular", "fisheye"] | None = Field(
+        None, description="of each eye's picture. fisheye: equidistant, the image circle as wide as the picture's "
+                          "shorter side; default: as the file says, else equirectangular")
+    fov_deg: tuple[Positive, Positive] | None = Field(
+        None, description="degrees that each eye's picture spans across and down, about its middle; of a fisheye the "
+                          "first is its image circle's; default: as the file says, else [180, 180]")
+    stereo: Literal["fixed", "omnidirectional"] | None = Field(
+        None, description="fixed: two lenses that stay where they are (VR180). omnidirectional: the eyes turn with the "
+                          "direction of view (VR360); a pair of at most 40 degrees then approximates two cameras, and "
+                          "the error of that is added to the scale's. Default: omnidirectional above 200 degrees")
+    decoder: Decoder = "av"
+    licence: str = Field("", description="licence of the media, written into every record")
+
+    @model_validator(mode="after")
+    def _a_sphere(self) -> Vr180Config:
+        if self.fov_deg is not None:
+            limits = (360, 180) if self.projection != "fisheye" else (280, 280)
+            for name, value, limit in zip(("across", "down"), self.fov_deg, limits):
+                if value > limit:
+                    raise ValueError(f"fov_deg {name} is {value:g}, expected at most {limit} degrees")
+        return self
