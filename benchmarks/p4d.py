@@ -3,12 +3,12 @@
     python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # an hour on 2 cores
     python -m benchmarks.p4d --full                                                           # as long as it takes
         [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
-        [--start-steps 20] [--teacher-steps 20]
+        [--teacher-steps 20]
 
 Renders scenes of 5 to 30 frames a second and eight frames each (`p4d_scenes.yaml`), perceives and asks about them with
-the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, teaches a start to read
-(`p4d_start`), and trains every arm from it on the same questions (`p4d_arms`), each with several seeds. Held-out
-recordings are answered by generation and scored by `curate.bench`.
+the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, and trains every arm from the same
+random student on the same questions (`p4d_arms`), with several seeds. Held-out recordings are answered by generation
+and scored by `curate.bench`.
 
 Everything is kept in the cache: a run that is interrupted (Ctrl-C, SIGTERM, a kill) goes on
 with the same command, and what is there already is not made again. `--report` makes nothing and reports what is there.
@@ -43,11 +43,10 @@ ORDER = ("sft", "p4d", "sft" + NO_TIMES, "concat", "pe", "coords", "latent", "ex
 CORE, QUICK_ARMS = ORDER[:3], ORDER[:9]
 
 
-def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, start: Path, folder: Path,
-            size: Size) -> list[Job]:
+def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, folder: Path, size: Size) -> list[Job]:
     """The core's seeds first, then seed by seed."""
     def made(names: Sequence[str]) -> list[Job]:
-        return [Job(arm, seed, str(shards), str(teacher), str(start), str(folder), size)
+        return [Job(arm, seed, str(shards), str(teacher), str(folder), size)
                 for seed in range(seeds) for arm in names]
 
     return made([a for a in arms if a in CORE]) + made([a for a in arms if a not in CORE])
@@ -128,14 +127,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, help="rendered, instead of the size's own")
     parser.add_argument("--steps", type=int, help="of every arm, instead of the size's own")
     parser.add_argument("--teacher-steps", type=int, help="of the teacher's fit")
-    parser.add_argument("--start-steps", type=int, help="of the start that all arms share")
     parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 52, --full none")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="runs side by side")
     parser.add_argument("--report", action="store_true", help="make nothing, report what is in the cache")
     args = parser.parse_args(argv)
     begin, size = time.monotonic(), QUICK if args.quick else FULL
     size = replace(size, clips=args.clips or size.clips, steps=args.steps or size.steps,
-                   start_steps=args.start_steps or size.start_steps,
                    teacher_steps=args.teacher_steps or size.teacher_steps)
     arms = args.arms.split(",") if args.arms else list(QUICK_ARMS if args.quick else ORDER)
     if unknown := [arm for arm in arms if arm not in ARMS]:
@@ -158,17 +155,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_already: bool) -> list[Job]:
     from benchmarks.p4d_data import make_shards, make_teacher, teacher_folder
-    from benchmarks.p4d_start import make_start
 
     shards = cache / f"set-{size.clips}" / "shards"
-    teacher, start = teacher_folder(cache, size), cache / f"start-{size.clips}-{size.start_steps}"
+    teacher = teacher_folder(cache, size)
     if not made_already:
         make_shards(cache, size.clips)
         make_teacher(teacher, shards, size)
-        make_start(start, shards, size.student, size.start_steps)
     folder = cache / f"runs-{fingerprint(shards, size)}"
     folder.mkdir(parents=True, exist_ok=True)
-    return jobs_of(arms, seeds, shards, teacher, start, folder, size)
+    return jobs_of(arms, seeds, shards, teacher, folder, size)
 
 
 def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | None, command: str) -> int:
@@ -180,7 +175,6 @@ def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | Non
         family_table,
         loss_rows,
         probe_rows,
-        start_rows,
         time_rows,
     )
 
@@ -189,8 +183,7 @@ def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | Non
         print("no run is there yet", file=sys.stderr)
         return 1
     results = Results(found)
-    start = json.loads((Path(jobs[0].start) / "start.json").read_text("utf-8"))
-    sections = {"Accuracy": [*start_rows(start), *accuracy_rows(results)], "Timestamps": time_rows(results),
+    sections = {"Accuracy": accuracy_rows(results), "Timestamps": time_rows(results),
                 "Depth that the visual tokens hold": probe_rows(results), "Losses": loss_rows(results),
                 "Cost": cost_rows(*costs(cache, jobs), results)}
     families = family_table(results)

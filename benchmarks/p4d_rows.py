@@ -75,12 +75,6 @@ def said(found: Difference, scale: float = 100) -> str:
     return f"95 % {scale * found.low:+.3g} to {scale * found.high:+.3g}; by seed {seeds}"
 
 
-def start_rows(start: dict[str, float]) -> list[Row]:
-    """What the common start can read, before any video; a start that cannot tells arms apart by luck."""
-    return [row(f"start: {kind}s right, of what the text states", 100 * start[kind], "%")
-            for kind in ("choice", "number")]
-
-
 def accuracy_rows(results: Results) -> list[Row]:
     rows = [at_least("held-out questions", len(results.ids), "", MIN_QUESTIONS),
             row("held-out recordings", len(set(results.recordings)), ""),
