@@ -21,6 +21,7 @@ from curate.geometry.poses import Pose
 FORMAT = 1
 MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 512 << 20
+UNWRITTEN = {"defined": "first", "point": "surface", "size_m": None, "heading_cam": None}  # fields of a region
 
 
 class SceneError(ValueError):
@@ -37,6 +38,8 @@ class Region:
 
     In a clip that is played backwards (`curate.augment`) all that is defined at one frame is of frame `last`
     (`defined`): the reference point is then `surface@t1`.
+
+    Of an annotated object (`point` is "cuboid") it is `cuboid centre`, the same physical point in every frame.
     """
 
     id: int  # ≥ 1, stable
@@ -66,6 +69,10 @@ class Region:
     rigid: bool = True  # False: its parts move against each other; the reference point goes with none of them
     defined: str = "first"  # or "last": the frame of the reference point, of `mask_first`, `extent_m` and of the axes
     #                         that `rotation_cam` starts from, and where the drift (`step_cov`) is zero
+    point: str = "surface"  # or "cuboid": the source gives a box; the reference point is its centre in every frame
+    size_m: np.ndarray | None = None  # [3] length (along the heading), width, height of that box; `extent_m` has them
+    #                                   sorted
+    heading_cam: np.ndarray | None = None  # [T, 3] unit, where the front of that box faces, camera axes; nan if unknown
 
     @property
     def defined_at(self) -> int:
@@ -75,6 +82,8 @@ class Region:
     @property
     def reference(self) -> str:
         """Name of the reference point, as a Quantity has it."""
+        if self.point == "cuboid":
+            return "cuboid centre"
         return "surface@t0" if self.defined == "first" else "surface@t1"
 
     def mask_at(self, frame: int) -> np.ndarray | None:
@@ -106,8 +115,8 @@ class Scene:
     clip: dict[str, Any]  # ClipSpec.to_json()
     time_s: np.ndarray  # [T]
     camera: Intrinsics
-    baseline_m: float  # place of the second view along +x of the first; negative in a mirrored clip
-    baseline_sigma_m: float  # scale uncertainty: relative = baseline_sigma_m / baseline_m
+    baseline_m: float  # place of the second view along +x of the first; negative in a mirrored clip, 0 without one
+    baseline_sigma_m: float  # scale uncertainty: see `scale_sigma`
     scale: str  # calibrated | predicted | assumed | relative
     up: str  # gravity | ground-plane | camera
     up_world: np.ndarray  # [3] unit
@@ -120,6 +129,7 @@ class Scene:
     rig: RigState | None = None  # None where it was not looked at: taken as published
     pose_cov: np.ndarray | None = None  # [T, 6, 6] error of each pose alone, beside the steps': R exp(ω), t + R τ
     rig_step: np.ndarray | None = None  # [T, 6] ∂(measured step)/∂(pan that is left), as step_cov, per radian
+    has_pictures: bool = True  # False: places alone, which a question must state; masks are [0, 0], no pixel is known
 
     def __post_init__(self) -> None:
         if self.pose_cov is None:
@@ -130,6 +140,13 @@ class Scene:
     @property
     def num_frames(self) -> int:
         return len(self.time_s)
+
+    @property
+    def scale_sigma(self) -> float:
+        """Standard deviation that all lengths share, relative: the baseline's; of one view as the source states it."""
+        if self.baseline_m:
+            return self.baseline_sigma_m / abs(self.baseline_m)
+        return float(self.stats.get("scale_sigma", 0.0))
 
     @property
     def group(self) -> str:
@@ -154,7 +171,7 @@ class Scene:
                     plain["mask_shape"] = list(value.shape)
                 elif isinstance(value, np.ndarray):
                     arrays[f"r{index}.{name}"] = value
-                elif name == "defined" and value == "first":
+                elif name in UNWRITTEN and value == UNWRITTEN[name]:
                     continue  # as scenes were written before there were others
                 else:
                     plain[name] = value if not isinstance(value, np.generic) else value.item()
@@ -162,6 +179,8 @@ class Scene:
         meta = {"format": FORMAT, "key": self.key, "clip": self.clip, "camera": vars(self.camera),
                 "baseline_m": self.baseline_m, "baseline_sigma_m": self.baseline_sigma_m, "scale": self.scale,
                 "up": self.up, "regions": regions, "origin": self.origin, "stats": self.stats}
+        if not self.has_pictures:
+            meta["has_pictures"] = False
         if self.rig is not None:
             meta["rig"] = {name: np.asarray(value).tolist() for name, value in vars(self.rig).items()}
         arrays["meta"] = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
@@ -196,7 +215,8 @@ class Scene:
                 T_world_cam=Pose("world", "cam", arrays["rotation"], arrays["translation"]),
                 step_cov=arrays["step_cov"], camera_valid=arrays["camera_valid"], regions=regions,
                 origin=meta["origin"], stats=meta["stats"], rig=_rig_state(meta.get("rig")),
-                rig_step=arrays.get("rig_step"), pose_cov=arrays.get("pose_cov"))
+                rig_step=arrays.get("rig_step"), pose_cov=arrays.get("pose_cov"),
+                has_pictures=meta.get("has_pictures", True))
         except SceneError:
             raise
         except Exception as error:

@@ -40,6 +40,7 @@ def full_scene(seed: int = 0, camera: str = "hand-held", num_frames: int = 9, **
         region.rotation_cov = spd(rng, num_frames, 3)
         region.rotation_cam[~region.seen] = np.nan
         region.steady, region.rigidity, region.label = .3, .9, "plate"
+        region.heading_cam, region.size_m = rng.normal(size=(num_frames, 3)), np.array([3.0, 2.0, 1.0])
     late = replace(scene.regions[-1], id=9, first=2, seen=scene.regions[-1].seen & (np.arange(num_frames) >= 2))
     rig = RigState(rng.normal(0, 1e-3, 3), spd(rng, 3), rng.normal(0, 1e-3, 3), np.array([1., 2, 3]), "motion")
     up = rng.normal(size=3)
@@ -114,11 +115,13 @@ def test_every_field_has_been_thought_of():
     """A field that is added to these must be turned, or not, by each operation: then it is added here."""
     assert {f.name for f in fields(Scene)} == {
         "key", "clip", "time_s", "camera", "baseline_m", "baseline_sigma_m", "scale", "up", "up_world", "T_world_cam",
-        "step_cov", "camera_valid", "regions", "origin", "stats", "rig", "pose_cov", "rig_step"}
+        "step_cov", "camera_valid", "regions", "origin", "stats", "rig", "pose_cov", "rig_step",
+        "has_pictures"}
     assert {f.name for f in fields(Region)} == {
         "id", "first", "last", "seen", "box", "centroid_px", "flow_px", "flow_sigma_px", "visible_fraction",
         "point_cam", "cov_frame", "cov_shared", "step_cov", "nearest_m", "nearest_sigma_m", "extent_m", "mask_first",
-        "motion_p", "label", "rotation_cam", "rotation_cov", "rigidity", "steady", "rigid", "defined"}
+        "motion_p", "label", "rotation_cam", "rotation_cov", "rigidity", "steady", "rigid", "defined",
+        "point", "size_m", "heading_cam"}
     assert {f.name for f in fields(RigState)} == {"theta", "covariance", "applied", "significance", "cue", "warning"}
 
 

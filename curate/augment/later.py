@@ -59,7 +59,7 @@ def _steps(values: np.ndarray, start: int) -> np.ndarray:
 def _region(region: Region, start: int) -> Region:
     num = len(region.seen)
     by_frame = {name: value[start:].copy() for name, value in vars(region).items()
-                if isinstance(value, np.ndarray) and name not in ("extent_m", "mask_first")}
+                if isinstance(value, np.ndarray) and name not in ("extent_m", "mask_first", "size_m")}
     assert all(len(value) == num - start for value in by_frame.values())
     return replace(region, **by_frame, first=region.first - start, last=region.last - start)
 

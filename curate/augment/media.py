@@ -37,6 +37,8 @@ def media(folder: Path, variant: Variant, time_s: np.ndarray, size: tuple[int, i
         BadInput: where a video does not decode, or has another number of frames.
     """
     views = sorted(folder.glob("v*.mp4"))
+    if not views:
+        return {}  # a clip without pictures
     made = {path.name: _video(path, variant, time_s, crf) for path in views}
     if variant.reverse or variant.start:
         made["frame.jpg"] = jpeg(_flipped(_first_frame(views[0], variant, size), variant), QUALITY)

@@ -71,4 +71,5 @@ def _region(region: Region, width: int) -> Region:
         cov_frame=_covariance(region.cov_frame, POINT), cov_shared=_covariance(region.cov_shared, POINT),
         step_cov=_covariance(region.step_cov, POINT), mask_first=region.mask_first[:, ::-1].copy(),
         rotation_cam=None if region.rotation_cam is None else _turned(region.rotation_cam),
-        rotation_cov=None if region.rotation_cov is None else _covariance(region.rotation_cov, TURN))
+        rotation_cov=None if region.rotation_cov is None else _covariance(region.rotation_cov, TURN),
+        heading_cam=None if region.heading_cam is None else region.heading_cam * POINT)

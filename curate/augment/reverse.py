@@ -68,7 +68,7 @@ def _region(region: Region, rotation: np.ndarray) -> Region:
         "seen", "box", "centroid_px", "visible_fraction", "point_cam", "cov_frame", "cov_shared", "nearest_m",
         "nearest_sigma_m")}
     turns = {name: None if getattr(region, name) is None else getattr(region, name)[::-1].copy()
-             for name in ("rotation_cam", "rotation_cov")}
+             for name in ("rotation_cam", "rotation_cov", "heading_cam")}
     return replace(region, **flipped, **turns, first=num - 1 - region.last, last=num - 1 - region.first,
                    flow_px=-region.flow_px[flow], flow_sigma_px=region.flow_sigma_px[flow],
                    step_cov=_drift(region, rotation),

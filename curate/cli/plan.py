@@ -126,6 +126,9 @@ def _bytes(console: Console, plan: Plan, recipe: Recipe) -> None:
     first = plan.clips[0]
     frames = make_source(recipe.source, recipe.clip).open(first)
     try:
+        if not frames.views:
+            console.print(f"staged: about {mebibytes(SCENE_BYTES * len(plan.clips))}: places alone, no pictures")
+            return
         camera = frames.views[0].camera
         views = len(frames.views) if recipe.media.views == "all" else 1
     finally:

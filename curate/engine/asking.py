@@ -155,9 +155,11 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
     check_media(scene.key, media)
     record = sample_json(scene, chosen, media=media, licence=licence, split=split)
     encoded = encode(record)
-    marks = marks_of(clip.folder, scene, {region for q in chosen for region in q.regions}, recipe)
-    video = b""
-    if recipe.marks.burn:
+    marks = video = picture = b""
+    if scene.has_pictures:
+        marks = marks_of(clip.folder, scene, {region for q in chosen for region in q.regions}, recipe)
+        picture = picture_hash(read_jpeg((clip.folder / "frame.jpg").read_bytes()))
+    if recipe.marks.burn and scene.has_pictures:
         from curate.engine.burnt import burnt  # the only one that decodes
 
         video = burnt(clip.folder / "v0.mp4", record, recipe.marks.style, _label(recipe), crf_of(out))
@@ -167,7 +169,7 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
     head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)),
             "recording": str(scene.clip["recording"]), "split": split,
             "doubts": doubts(scene) if clip.is_recorded else [],
-            "picture": picture_hash(read_jpeg((clip.folder / "frame.jpg").read_bytes())).hex(),
+            "picture": picture.hex(),
             "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
             "cuts": encoded.cuts, "size": len(encoded.data),
             "asked": [[r.family, r.form, r.answer, rank, list(q.regions)]

@@ -24,6 +24,7 @@ from curate.shards.teacher_parts import STAGED
 from curate.shards.verify import Problem
 
 NEEDED = frozenset({"scene.npz", "frame.jpg", "v0.mp4", DIGEST})
+PICTURES = frozenset({"frame.jpg", "v0.mp4"})  # a clip has both, or none where its scene says so
 NAMED = 1000  # clips that a fault of the whole run lists
 
 
@@ -121,11 +122,13 @@ def check_staged(out: Path, key: str, deep: bool = False) -> Iterator[Problem]:
         text = (folder / DIGEST).read_bytes()
         stated = {name: digest for digest, _, name in (line.partition("  ") for line in text.decode().splitlines())}
         canonical = "".join(f"{stated[name]}  {name}\n" for name in sorted(stated)).encode()
-        if text != canonical or not stated.keys() >= NEEDED - {DIGEST}:
+        if text != canonical or "scene.npz" not in stated or (stated.keys() & PICTURES and
+                                                              not stated.keys() >= PICTURES):
             yield problem(DIGEST, "torn or altered")
     except (OSError, ValueError) as error:
         yield problem(DIGEST, f"cannot be read ({type(error).__name__}): torn, or staged by an older version")
-    for name in sorted((NEEDED | stated.keys()) - names - {DIGEST}):
+    needed = NEEDED - PICTURES if stated and not stated.keys() & PICTURES else NEEDED
+    for name in sorted((needed | stated.keys()) - names - {DIGEST}):
         yield problem(name, "is missing")
     for name in sorted(names - {DIGEST}):
         if stated and name not in stated:
@@ -149,6 +152,8 @@ def _undecodable(folder: Path, key: str, names: set[str]) -> Iterator[tuple[str,
         num_frames = scene.num_frames
         if scene.key != key:
             yield "scene.npz", f"is of the clip {scene.key}"
+        if scene.has_pictures != (names >= PICTURES):
+            yield "scene.npz", f"says that the clip has {'pictures' if scene.has_pictures else 'none'}"
         if STAGED in names and staged_teacher(folder).num_frames != num_frames:
             yield STAGED, "has another number of frames than its scene"
     except ShardError as error:

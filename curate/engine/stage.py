@@ -67,8 +67,11 @@ class ClipWorker:
         timings: dict[str, float] = {}
         media = MediaTap(frames, self.recipe)
         wanted = self.recipe.teacher
-        teacher = [TeacherTap(frames.views[0].camera, wanted)] if wanted.enabled else []
         try:
+            if wanted.enabled and "scene" in frames.given:
+                raise BadInput(f"{clip.uri}: its source gives the scene and no dense depth, of which teacher tensors "
+                               "are made; set teacher.enabled: false")
+            teacher = [TeacherTap(frames.views[0].camera, wanted)] if wanted.enabled else []
             scene = perceive(clip, frames, self.recipe.perception, [media, *teacher], timings, self._estimators)
             files = {"scene.npz": scene.to_bytes(), **media.finish()}
             for tap in teacher:
@@ -139,6 +142,9 @@ class MediaTap:
     def __init__(self, frames: Any, recipe: Recipe) -> None:
         from curate.video.encode import H264Encoder
 
+        self.encoders, self.files = [], {}
+        if not frames.views:
+            return  # places alone: no pictures
         camera = frames.views[0].camera
         scale = min(1.0, recipe.media.max_height / camera.height)
         # yuv420p wants even sizes
@@ -146,7 +152,6 @@ class MediaTap:
         num_views = len(frames.views) if recipe.media.views == "all" else 1
         self.encoders = [H264Encoder(*self.size, time_s=np.asarray(frames.time_s), crf=recipe.media.crf)
                          for _ in range(num_views)]
-        self.files: dict[str, bytes] = {}
 
     def __call__(self, window: Window) -> None:
         import cv2

@@ -209,7 +209,7 @@ def _sample(out: Path, clip: Asked, recipe: Recipe, limits: Limits, counts: Coun
     data, media = clip.json(wanted), media_of(folder)
     if clip.video:  # with the marks of all candidates, as in mark.jpg
         media["v0.mp4"], media["mark.jpg"] = clip.video, clip.marks
-    else:
+    elif clip.marks:
         own = regions == candidates
         media["mark.jpg"] = clip.marks if own else marks_of(folder, load(out, key).scene, regions, recipe)
     return Sample(key, media, json.loads(data), data, teacher_of(out, key) if teacher else None)

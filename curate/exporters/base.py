@@ -84,6 +84,8 @@ class Example:
     def preface(self, video_tag: str = VIDEO, image_tag: str = IMAGE) -> str:
         """A tag for each file, and what the files are: a duration is worth stating, and so is which picture is marked.
         """
+        if not self.clip["views"]:
+            return ""  # the question says all that there is
         lasts = f"{self.clip['duration_s']:.2f} s"
         if self.media.frames:
             times = ", ".join(f"{t:.2f}" for t in self.media.time_s)
@@ -120,6 +122,7 @@ class Exporter:
         row: (example, form) -> the row.
         write: (folder, split, form, rows) -> paths of the files written; rows may be a generator.
         rules: what each row must hold beyond `common`.
+        text_only: whether it takes rows of clips that have no pictures.
     """
 
     name: str
@@ -130,10 +133,13 @@ class Exporter:
     forms: tuple[Form, ...] = ("sft", "rl")
     rules: tuple[Rule, ...] = ()
     proof: str = "rules"
+    text_only: bool = True  # takes rows without any file
 
 
 def frame_indices_are_whole(example: Example, row: Mapping[str, Any]) -> str:
     """A question that names frame indices goes only where exactly those frames go."""
+    if not example.clip["views"]:
+        return ""  # the question's own table names them
     if example.qa["dialect"] != "frames" or example.media.indices == tuple(range(example.clip["num_frames"])):
         return ""
     return ("frame-index: the question names frames by number and this consumer gets others; export all of them "
@@ -141,7 +147,7 @@ def frame_indices_are_whole(example: Example, row: Mapping[str, Any]) -> str:
 
 
 def marks_are_shown(example: Example, row: Mapping[str, Any]) -> str:
-    if not example.speaks_of_marks or example.media.mark:
+    if not example.speaks_of_marks or example.media.mark or not example.clip["views"]:
         return ""
     return "marks: the question speaks of marked regions and no marked picture goes with it"
 

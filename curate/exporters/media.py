@@ -35,6 +35,8 @@ class MediaFolder:
         Raises:
             ValueError: of a clip without video, or where frames are asked for and no decoder is installed.
         """
+        if not clip["views"]:
+            return MediaRefs(num_frames=clip["num_frames"])  # a clip of text alone
         view = clip["views"][0]
         if view["part"] not in media:
             raise ValueError(f"clip {clip['key']}: no part {view['part']}; a set of text alone has no media to export")

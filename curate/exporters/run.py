@@ -131,6 +131,9 @@ def _rows(exporter: Exporter, form: Form, clips: Any, store: MediaFolder, root: 
         for qa in wanted:
             said = qa if regions == "<R1>" else in_dialect(qa, clip["regions"], regions)
             example = Example(said, clip, refs, root, split, task)
+            if not (clip["views"] or exporter.text_only):
+                _leave_out(example, f"text: the clip has no pictures, and {exporter.name} is about them", report)
+                continue
             row = exporter.row(example, form)
             if _refused(example, row, exporter, report):
                 continue
@@ -147,13 +150,17 @@ def _rows(exporter: Exporter, form: Form, clips: Any, store: MediaFolder, root: 
 def _refused(example: Example, row: dict[str, Any], exporter: Exporter, report: Report) -> bool:
     for rule in (*COMMON, *exporter.rules):
         if said := rule(example, row):
-            name = said.split(":")[0]
-            report.refused[name] += 1
-            named = report.named.setdefault(name, [])
-            if len(named) < MOST_NAMED:
-                named.append(f"{example.qa['id']}: {said}")
+            _leave_out(example, said, report)
             return True
     return False
+
+
+def _leave_out(example: Example, said: str, report: Report) -> None:
+    name = said.split(":")[0]
+    report.refused[name] += 1
+    named = report.named.setdefault(name, [])
+    if len(named) < MOST_NAMED:
+        named.append(f"{example.qa['id']}: {said}")
 
 
 def _plain(report: Report) -> dict[str, Any]:

@@ -101,8 +101,9 @@ def probability_greater(a: np.ndarray, b: np.ndarray, ratio: float = 1.0) -> flo
 
 
 def usable_frames(region: Region) -> np.ndarray:
-    """Frames where the reference point is measured, in space and in the image, in order."""
-    return np.flatnonzero(region.seen & np.isfinite(region.point_cam).all(-1) & np.isfinite(region.centroid_px).all(-1))
+    """Frames where the reference point is measured, in space and (where there are pictures) in the image, in order."""
+    known = region.seen & np.isfinite(region.point_cam).all(-1)
+    return np.flatnonzero(known & np.isfinite(region.centroid_px).all(-1) if region.mask_first.size else known)
 
 
 def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator[tuple[tuple[int, ...], Span]]:

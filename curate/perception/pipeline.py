@@ -19,6 +19,7 @@ from curate.scene import RigState, Scene
 from curate.sources.base import BadInput, ClipSpec, Frames
 
 Tap = Callable[[Window], None]
+BY_FRAME = ("frame_cov", "rig_step")  # entries of a camera field's `info` that hold one array a frame
 log = logging.getLogger(__name__)
 
 
@@ -94,6 +95,8 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
         config: estimators and window.
         taps: called with every window after all estimators have run on it.
         timings: filled with seconds spent in each stage ("rig", "read", each estimator's name, "taps", "lift").
+            Where the source gives the whole scene (`frames.given["scene"]`: () -> Scene) nothing is estimated: the taps
+            see the frames, where there are any, and the scene is taken as it is.
         estimators: used in place of those of `config`; already set up. For workers that keep models loaded.
 
     Raises:
@@ -103,6 +106,8 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
     from curate.lift.builder import SceneBuilder
 
     timings = {} if timings is None else timings
+    if "scene" in frames.given:
+        return _given_scene(clip, frames, config, taps, timings)
     frames, rig, ready = prepare(clip, frames, config, timings, estimators)
     builder = SceneBuilder(clip, frames, config.lift, rig)
     for window in windows(clip, frames, config, timings, ready):
@@ -113,6 +118,30 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
             builder.add(window)
     with _timed(timings, "lift"):
         return builder.finish()
+
+
+def _given_scene(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Sequence[Tap],
+                 timings: dict[str, float]) -> Scene:
+    """The scene that the source gives; windows have images and no fields, and there are none without views."""
+    with _timed(timings, "lift"):
+        scene = frames.given["scene"]()
+    assert scene.key == clip.key and scene.has_pictures == bool(frames.views), "a source gives its own clip's scene"
+    plain = windows(clip, _Bare(frames), config, timings, ()) if frames.views else ()
+    for window in plain:
+        with _timed(timings, "taps"):
+            for tap in taps:
+                tap(window)
+    return scene
+
+
+class _Bare:
+    """Frames of which nothing is given."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames, self.given = frames, {}
+
+    def __getattr__(self, name: str):
+        return getattr(self._frames, name)
 
 
 def prepare(clip: ClipSpec, frames: Frames, config: PerceptionConfig, timings: dict[str, float],
@@ -128,12 +157,15 @@ def prepare(clip: ClipSpec, frames: Frames, config: PerceptionConfig, timings: d
         estimators = make_estimators(config)
         for estimator in estimators:
             estimator.setup()
+    if len(frames.views) == 1:  # what needs a second view is exchanged for what does the same with the depth given
+        estimators = [e.for_one_view() if hasattr(e, "for_one_view") else e for e in estimators]
     ready = order(estimators, list(given_fields(frames)))
     needy = next((e for e in ready if "disparity" in e.gives), None)
-    if frames.rig is None and needy is not None:
+    too_few = needy is not None and len(frames.views) < getattr(needy, "num_views", 2)
+    if needy is not None and (frames.rig is None or too_few):
         raise BadInput(f"{clip.uri}: one view only; {needy.name!r} needs a stereo pair, or a source that gives depth")
     rig = None
-    if needy is not None and config.rig.kind == "residual-rotation":
+    if needy is not None and len(frames.views) > 1 and config.rig.kind == "residual-rotation":
         with _timed(timings, "rig"):
             frames, rig = _checked_rig(clip, frames, config.rig)
     return frames, rig, ready
@@ -169,15 +201,18 @@ def given_fields(frames: Frames) -> dict[str, Callable[[int, int], Field]]:
     """What the source knows, as fields of a window: name -> (start, stop) -> Field, `filled_by` "source".
 
     `frames.given` holds a `Field` over the whole clip, a callable `(start, stop) -> Field`, a `Pose` of T frames
-    (taken as exact), or a pair (Pose, [T, 6, 6] step covariance); "poses" is another name for "camera".
+    (taken as exact), or a pair (Pose, [T, 6, 6] step covariance), or with a third [T, 6, 6], the covariance of each
+    pose alone (`Scene.pose_cov`); "poses" is another name for "camera".
     Entries that are no field (such as "up") are for the lift.
     """
     out: dict[str, Callable[[int, int], Field]] = {}
     for name, value in frames.given.items():
-        if isinstance(value, Pose) or (isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Pose)):
-            poses, covariance = value if isinstance(value, tuple) else (value, np.zeros((len(value), 6, 6)))
+        if isinstance(value, Pose) or (isinstance(value, tuple) and value and isinstance(value[0], Pose)):
+            poses, *covariance = value if isinstance(value, tuple) else (value,)
             poses.expect("world", "cam")
-            value = Field(poses, np.ones(len(poses), bool), covariance, "source")
+            info = {"frame_cov": covariance[1]} if len(covariance) > 1 else {}
+            value = Field(poses, np.ones(len(poses), bool),
+                          covariance[0] if covariance else np.zeros((len(poses), 6, 6)), "source", info)
             name = "camera" if name == "poses" else name
         if isinstance(value, Field):
             out[name] = lambda start, stop, whole=value: _slice(whole, start, stop)
@@ -188,8 +223,9 @@ def given_fields(frames: Frames) -> dict[str, Callable[[int, int], Field]]:
 
 def _slice(whole: Field, start: int, stop: int) -> Field:
     cut = slice(start, stop)
+    info = {name: value[cut] if name in BY_FRAME else value for name, value in whole.info.items()}
     return Field(whole.values[cut], None if whole.valid is None else whole.valid[cut],
-                 None if whole.sigma is None else whole.sigma[cut], "source", whole.info)
+                 None if whole.sigma is None else whole.sigma[cut], "source", info)
 
 
 def _checked_rig(clip: ClipSpec, frames: Frames, config: RigConfig) -> tuple[Frames, RigState]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from curate.measure.quantity import Quantity
-from curate.questions import gates, phrases
+from curate.questions import gates, phrases, text_alone
 from curate.questions.claim import Claim
 from curate.questions.config import QuestionsConfig
 from curate.questions.digits import round_to, settle, significant_digits, step, text
@@ -19,6 +19,7 @@ from curate.questions.options import OptionSet, category_options, number_options
 from curate.questions.own_words import paraphrases
 from curate.questions.question import Question
 from curate.questions.reasoning import state_of, task_of
+from curate.questions.region_words import names_places
 from curate.questions.units import COUNT, UNITS, Unit
 from curate.questions.view import View
 from curate.questions.wording import CHOICE_LEAD, Paraphrase, listed
@@ -41,6 +42,8 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
         questions in the order of families, subjects, spans and forms; the same for the same scene and seed.
     """
     config = config or QuestionsConfig()
+    if not scene.has_pictures and names_places(config.region_dialect):
+        config = config.model_copy(update={"region_dialect": "<R1>"})  # there is no place in a picture to name
     is_complete = quantities is None  # what is not among them could not be measured
     chosen, known, draws = config.chosen(), families(), None
     if quantities is None:
@@ -56,6 +59,9 @@ def ask(scene: Scene, config: QuestionsConfig | None = None,
     for name, forms in chosen.items():
         family = known[name]
         forms = [form for form in forms if form in family.forms]
+        if not scene.has_pictures and name not in text_alone.FAMILIES:
+            dropped += [Dropped(name, (), gates.NO_PICTURES, form, view.clip) for form in forms]
+            continue
         if is_complete and isinstance(family, QuantityFamily):
             for form in forms:
                 dropped += gates.unmeasured(scene, family, view.by_kind.get(family.kind, []), form)
@@ -181,6 +187,8 @@ class _Asker:
             unit.text(text(v, item.num_digits)) if unit else v for v in options.values]
         letter = options.letter if options else ""
         is_open = self.form == "open"
+        if not self.scene.has_pictures:
+            stem = text_alone.table(self.view, claim.subjects, claim.span, " ".join([stem, *texts])) + stem
         tail = "\n".join([CHOICE_LEAD, listed(texts)]) if options else claim.open.lead if is_open else NUMBER_LEAD
         is_count = unit is COUNT
         tolerance = math.nan if unit is None else 0.0 if is_count else settle(

@@ -33,6 +33,7 @@ WIDE = "95 % interval too wide for a number"
 UNCERTAIN = "category not certain"
 CUT_OFF = "reaches the image's edge"
 CROWDED = "options would not stand clear of the error"
+NO_PICTURES = "a matter of pictures, and the clip has none"
 
 METRIC_SCALES = ("calibrated", "predicted", "assumed")
 MARK_FRAME = 0  # where regions are marked, and where they must be seen
@@ -108,12 +109,14 @@ def subject_refusal(scene: Scene, subjects: Sequence[int], span: tuple[int, int]
 def is_named(scene: Scene, region: Region) -> bool:
     """Whether the wording can say where its reference point is: on the surface that the marked frame shows, or, of a
     clip played backwards, the last frame."""
-    return region.defined == "first" or region.last == scene.num_frames - 1
+    return region.defined == "first" or region.point == "cuboid" or region.last == scene.num_frames - 1
 
 
 def cut_off(scene: Scene, region_id: int, frame: int) -> bool:
     """Whether a region's box reaches the image's edge (or is not known): then what is seen of the object is not all
     that faces the camera, and changes with its place."""
+    if not scene.has_pictures:
+        return False
     x0, y0, x1, y1 = scene.region(region_id).box[frame]
     return not (x0 > 1 and y0 > 1 and x1 < scene.camera.width - 1 and y1 < scene.camera.height - 1)
 

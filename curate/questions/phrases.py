@@ -11,6 +11,7 @@ from curate.scene import Scene
 REFERENCES = {
     "surface@t0": "the centre of the surface that is visible in the first frame",
     "surface@t1": "the centre of the surface that is visible in the last frame",  # of a clip played backwards
+    "cuboid centre": "the centre of its annotated box",
     "box-centre": "the centre of the bounding box",
     "nearest": "the nearest visible point",
     "camera-centre": "the camera's optical centre",

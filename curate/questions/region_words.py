@@ -26,6 +26,7 @@ from curate.scene import Region, Scene
 
 RegionDialect = Literal["<R1>", "[R1]", "region 1", "<obj_1>", "box", "box1000", "point", "point1000"]
 MAX_NAME = 40
+NOTHING = (0, 0)  # size of no picture: marks are names in a table
 ABSENT = "no object has this mark"  # an option of `false_premise`
 NOTHING_THERE = "there is no object at this place"  # the same where regions are named by their place
 _BROKEN_ENDS = frozenset(["a", "an", "the", "of", "with", "and", "or", "in", "on", "at", "to", "for", "by", "from"])
@@ -80,7 +81,10 @@ def _point_in(mask: np.ndarray | None, box: tuple[float, ...]) -> tuple[float, f
 
 
 def of_scene(scene: Scene, region: Region) -> Marked:
-    """A region as its scene shows it in the frame where it is first seen."""
+    """A region as its scene shows it in the frame where it is first seen; of a scene without pictures as a table names
+    it, the size is (0, 0)."""
+    if not scene.has_pictures:
+        return Marked(region.id, clean_name(region.label), (math.nan,) * 4, (math.nan, math.nan), NOTHING)
     box = tuple(float(x) for x in region.box[region.first])
     return Marked(region.id, clean_name(region.label), box, _point_in(region.mask_at(region.first), box),
                   (scene.camera.width, scene.camera.height))
@@ -118,8 +122,10 @@ def names_places(dialect: str) -> bool:
     return dialect.startswith(("box", "point"))
 
 
-def marked_where(dialect: str) -> str:
+def marked_where(dialect: str, size: tuple[int, int] | None = None) -> str:
     """Where a dialect's marks are to be seen."""
+    if size == NOTHING:
+        return "table"
     return "marked image" if dialect == "<obj_1>" else "first frame"
 
 
@@ -139,7 +145,7 @@ def legend(size: tuple[int, int], dialect: str) -> str:
         return f"Objects are named by boxes [x0, y0, x1, y1] of the first frame, in {_scale(size, dialect)}."
     if dialect.startswith("point"):
         return f"Objects are named by points (x, y) of the first frame, in {_scale(size, dialect)}."
-    return f"The marks are those in the {marked_where(dialect)}."
+    return f"The marks are those in the {marked_where(dialect, size)}."
 
 
 def long(region: Marked, dialect: str) -> str:
@@ -149,7 +155,7 @@ def long(region: Marked, dialect: str) -> str:
         return f"the {noun} in the box {name} of the first frame (x0, y0, x1, y1 in {scale})"
     if dialect.startswith("point"):
         return f"the {noun} at the point {name} of the first frame (x, y in {scale})"
-    return f"the {noun} marked {name} in the {marked_where(dialect)}"
+    return f"the {noun} marked {name} in the {marked_where(dialect, region.size)}"
 
 
 def mark_text(region_id: int, dialect: str) -> str:
@@ -164,7 +170,7 @@ def _sets_respoken(text: str, regions: Sequence[Marked], dialect: str, given: st
     if not named:
         return text
     name = "|".join(re.escape(n) for n in sorted(named, key=len, reverse=True))
-    where = {d: marked_where(d) for d in (given, dialect)}
+    where = {d: marked_where(d, regions[0].size) for d in (given, dialect)}
 
     def respoken(found: re.Match) -> str:
         if not names_places(dialect):
@@ -214,6 +220,8 @@ def in_dialect(qa: Mapping[str, Any], regions: Iterable[Mapping[str, Any]], dial
         (`is_sayable`) has no words in a dialect of places: it keeps those of marks.
     """
     known = [of_record(region) for region in regions]
+    if names_places(dialect) and known and known[0].size == NOTHING:
+        return dict(qa)  # there is no place in a picture to name
     if not is_sayable(qa, dialect):
         return dict(qa)
     if "absent" in qa.get("extra", ()):  # whatever it is called

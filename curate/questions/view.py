@@ -145,8 +145,13 @@ class View:
     @property
     def legend(self) -> str:
         """The sentence that says where the marks, boxes or points of `mark` are to be found."""
+        return region_words.legend(self.picture_size, self.config.region_dialect)
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(width, height), pixels; `region_words.NOTHING` of a clip without pictures."""
         camera = self.scene.camera
-        return region_words.legend((camera.width, camera.height), self.config.region_dialect)
+        return (camera.width, camera.height) if self.scene.has_pictures else region_words.NOTHING
 
     def _marked(self, region_id: int) -> region_words.Marked:
         if region_id not in self._names:

@@ -47,7 +47,8 @@ def bag(text: str, most: int) -> tuple[int, ...]:
 
 
 def stem(question: str, options: Sequence[str]) -> str:
-    """A question without the lines that list its options."""
+    """A question without the lines that list its options, and without a table before it (`text_alone`)."""
+    question = question.rpartition("|\n\n")[2]
     return "\n".join(line for line in question.split("\n") if not line.rstrip().endswith(tuple(options)))
 
 

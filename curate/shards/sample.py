@@ -140,6 +140,8 @@ def mp4_size(data: bytes) -> tuple[int, int]:
 
 
 def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
+    if not scene.has_pictures:
+        return []
     camera = scene.camera
     parts = sorted(name for name in media if name.endswith(".mp4"))
     views = []

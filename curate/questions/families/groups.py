@@ -103,7 +103,7 @@ def marks(view: View, group: Sequence[int]) -> tuple[str, ...]:
 def objects(view: View, group: Sequence[int]) -> str:
     """"the objects marked <R1>, <R2> and <R4> in the first frame"."""
     if len(group) > 1 and view.config.region_dialect in MARK_DIALECTS:
-        where = region_words.marked_where(view.config.region_dialect)
+        where = region_words.marked_where(view.config.region_dialect, view.picture_size)
         return f"the objects marked {listed(marks(view, group))} in the {where}"
     return listed([view.marked(i) for i in group])
 
