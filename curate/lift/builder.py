@@ -51,7 +51,7 @@ class SceneBuilder:
         if "labels" in window.fields:
             self.labels = window.fields["labels"].values
         if self.noise is None:
-            self.noise = DisparityNoise.of(self.origin["disparity"])
+            self.noise = DisparityNoise.of_field(window.fields["disparity"])
         camera = window.fields["camera"]
         poses = camera.values.expect("world", "cam")
         for j in range(window.overlap, window.num_frames):
@@ -82,11 +82,15 @@ class SceneBuilder:
             if region is not None:
                 regions.append(region)
         up, up_world = self._up(given, poses)
-        baseline = frames.rig.baseline_m if frames.rig is not None else float("nan")
-        sigma = getattr(frames, "baseline_sigma_m", None)
+        # a virtual rig is a way to write depth down: its baseline is no length, and there is no second view
+        baseline = frames.rig.baseline_m if frames.rig is not None and len(frames.views) > 1 else 0.0
+        sigma = getattr(frames, "baseline_sigma_m", None) if baseline else 0.0
         stats = {"valid_disparity": float(np.mean(self.valid_depth)),
                  "valid_flow": float(np.mean(self.valid_flow)) if self.valid_flow else 0.0,
-                 "regions_seen": float(len(self.regions)), "regions_measured": float(len(regions))}
+                 "regions_seen": float(len(self.regions)), "regions_measured": float(len(regions)),
+                 **getattr(frames, "stats", {})}
+        if not baseline:
+            stats["scale_sigma"] = float(getattr(frames, "scale_sigma", self.config.baseline_relative_sigma))
         for region in regions:
             if region.id in self.labels:
                 region.label, stats[f"label_confidence_R{region.id}"] = self.labels[region.id]

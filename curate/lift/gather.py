@@ -146,7 +146,7 @@ def mean_flow(window: Window, j: int, inner: np.ndarray, cut) -> tuple[np.ndarra
     if ok.sum() < 20:
         return np.full(2, np.nan), float("nan")
     sigma = field_.sigma[j][cut][ok].astype(float)
-    noise = DisparityNoise.of(field_.filled_by)
+    noise = DisparityNoise.of_field(field_)
     own = np.sqrt(np.median(sigma**2) / noise.effective(ok.sum()))
     return np.median(field_.values[j][cut][ok].astype(float), 0), float(np.hypot(own, noise.floor_px))
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.data import calibration
+from curate.perception.estimator import Field
+
+SOURCE_FLOOR_SHARE = 0.5  # of a source's own sigma, that all pixels of a region are taken to share if it does not say
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,28 @@ class DisparityNoise:
 
     @staticmethod
     def of(filled_by: str) -> DisparityNoise:
-        """Calibration of "name@version"; of the source itself, or of an unknown estimator: the default."""
+        """Calibration of "name@version"; of an unknown estimator: the default."""
         name, _, version = filled_by.partition("@")
         try:
-            table = calibration(name, version)
+            return DisparityNoise._from(calibration(name, version))
         except KeyError:
             return DisparityNoise()
+
+    @staticmethod
+    def of_field(field: Field) -> DisparityNoise:
+        """Of a field as its source states it (`info["error_model"]`, entries as in the calibration), else by who filled
+        it. A source that states a sigma alone has a floor in proportion to it: nothing is known of what pixels share,
+        and pixels of a virtual rig have no size of their own."""
+        if stated := field.info.get("error_model"):
+            return DisparityNoise._from(stated)
+        if field.filled_by != "source" or field.sigma is None:
+            return DisparityNoise.of(field.filled_by)
+        sigma = field.sigma[np.isfinite(field.sigma) & (True if field.valid is None else field.valid)]
+        typical = float(np.median(sigma[:: max(1, len(sigma) // 100_000)])) if len(sigma) else 0.0
+        return DisparityNoise(floor_px=SOURCE_FLOOR_SHARE * typical)
+
+    @staticmethod
+    def _from(table: dict[str, float]) -> DisparityNoise:
         default = DisparityNoise()
         return DisparityNoise(float(table.get("region_correlation_px", default.correlation_px)),
                               float(table.get("region_floor_px", default.floor_px)),

@@ -110,7 +110,7 @@ class SceneDraws:
         digest = hashlib.sha256(scene.key.encode()).digest()
         self.seed = int.from_bytes(digest[:8], "little") if seed is None else seed
         half = num_draws // 2
-        sigma = scene.baseline_sigma_m / abs(scene.baseline_m)
+        sigma = scene.scale_sigma
         offset = sigma * stratified_normals(self.rng("scale"), 1, half)[0]
         self.scale_sigma = sigma
         self.scale = 1 + np.concatenate([offset, -offset])

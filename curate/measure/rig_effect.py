@@ -19,7 +19,9 @@ def pan_of_points(points: np.ndarray, baseline_m: float) -> np.ndarray:
 
 
 def pan_stretch(points: np.ndarray, baseline_m: float) -> np.ndarray:
-    """The same as a share [n] of the points' distances, per radian."""
+    """The same as a share [n] of the points' distances, per radian; none without a second camera."""
+    if not baseline_m:
+        return np.zeros(len(points))
     depth = points[:, 2]
     x = (points[:, 0] - baseline_m) / depth
     return -depth * (1 + x**2) / baseline_m

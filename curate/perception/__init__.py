@@ -27,6 +27,7 @@ ESTIMATORS = {
     "dis": "curate.perception.flow.dis:Dis",
     "gmflow-flow": "curate.perception.flow.gmflow:GmflowFlow",
     "stereo-vo": "curate.perception.camera.stereo_vo:StereoVo",
+    "rgbd-vo": "curate.perception.camera.rgbd_vo:RgbdVo",
     "rigid-residual": "curate.perception.motion.rigid_residual:RigidResidual",
     "motion-clusters": "curate.perception.regions.motion_clusters:MotionClusters",
     "flow-chain": "curate.perception.tracks.flow_chain:FlowChain",
@@ -68,10 +69,12 @@ def _name(settings: BaseModel) -> str:
 def estimator_versions(config: PerceptionConfig) -> dict[str, str]:
     """Slot to "kind@version" of every estimator of the configuration; part of the perception fingerprint."""
     from curate.lift.track_error import VERSION as LIFT_VERSION
+    from curate.perception.camera.rgbd_vo import RgbdVo
 
     return {slot: f"{_name(settings)}@{estimator_class(_name(settings)).version}"
             for slot, settings in config.estimators().items()} | {
-                "rig": f"{config.rig.kind}@{RIG_VERSION}", "lift": f"lift@{LIFT_VERSION}"}
+                "rig": f"{config.rig.kind}@{RIG_VERSION}", "lift": f"lift@{LIFT_VERSION}",
+                  "camera of one view": f"{RgbdVo.name}@{RgbdVo.version}"}
 
 
 def check_estimators(config: PerceptionConfig) -> None:

@@ -76,6 +76,8 @@ class Estimator(Protocol):
     window: int  # frames it wants at once
     overlap: int  # leading frames it wants to see again
     resources: Resources
+    # One that gives disparity needs two views unless it has `num_views = 1`. One that has `for_one_view()`, which
+    # returns another estimator, is exchanged for that where there is one view alone.
 
     def setup(self) -> None: ...
 

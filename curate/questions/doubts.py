@@ -19,8 +19,8 @@ def doubts(scene: Scene) -> list[str]:
     if lost:
         out.append(f"the camera's motion is unknown in {lost} of {scene.num_frames} frames")
     if (share := stats.get("valid_disparity", np.nan)) < LEAST_DEPTH:
-        out.append(f"depth is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_DEPTH:.0f} %: are the "
-                   f"views rectified, synchronous and not swapped?")
+        out.append(f"depth is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_DEPTH:.0f} %"
+                   + (": are the views rectified, synchronous and not swapped?" if scene.baseline_m else ""))
     if (share := stats.get("valid_flow", np.nan)) < LEAST_FLOW:
         out.append(f"flow is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_FLOW:.0f} %: do frames "
                    f"follow each other closely?")

@@ -6,6 +6,7 @@ window: refine its poses and points together with a few earlier frames, whose pu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -46,31 +47,49 @@ class StereoVo:
     def __init__(self, config: StereoVoConfig):
         self.config = config
         self.window = config.window
-        self.error_model = calibration(self.name, self.version)
+        self.error_model = calibration(StereoVo.name, StereoVo.version)
 
     def setup(self) -> None:
         cv2.setNumThreads(1)
+
+    def for_one_view(self) -> StereoVo:
+        """The estimator that does this without a second view, where depth is given."""
+        from curate.perception.camera.rgbd_vo import RgbdVo
+
+        return RgbdVo(self.config)
+
+    def odometry(self, window: Window, memory: Memory) -> Odometry:
+        return Odometry(self.config, window.rig, memory, window.seed, self.error_model)
+
+    def second(self, window: Window) -> Sequence:
+        """What tells disparities beside the left images, a frame each: here the right images.
+
+        Raises:
+            ValueError: without a stereo rig.
+        """
+        if window.rig is None or len(window.grey) < 2:
+            raise ValueError("stereo-vo: expected a rectified stereo pair, got a single view; "
+                             "take poses from the source or use another camera estimator")
+        return window.grey[1]
 
     def run(self, window: Window) -> dict[str, Field]:
         """
         Raises:
             ValueError: without a stereo rig, or where a later window does not overlap the one before.
         """
-        if window.rig is None or len(window.grey) < 2:
-            raise ValueError("stereo-vo: expected a rectified stereo pair, got a single view; "
-                             "take poses from the source or use another camera estimator")
+        right = self.second(window)
         memory: Memory = window.carry.setdefault(self.name, Memory())
         if memory.num_frames and window.overlap < 1:
-            raise ValueError(f"stereo-vo: window at frame {window.start} overlaps the one before by "
+            raise ValueError(f"{self.name}: window at frame {window.start} overlaps the one before by "
                              f"{window.overlap} frames; expected at least 1")
         done = memory.num_frames - window.start
-        odometry = _Odometry(self.config, window.rig, memory, window.seed, self.error_model)
+        odometry = self.odometry(window, memory)
         if not memory.num_frames:
-            odometry.begin(window.grey[0][0], window.grey[1][0])
+            odometry.begin(window.grey[0][0], right[0])
             done = 1
         since = 0
         for i in range(done, window.num_frames):
-            odometry.step(window.grey[0][i - 1], window.grey[0][i], window.grey[1][i])
+            odometry.step(window.grey[0][i - 1], window.grey[0][i], right[i])
             since += 1
             if since >= max(self.config.window, 2) and i + 1 < window.num_frames:
                 odometry.refine()
@@ -88,8 +107,10 @@ class StereoVo:
              "frame_cov": frame_cov[before:], "rig_step": np.stack(memory.rig_step[span])})}
 
 
-class _Odometry:
-    """The work on one clip's memory."""
+class Odometry:
+    """The work on one clip's memory. `right`: of one frame, what tells the disparities beside its left image."""
+
+    blurs = np.ones(3)  # how much of a corner's noise is in u, v and disparity
 
     def __init__(self, config: StereoVoConfig, rig: StereoRig, memory: Memory, seed: int,
                  error_model: dict[str, float]):
@@ -122,7 +143,7 @@ class _Odometry:
         stale = ~found[keep]
         live = self._renewed(live, stale, left_before, frame - 1)
         uv = np.where(stale[:, None], tracked, sharp)
-        disparity, ok = features.match_right(left, right, uv, expected[:, 2])
+        disparity, ok = self.disparity(left, right, uv, expected[:, 2])
         live, before = live[ok], live.uvd[ok]
         after = np.concatenate([uv, disparity[:, None]], -1)[ok]
         motion = find_motion(self.rig, before, after, live.sigma, live.record, memory.velocity, self.seed + frame)
@@ -255,18 +276,28 @@ class _Odometry:
         if len(uv) > room:
             best = np.sort(np.argsort(-strength, kind="stable")[:room])
             uv, strength = uv[best], strength[best]
-        rough = features.search_right(left, right, uv, self.min_disparity, self.max_disparity)
-        known = np.isfinite(rough)
-        uv, strength = uv[known], strength[known]
-        disparity, ok = features.match_right(left, right, uv, rough[known])
+        disparity, by_depth, ok = self.first_disparity(left, right, uv)
         uvd = np.concatenate([uv, disparity[:, None]], -1)[ok].astype(float)
         noise = features.localisation_sigma(strength[ok], config.grey_noise)
-        sigma = np.hypot(noise[:, None], [config.track_sigma_px, config.track_sigma_px, config.disparity_sigma_px])
+        floor = np.column_stack([np.broadcast_to(config.track_sigma_px, (len(uvd), 2)), by_depth[ok]])
+        sigma = np.hypot(noise[:, None] * self.blurs, floor)
         patches, rest = features.cut_templates(left, uvd[:, :2])
         point = memory.add_points(uvd, frame)
         memory.see(frame, point, uvd, sigma)
         memory.live = memory.live.joined(
             Live(point, uvd, sigma, patches, rest, uvd[:, 2] + self.rig.doffs_px, np.zeros(len(point))))
+
+    def disparity(self, left, right, uv: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Disparity [N] at left positions [N, 2], about as expected [N], and where it was found."""
+        return features.match_right(left, right, uv, expected)
+
+    def first_disparity(self, left, right, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Disparity [N] at left positions [N, 2] of which nothing is known, least sigma [N] px, where it was found."""
+        disparity = features.search_right(left, right, uv, self.min_disparity, self.max_disparity)
+        known = np.isfinite(disparity)
+        found = known.copy()
+        disparity[known], found[known] = features.match_right(left, right, uv[known], disparity[known])
+        return disparity, np.full(len(uv), self.config.disparity_sigma_px), found
 
     def _distinct(self, live: Live) -> np.ndarray:
         """Of features that ran onto one spot, the one with the best record."""

@@ -154,7 +154,10 @@ class RigidResidual:
 
 
 def _error_model(field: Field) -> dict[str, float]:
-    """The calibration of whoever filled a field; a source's own field, and one of no table, has independent pixels."""
+    """The calibration of whoever filled a field, or what its source states; a source that states nothing, and a field
+    of no table, has independent pixels."""
+    if stated := field.info.get("error_model"):
+        return {"region_correlation_px": 1.0, "region_floor_px": 0.0, **stated}
     name, _, version = field.filled_by.partition("@")
     if not version or not field.info.get("calibrated", True):
         return {"region_correlation_px": 1.0, "region_floor_px": 0.0}
