@@ -19,6 +19,7 @@ SOURCES: dict[str, str] = {
     "side_by_side": "curate.sources.packed:Packed",
     "top_bottom": "curate.sources.packed:Packed",
     "rendered": "curate.sources.rendered:Rendered",
+    "multiview": "curate.sources.multiview:Multiview",
     "vr180": "curate.sources.vr180:Vr180",
 }
 

@@ -1,0 +1,268 @@
+"""Several calibrated cameras that stand still: one recording, or a folder of recordings."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.sources.base import BadInput, ClipSpec, Scale, check_inside, clip_key, file_digest, reason_of
+from curate.sources.config import ClipConfig
+from curate.sources.config_multiview import MultiviewConfig
+from curate.sources.cut import some_good, spans, too_short
+from curate.sources.images import ImageSequence, natural
+from curate.sources.multiview_frames import MultiviewFrames, Undistortion, in_step, undistortion, views_of
+from curate.sources.rigs import UNITS, RigCamera, format_of, load_rig
+from curate.sources.stereo_pair import digest_of, glob, open_media
+from curate.sources.times import check_increasing, read_times, times_of_names
+from curate.video.decode import VideoReader
+
+MAX_TIMES_BYTES = 1 << 26
+CAMERA_COLUMNS = ("cam_id", "camera", "cam", "port")
+TIME_COLUMNS = ("frame_time", "time_s", "timestamp", "time")
+ORDER_COLUMNS = ("sync_index", "frame")
+
+
+@dataclass
+class Recording:
+    """One recording, open: every camera's media, and which of their frames belong together."""
+
+    names: list[str]
+    media: list[Any]
+    undistortions: list[Undistortion]
+    indices: np.ndarray  # [V, T]
+    times: np.ndarray  # [V, T] seconds
+
+    @property
+    def num_frames(self) -> int:
+        return self.indices.shape[1]
+
+    def close(self) -> None:
+        for media in self.media:
+            media.close()
+
+
+class Multiview:
+    """kind: multiview."""
+
+    kind = "multiview"
+
+    def __init__(self, config: MultiviewConfig, clip: ClipConfig) -> None:
+        self.config, self.clip = config, clip
+        self.root = Path(config.root).expanduser()
+
+    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
+        return some_good(self._plan(), str(self.root), self.clip.max_clips)
+
+    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
+        for folder in self._recordings():
+            uri = folder.relative_to(self.root).as_posix()
+            try:
+                recording = self._open(folder)
+                recording.close()
+                digests, total = self._digests(folder, recording), recording.num_frames
+                views = self._views_json(folder, recording)
+            except (BadInput, OSError) as error:
+                yield self._spec(uri, 0, 0, [], []), reason_of(error, folder)
+                continue
+            if reason := too_short(total, self.clip):
+                yield self._spec(uri, 0, total, digests, views), f"{folder}: {reason}"
+                continue
+            for start, count in spans(total, self.clip):
+                yield self._spec(uri, start, count, digests, views)
+
+    def open(self, clip: ClipSpec) -> MultiviewFrames:
+        """
+        Raises:
+            BadInput: where the recording is no longer what was planned.
+        """
+        folder = self.root / clip.uri
+        recording = self._open(folder)
+        try:
+            span = slice(clip.start, clip.start + clip.num_frames)
+            if span.stop > recording.num_frames:
+                raise BadInput(f"{folder}: {recording.num_frames} frames, expected at least {span.stop} as planned")
+            unit_m, scale = self._unit(folder)
+            up = None if self.config.up is None else np.asarray(self.config.up, float)
+            return MultiviewFrames(
+                [media.read for media in recording.media], recording.close, recording.undistortions, recording.names,
+                recording.indices[:, span], recording.times[:, span], unit_m=unit_m, scale=scale,
+                scale_sigma=self.config.scale_relative_sigma, is_grey=all(m.is_grey for m in recording.media),
+                up_world=None if up is None else up / np.linalg.norm(up))
+        except BaseException:
+            recording.close()
+            raise
+
+    def _recordings(self) -> list[Path]:
+        if not self.root.is_dir():
+            raise BadInput(f"{self.root}: no such folder (source.root)")
+        if self.config.recordings is None:
+            return [self.root]
+        folders = sorted((p for p in glob(self.root, self.config.recordings) if p.is_dir()), key=natural)
+        if not folders:
+            raise BadInput(f"{self.root}: no folder matches recordings: {self.config.recordings!r}")
+        return folders
+
+    def _open(self, folder: Path) -> Recording:
+        """
+        Raises:
+            BadInput: whatever is wrong with the recording, in one line that names the camera and the file.
+        """
+        cameras = self._cameras(self._calibration_path(folder))
+        media: list[Any] = []
+        try:
+            for camera in cameras:
+                media.append(self._media(folder, camera.name))
+            undistortions = [
+                undistortion(camera, one.width, one.height, self.config.turned.get(camera.name, camera.turned),
+                             f"{folder}: camera {camera.name}") for camera, one in zip(cameras, media)]
+            names = [camera.name for camera in cameras]
+            indices, times = in_step(self._times(folder, names, media), names, str(folder))
+            return Recording(names, media, undistortions, indices, times)
+        except BaseException:
+            for one in media:
+                one.close()
+            raise
+
+    def _cameras(self, path: Path) -> list[RigCamera]:
+        """Those to use, the reference first."""
+        there = {camera.name: camera for camera in load_rig(path)}
+        names = self.config.cameras or list(there)
+        config = self.config
+        wanted = {"cameras": names, "reference": [config.reference] if config.reference else [],
+                  "turned": config.turned, "offsets_s": config.offsets_s}
+        if isinstance(config.media, dict):
+            wanted["media"] = config.media
+        for setting, asked in wanted.items():
+            missing = next((name for name in asked if name not in there), None)
+            if missing is not None:
+                raise BadInput(f"{path}: no camera {missing}, named by source.{setting}; it has {', '.join(there)}")
+        if len(set(names)) != len(names):
+            raise BadInput(f"source.cameras names a camera twice: {', '.join(names)}")
+        if len(names) < 2:
+            raise BadInput(f"{path}: one camera ({', '.join(names)}), expected at least two")
+        reference = config.reference or names[0]
+        if reference not in names:
+            raise BadInput(f"source.reference is {reference}, which is not among source.cameras: {', '.join(names)}")
+        return [there[name] for name in [reference, *(n for n in names if n != reference)]]
+
+    def _media(self, folder: Path, name: str):
+        pattern = self.config.media.get(name) if isinstance(self.config.media, dict) else self.config.media.replace(
+            "{name}", name)
+        if pattern is None:
+            raise BadInput(f"{folder}: camera {name} of the calibration has no entry in source.media; add one, or "
+                           "leave the camera out with source.cameras")
+        try:
+            media = open_media(folder, pattern, self.config.decoder)
+        except BadInput as error:
+            raise BadInput(f"camera {name}: {error}") from error
+        for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
+            check_inside(path, self.root)
+        return media
+
+    def _calibration_path(self, folder: Path) -> Path:
+        places = [folder / self.config.calibration, self.root / self.config.calibration]
+        found = next((p for p in places if p.exists()), None)
+        if found is None:
+            raise BadInput(f"{places[0]}: no such calibration (source.calibration)")
+        check_inside(found, self.root)
+        return found
+
+    def _unit(self, folder: Path) -> tuple[float, Scale]:
+        """Metres of one unit of the calibration's places, and what stands behind them."""
+        kind = format_of(self._calibration_path(folder))
+        if self.config.unit is not None:
+            return UNITS[self.config.unit], "calibrated"
+        return (UNITS["mm"] if kind == "qualisys" else 1.0), ("relative" if kind == "colmap" else "calibrated")
+
+    def _times(self, folder: Path, names: Sequence[str], media: Sequence[Any]) -> list[np.ndarray]:
+        """Of each camera [n] seconds of its frames, offsets added."""
+        shared = self.config.timestamps is not None and "{name}" not in self.config.timestamps
+        table = self._table(folder / self.config.timestamps) if shared else {}
+        out = []
+        for name, one in zip(names, media):
+            if shared:
+                where = f"{folder / self.config.timestamps}: camera {name}"
+                if name not in table:
+                    raise BadInput(f"{where}: no line of it; there are {', '.join(sorted(table)[:20])}")
+                times = _checked(table[name], one.num_frames, where)
+            elif self.config.timestamps is not None:
+                path = folder / self.config.timestamps.replace("{name}", name)
+                check_inside(path, self.root)
+                times = _checked(read_times(path) * 1e-9, one.num_frames, f"{path}: camera {name}")
+            elif isinstance(one, VideoReader):
+                times = np.asarray(one.time_s, float)
+            elif (named := times_of_names(one.paths)) is not None:
+                check_increasing(named, str(one.paths[0].parent))
+                times = named * 1e-9
+            elif self.config.fps is not None:
+                times = np.arange(one.num_frames) / self.config.fps
+            else:
+                raise BadInput(f"{folder}: images of camera {name} without times; give timestamps (a file) or fps")
+            out.append(times + self.config.offsets_s.get(name, 0.0))
+        if not shared and self.config.timestamps is None and any(t[0] > 1e8 for t in out):
+            start = min(t[0] for t in out)  # seconds since 1970: keep the digits for fractions
+            out = [t - start for t in out]
+        return out
+
+    def _table(self, path: Path) -> dict[str, np.ndarray]:
+        """Camera to its times, in the order of their instants."""
+        check_inside(path, self.root)
+        try:
+            if path.stat().st_size > MAX_TIMES_BYTES:
+                raise BadInput(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_TIMES_BYTES}")
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                lines = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise BadInput(f"{path}: cannot read timestamps: {error}") from error
+        header = list(lines[0]) if lines else []
+        camera, time = (next((c for c in columns if c in header), None) for columns in (CAMERA_COLUMNS, TIME_COLUMNS))
+        if camera is None or time is None:
+            raise BadInput(f"{path}: columns {', '.join(map(str, header))[:80] or 'none'}, expected a camera "
+                           f"({', '.join(CAMERA_COLUMNS)}) and a time ({', '.join(TIME_COLUMNS)})")
+        order = next((c for c in ORDER_COLUMNS if c in header), time)
+        found: dict[str, list[tuple[float, float]]] = {}
+        for number, line in enumerate(lines, 2):
+            try:
+                entry = float(line[order]), float(line[time])
+            except (TypeError, ValueError):
+                entry = (np.nan, np.nan)
+            if not np.isfinite(entry).all():
+                raise BadInput(f"{path}:{number}: {order}, {time} are {line[order]!r:.30}, {line[time]!r:.30}, "
+                               "expected numbers")
+            found.setdefault(str(line[camera]).strip(), []).append(entry)
+        return {name: np.array([t for _, t in sorted(entries)]) for name, entries in found.items()}
+
+    def _views_json(self, folder: Path, recording: Recording) -> list[dict[str, Any]]:
+        """Cameras of the clip's videos as the shards' records have them; places in metres."""
+        unit_m, _ = self._unit(folder)
+        return [{"name": view.name, **vars(view.camera), "T_rig_view": view.T_rig_view.matrix()[:3].tolist()}
+                for view in views_of(recording.undistortions, recording.names, unit_m)]
+
+    def _digests(self, folder: Path, recording: Recording) -> list[str]:
+        """Of the media, the calibration and the times: what the clip's key stands for."""
+        path = self._calibration_path(folder)
+        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        digests = [digest_of(media) for media in recording.media] + [file_digest(file) for file in files]
+        if self.config.timestamps:
+            names = recording.names if "{name}" in self.config.timestamps else recording.names[:1]
+            digests += [file_digest(folder / self.config.timestamps.replace("{name}", name)) for name in names]
+        return digests
+
+    def _spec(self, uri: str, start: int, num_frames: int, digests: list[str], views: list[dict]) -> ClipSpec:
+        content = hashlib.sha256("".join(digests).encode()).hexdigest()
+        name = self.kind if uri == "." else uri.rsplit("/", 1)[-1]  # not the root's: it may be moved
+        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{name}-{content[:8]}", start,
+                        num_frames, {"licence": self.config.licence, "sha256": content, "views": views})
+
+
+def _checked(times: np.ndarray, num_frames: int, where: str) -> np.ndarray:
+    if len(times) != num_frames:
+        raise BadInput(f"{where}: {len(times)} times, expected {num_frames} (one a frame)")
+    check_increasing(np.round(times * 1e9).astype(np.int64), where)
+    return times
