@@ -8,8 +8,8 @@
 | ROS camera_info, left and right | `projection_matrix` | rectified axes: `R₂ p₂ = R₁ p₁ + (P₂₄ / P₁₁, 0, 0)` |
 | rectified json of the OAK-D samples | `baseline_meters`, `cx0`, `cx1` | rectified |
 
-Files are bounded and read as plain data: YAML without tags of its own (but OpenCV's matrix), aliases or objects; XML
-without a document type.
+Files are bounded and read as plain data: YAML without tags of its own (but OpenCV's matrix) or objects; XML without a
+document type.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import yaml
 from curate.sources.base import BadInput
 
 MAX_FILE_BYTES = 1 << 20
+MAX_NODES = 100_000
 LONGEST_BASELINE = 5.0  # of a file without a unit: a T of more than 5 is in millimetres, hardly in metres
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 FISHEYE = ("fisheye", "equidistant", "equi", "kannala", "kb4")
@@ -40,12 +41,26 @@ TRANSLATIONS = ("t", "translation", "translationvector", "tvec", "tstereo")
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data, no aliases (a kilobyte of them can stand for terabytes), and OpenCV's tag for a matrix."""
+    """Plain data, and OpenCV's tag for a matrix. A kilobyte of aliases can stand for terabytes: what a file stands
+    for is counted before anything is made of it."""
 
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not read here", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
+    def get_single_node(self):
+        node = super().get_single_node()
+        if node is not None and _expanded(node, {}) > MAX_NODES:
+            raise yaml.composer.ComposerError(None, None, f"its aliases stand for more than {MAX_NODES} values",
+                                              node.start_mark)
+        return node
+
+
+def _expanded(node: yaml.Node, known: dict[int, float]) -> float:
+    """Nodes that a node stands for, aliases followed; inf where one holds itself."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = float("inf")  # while it is being counted
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [one for pair in node.value for one in pair]
+        known[id(node)] = 1 + sum(_expanded(part, known) for part in parts)
+    return known[id(node)]
 
 
 _Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", lambda loader, node: loader.construct_mapping(node, True))
