@@ -230,7 +230,7 @@ def test_recipes_fit_their_schema(path):
     import yaml
 
     content = yaml.safe_load(path.read_text())
-    name = "train_recipe" if "data" in content else "recipe"
+    name = "train_recipe" if "data" in content else "mixture" if "sets" in content else "recipe"
     assert f"schemas/{name}.schema.json" in path.read_text(), "its first line names its schema"
     jsonschema.Draft202012Validator(json.loads(schema.text(name))).validate(content)
 

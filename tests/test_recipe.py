@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.recipe import RecipeError, is_of_training, load_checked, load_recipe, recipe_from_dict
+from curate.recipe import RecipeError, is_of_mixture, is_of_training, load_checked, load_recipe, recipe_from_dict
 from curate.recipe.model import differences
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -30,6 +30,12 @@ def test_the_recipes_shipped_are_sound(path):
 
         assert load_checked(path, (), TrainRecipe).plan()
         with pytest.raises(RecipeError, match=f"a recipe of training; `curate train .*{path.name}` takes it"):
+            load_recipe(path)
+    elif is_of_mixture(path):
+        from curate.mixture.config import MixtureRecipe
+
+        assert load_checked(path, (), MixtureRecipe).stages
+        with pytest.raises(RecipeError, match=f"a recipe of a mixture; `curate mix .*{path.name}` takes it"):
             load_recipe(path)
     else:
         from curate.cli.train import load

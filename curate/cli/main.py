@@ -11,7 +11,7 @@ from curate.storage.redact import redact
 
 # Name to file; the order of `curate --help`.
 COMMANDS = ("demo", "run", "ask", "status", "retry", "compact", "replay", "plan", "validate", "verify", "publish",
-            "export", "train", "preview", "score", "audit", "doctor", "schema")
+            "export", "mix", "train", "preview", "score", "audit", "doctor", "schema")
 
 
 class Commands(click.Group):

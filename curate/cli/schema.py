@@ -10,7 +10,7 @@ import click
 
 from curate.cli.options import Command
 
-NAMES = ("recipe", "shard_sample", "train_recipe")
+NAMES = ("recipe", "shard_sample", "train_recipe", "mixture")
 
 
 @click.command(cls=Command, short_help="JSON Schemas of recipes and shard samples.")
@@ -19,7 +19,7 @@ NAMES = ("recipe", "shard_sample", "train_recipe")
               help="Write {name}.schema.json of each into this folder.")
 @click.pass_context
 def command(ctx: click.Context, name: str | None, folder: Path | None) -> None:
-    """Print or write the JSON Schemas of recipes, of one shard sample, and of recipes of `curate train`.
+    """Print or write the JSON Schemas of recipes, of one shard sample, of recipes of `curate train` and `curate mix`.
 
     \b
     Examples:
@@ -53,6 +53,10 @@ def text(name: str) -> str:
         from curate.train.config import TrainRecipe
 
         schema = _of(TrainRecipe, "curate4d training recipe")
+    elif name == "mixture":
+        from curate.mixture.config import MixtureRecipe
+
+        schema = _of(MixtureRecipe, "curate4d recipe of a mixture")
     else:
         from curate.shards.schema import json_schema
 

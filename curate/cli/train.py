@@ -152,12 +152,15 @@ def load(path: Path, overrides: tuple[str, ...], steps: int | None = None) -> Tr
     Raises:
         RecipeError.
     """
-    from curate.recipe import RecipeError, is_of_dataset, load_checked
+    from curate.recipe import RecipeError, is_of_dataset, is_of_mixture, load_checked
     from curate.train.config import TrainRecipe
 
     if is_of_dataset(path):
         raise RecipeError(f"{path}: a recipe of a dataset; `curate run {path}` takes it, and recipes/p4d_tiny.yaml "
                           "shows one of training")
+    if is_of_mixture(path):
+        raise RecipeError(f"{path}: a recipe of a mixture; `curate mix {path} --out DIR` takes it, and a recipe of "
+                          "training names DIR as its mixture")
     made = load_checked(path, overrides, TrainRecipe)
     if steps is None:
         return made

@@ -15,7 +15,7 @@ from curate.cli.options import Command, load, set_option
 @set_option
 @click.pass_context
 def command(ctx: click.Context, recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
-    """Check recipes of datasets and of training, without looking at any video.
+    """Check recipes of datasets, of mixtures and of training, without looking at any video.
 
     Every fault is a line with file and line, what was found, what was expected. Exit code 2 if there is any.
     `curate plan` also looks at the videos.
@@ -26,13 +26,19 @@ def command(ctx: click.Context, recipes: tuple[Path, ...], overrides: tuple[str,
       curate validate recipes/side_by_side.yaml --set clip.num_frames=32
       curate validate recipes/*.yaml
     """
-    from curate.recipe import is_of_training
+    from curate.recipe import is_of_mixture, is_of_training
 
     worst = 0
     for recipe in recipes:
         try:
             if is_of_training(recipe):
                 click.echo(f"{recipe}: sound; {of_training(recipe, overrides)}")
+                continue
+            if is_of_mixture(recipe):
+                from curate.cli.mix import load as load_mixture
+
+                names = ", ".join(stage.name for stage in load_mixture(recipe, overrides).stages)
+                click.echo(f"{recipe}: sound; stages {names}")
                 continue
             checked = load(recipe, overrides)
             click.echo(f"{recipe}: sound; source {checked.source.kind}, perception {checked.perception_fingerprint()}, "

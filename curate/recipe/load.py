@@ -41,6 +41,8 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     path = Path(path)
     if is_of_training(path):
         raise RecipeError(f"{path}: a recipe of training; `curate train {path}` takes it")
+    if is_of_mixture(path):
+        raise RecipeError(f"{path}: a recipe of a mixture; `curate mix {path}` takes it")
     return _with_words(load_checked(path, overrides, Recipe), path)
 
 
@@ -54,6 +56,12 @@ def is_of_dataset(path: Path) -> bool:
     """Whether a file names a source of video and no student."""
     keys = _top_keys(path)
     return "source" in keys and "student" not in keys
+
+
+def is_of_mixture(path: Path) -> bool:
+    """Whether a file names shard sets to mix in stages."""
+    keys = _top_keys(path)
+    return {"sets", "stages"} <= keys and not keys & {"source", "student", "data"}
 
 
 def _top_keys(path: Path) -> set[str]:
