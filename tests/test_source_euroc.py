@@ -17,7 +17,7 @@ from curate.sources.base import BadInput
 from curate.sources.config import ClipConfig, StereoPairConfig
 from curate.sources.times import pair_by_time
 from curate.video.encode import encode_h264
-from tests.euroc_media import FISHEYE, HEIGHT, LEFT_K, POINTS, RIGHT_K, START_NS, WIDTH, Rig, blobs, write_euroc
+from tests.euroc_media import HEIGHT, LEFT_K, POINTS, RIGHT_K, START_NS, WIDTH, Rig, blobs, write_euroc
 from tests.source_media import CALIBRATION, assert_same_picture, pair, refused, texture, write_pair
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "stereo_euroc_v101_nearstatic_noGTfile"
