@@ -69,7 +69,7 @@ def test_base_is_light_and_all_is_all():
                                       "pillow"}
     assert {"torch", "safetensors", "onnxruntime"} == names(extras["learned"])
     assert {"fsspec", "s3fs"} == names(extras["s3"]) and {"fsspec", "gcsfs"} == names(extras["gs"])
-    assert extras["all"] == ["curate4d[run,learned,train,rl,s3,gs,dev]"]
+    assert extras["all"] == ["curate4d[run,learned,train,rl,s3,gs,consumers,dev]"]
     everything = set.union(*(names(extras[e]) for e in ("run", "learned", "train", "rl", "s3", "gs", "dev")))
     assert "torchvision" not in everything, "it breaks transformers where it does not fit torch"
 

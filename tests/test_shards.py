@@ -85,7 +85,7 @@ def test_same_bytes_again(published, tmp_path):
     publish(tmp_path, shard_samples.samples(7), run_info={"planned": 7}, fingerprints={"writing": "ab"}, max_samples=3)
     names = sorted(p.relative_to(published) for p in published.rglob("*") if p.is_file())
     assert names == sorted(p.relative_to(tmp_path / "shards") for p in (tmp_path / "shards").rglob("*") if p.is_file())
-    assert len(names) == 3 + 8
+    assert len(names) == 2 * 3 + 8  # shards, the index of each, and what lies beside them
     for name in names:
         assert (published / name).read_bytes() == (tmp_path / "shards" / name).read_bytes(), name
 

@@ -13,7 +13,7 @@ from curate.shards.errors import ShardError
 from curate.shards.sample import Sample, by_question
 from curate.shards.sidecars import CHECKSUMS, QuestionTable, text_sidecars
 from curate.shards.swap import exchange
-from curate.shards.writer import MAX_BYTES, MAX_SAMPLES, ShardWriter
+from curate.shards.writer import MAX_BYTES, MAX_SAMPLES, ShardWriter, index_name
 from curate.storage.redact import redact_json
 from curate.storage.sync import sync
 
@@ -73,7 +73,7 @@ def write_set(root: Path, samples: Iterable[Sample], *, run_info: dict[str, Any]
     shards = [shard for split in sorted(writers) for shard in writers[split].shards]
     twins = [twin.to_json() for split in sorted(writers) for twin in writers[split].twins]
     splits = {split: manifest.totals(s.to_json() for s in writers[split].shards) for split in sorted(writers)}
-    names = ["samples.parquet", CHECKSUMS]
+    names = ["samples.parquet", CHECKSUMS, *(index_name(shard.name) for shard in shards)]
     for name, text in text_sidecars(parts or ["json"], shards, splits, layout, teacher or ()):
         path = root / name
         path.parent.mkdir(exist_ok=True)

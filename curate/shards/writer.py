@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -72,11 +73,16 @@ def shard_name(split: str, index: int, generation: int = 0) -> str:
     return f"{split}-{index:06d}.tar" if not generation else f"{split}-g{generation:03d}-{index:06d}.tar"
 
 
+def index_name(shard: str) -> str:
+    """What Megatron-Energon reads beside a shard: `TarFile.index`."""
+    return f"{shard}.idx"
+
+
 class TarFile:
     """A tar that is being written: beside its place, synced and renamed there when it is whole."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.name, self.size, self.samples = name, 0, 0
+        self.name, self.size, self.starts = name, 0, []
         self._final, self._temp = folder / name, folder / f".{name}.partial"
         self._file, self._digest = self._temp.open("wb"), hashlib.sha256()
 
@@ -87,8 +93,16 @@ class TarFile:
             for piece in (tar.header(f"{key}.{name}", len(data)), data, tar.padding(len(data))):
                 self._write(piece)
                 crc = zlib.crc32(piece, crc)
-        self.samples += 1
+        self.starts.append(start)
         return f"{crc:08x} {self.size - start} {self.name} {key}\n"
+
+    @property
+    def samples(self) -> int:
+        return len(self.starts)
+
+    def index(self) -> bytes:
+        """Where each sample starts and the last one ends, 8 bytes each, little endian."""
+        return struct.pack(f"<{self.samples + 1}Q", *self.starts, self.size)
 
     def finish(self) -> str:
         """Its sha256."""
@@ -216,6 +230,7 @@ class ShardWriter:
 
     def _finish(self) -> None:
         shard, twin = self._shard, self._twin
+        (self.out / index_name(shard.name)).write_bytes(shard.index())
         digest = shard.finish()
         self.shards.append(ShardInfo(shard.name, self.split, shard.samples, self._questions, shard.size, digest,
                                      self._first_key, self._last_key))
