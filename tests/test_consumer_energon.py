@@ -48,7 +48,7 @@ def encoder(energon):
         return sample
 
     class Encoder(energon.DefaultTaskEncoder):
-        cookers = [energon.Cooker(cook)]
+        cookers = (energon.Cooker(cook),)
         decoder = None
 
         @energon.stateless
