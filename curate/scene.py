@@ -142,6 +142,11 @@ class Scene:
         return len(self.time_s)
 
     @property
+    def is_given(self) -> bool:
+        """Whether its source gave it as it is (annotations): nothing was estimated."""
+        return self.origin.get("scene") == "source"
+
+    @property
     def scale_sigma(self) -> float:
         """Standard deviation that all lengths share, relative: the baseline's; of one view as the source states it."""
         if self.baseline_m:

@@ -156,7 +156,8 @@ class SceneDraws:
         smoother = self.camera_smoother
         pose = self._pose_draws(self._camera_at, slice(0, self.scene.num_frames))
         errors = {"own": np.zeros_like(pose).T, "pose": pose.T, "rig": np.outer(self._camera_pan, self._pan).T}
-        return smoother.draw(errors, NUM_PARTS, self.rng("camera"))
+        path = smoother.draw(errors, NUM_PARTS, self.rng("camera"))
+        return path.at(self.scene.T_world_cam.translation) if self.scene.is_given else path
 
     @cached_property
     def rotation_error(self) -> np.ndarray:
@@ -248,4 +249,5 @@ class SceneDraws:
         stretch = by_depth[:, None] * (tail * normal[2]) + by_pan[:, None] * self._pan
         bends = ((world - line)[:, :, None] * stretch[:, None]).reshape(3 * num, half)
         self._smoothers[region.id] = smoother
-        return smoother.draw({name: error.T for name, error in errors.items()}, NUM_PARTS, rng, {"rig": bends})
+        path = smoother.draw({name: error.T for name, error in errors.items()}, NUM_PARTS, rng, {"rig": bends})
+        return path.at(data) if scene.is_given else path

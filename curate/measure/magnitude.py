@@ -80,11 +80,20 @@ def without_noise(drawn: np.ndarray, across: float) -> np.ndarray:
     return np.sqrt(np.maximum(drawn**2 - 2 * across, 0))
 
 
-def vector_length(mean: np.ndarray, draws: np.ndarray, parts: Mapping[str, np.ndarray],
-                  covariance: np.ndarray) -> tuple[np.ndarray, Parts]:
-    """Debiased lengths [S] of vectors [S, 3], of that covariance [3, 3], and of their parts' [P]."""
+def vector_length(mean: np.ndarray, draws: np.ndarray, parts: Mapping[str, np.ndarray], covariance: np.ndarray,
+                  stated: bool = False) -> tuple[np.ndarray, Parts]:
+    """Debiased lengths [S] of vectors [S, 3], of that covariance [3, 3], and of their parts' [P]. Of a `stated` vector
+    the length is that of `mean`, and the draws are only how far it may be off."""
+    if stated:
+        centred = np.maximum(as_stated(lengths(draws), float(lengths(mean))), 0)
+        return centred, by_part(parts, lambda all_parts: lengths(mean + all_parts))
     across = across_variance(covariance, mean)
     return without_noise(lengths(draws), across), by_part(parts, lambda all_parts: lengths(mean + all_parts))
+
+
+def as_stated(draws: np.ndarray, value: float) -> np.ndarray:
+    """Draws [S] whose median is `value`."""
+    return draws + (value - float(median(draws)))
 
 
 def by_part(parts: Mapping[str, np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Parts:

@@ -7,7 +7,7 @@ import numpy as np
 from curate.measure.chi2 import zero_p_value
 from curate.measure.direction import AXES_2D, AXES_3D, angular_error, describe
 from curate.measure.draws import SceneDraws
-from curate.measure.magnitude import Parts, Sample, covariance_of, vector_length
+from curate.measure.magnitude import Parts, Sample, as_stated, covariance_of, median, vector_length
 from curate.measure.paths import displacement, mean_speed, p_still, path_direction, path_length
 from curate.measure.speed import peak_speed
 
@@ -92,11 +92,13 @@ def object_camera_distance_change(draws: SceneDraws, subjects: tuple[int, ...], 
     before, parts_before = _distance(draws, subjects[0], span[0])
     after, parts_after = _distance(draws, subjects[0], span[1])
     change = after - before
-    closer, median = float((change < 0).mean()), np.median(change)
-    extra = {"category": "closer" if median < 0 else "farther",
+    if draws.region(subjects[0]).stated:
+        change = as_stated(change, float(median(after)) - float(median(before)))
+    closer, middle = float((change < 0).mean()), np.median(change)
+    extra = {"category": "closer" if middle < 0 else "farther",
              "probabilities": {"closer": closer, "farther": 1 - closer}}
     return Sample(change, Parts(lambda: {name: parts_after[name] - parts_before[name] for name in parts_after}),
-                  p_zero=zero_p_value(median, np.var(change)), extra=extra)
+                  p_zero=zero_p_value(middle, np.var(change)), extra=extra)
 
 
 def _distance(draws: SceneDraws, region_id: int, frame: int) -> tuple[np.ndarray, Parts]:
@@ -107,5 +109,5 @@ def _distance(draws: SceneDraws, region_id: int, frame: int) -> tuple[np.ndarray
                                else path.parts[name][:, k] for name in path.parts})
         vectors = path.points[:, k] - camera.points[:, frame]
         path.memo["distance", frame] = vector_length(path.mean[k] - camera.mean[frame], vectors, parts,
-                                                     covariance_of(vectors))
+                                                     covariance_of(vectors), path.stated)
     return path.memo["distance", frame]

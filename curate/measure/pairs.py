@@ -6,7 +6,7 @@ import numpy as np
 
 from curate.measure.chi2 import zero_p_value
 from curate.measure.draws import SceneDraws
-from curate.measure.magnitude import Parts, Sample, covariance_of, vector_length
+from curate.measure.magnitude import Parts, Sample, as_stated, covariance_of, median, vector_length
 
 
 def object_object_distance(draws: SceneDraws, subjects: tuple[int, ...], span: tuple[int, int]) -> Sample:
@@ -20,11 +20,13 @@ def object_object_distance_change(draws: SceneDraws, subjects: tuple[int, ...], 
     before, parts_before, _ = _apart(draws, subjects, span[0])
     after, parts_after, _ = _apart(draws, subjects, span[1])
     change = after - before
-    closer, median = float((change < 0).mean()), np.median(change)
-    extra = {"category": "closer together" if median < 0 else "farther apart",
+    if draws.region(subjects[0]).stated:
+        change = as_stated(change, float(median(after)) - float(median(before)))
+    closer, middle = float((change < 0).mean()), np.median(change)
+    extra = {"category": "closer together" if middle < 0 else "farther apart",
              "probabilities": {"closer together": closer, "farther apart": 1 - closer}}
     return Sample(change, Parts(lambda: {name: parts_after[name] - parts_before[name] for name in parts_after}),
-                  p_zero=zero_p_value(median, np.var(change)), extra=extra)
+                  p_zero=zero_p_value(middle, np.var(change)), extra=extra)
 
 
 def _apart(draws: SceneDraws, subjects: tuple[int, ...],
@@ -39,6 +41,6 @@ def _apart(draws: SceneDraws, subjects: tuple[int, ...],
         # own and rig errors of the two are independent of each other, the pose error is one
         parts = Parts(lambda: {name: part[:, i] - path_b.parts[name][:, j] for name, part in path_a.parts.items()})
         covariance = covariance_of(vectors)
-        path_a.memo["apart", b, frame] = (*vector_length(mean, vectors, parts, covariance),
+        path_a.memo["apart", b, frame] = (*vector_length(mean, vectors, parts, covariance, path_a.stated),
                                           zero_p_value(mean, covariance))
     return path_a.memo["apart", b, frame]

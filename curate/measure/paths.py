@@ -32,7 +32,7 @@ def displacement(path: PathPosterior, i: int, j: int) -> Sample:
     """Length of the vector between two frames, m."""
     mean, draws, parts = _ends(path, i, j)
     covariance, p_zero = _ends_covariance(path, i, j)
-    lengths, parts = vector_length(mean, draws, parts, covariance)
+    lengths, parts = vector_length(mean, draws, parts, covariance, path.stated)
     return Sample(lengths, parts, p_zero=p_zero, magnitude=True)
 
 

@@ -25,7 +25,7 @@ class Quantity:
         span: (first, last) frame index in the clip; equal for an instant.
         value: in `unit` (m, s, m/s, rad, px); a vector for directions.
         frame: the axes it is expressed in: "world", "camera@i", "image".
-        reference: "surface@t0", "box-centre", "nearest", or "camera-centre".
+        reference: "surface@t0", "cuboid centre", "box-centre", "nearest", or "camera-centre".
         quantiles: of the value at LEVELS; for a direction, of its angular error in radians.
         error: variance split by source: {"own", "pose", "rig", "scale"} in unit².
         p_zero: p-value of "the underlying vector is zero" (chi-square), nan where not meant.

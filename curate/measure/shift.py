@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.measure.draws import SceneDraws
-from curate.measure.magnitude import Sample
+from curate.measure.magnitude import Sample, as_stated
 
 Span = tuple[int, int]
 
@@ -25,7 +25,12 @@ def _shift(draws: SceneDraws, region_id: int, span: Span) -> tuple[np.ndarray, d
 
 def _component(draws: SceneDraws, region_id: int, span: Span, axis: int) -> Sample:
     vectors, parts = _shift(draws, region_id, span)
-    return Sample(vectors[:, axis], {name: part[:, axis] for name, part in parts.items()})
+    drawn = vectors[:, axis]
+    if (path := draws.region(region_id)).stated:
+        i, j = (frame - draws.scene.region(region_id).first for frame in span)
+        moved = (path.mean[j] - path.mean[i]) @ draws.scene.T_world_cam.rotation[span[0]]
+        drawn = as_stated(drawn, float(moved[axis]))
+    return Sample(drawn, {name: part[:, axis] for name, part in parts.items()})
 
 
 def lateral_shift(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:

@@ -19,7 +19,7 @@ which share an error (the camera's pose) also share it in their draws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -97,6 +97,8 @@ class PathPosterior:
         parts: source of error -> [P, T, 3] m, deviations of the path that this source alone brings.
         mean_velocity: [T, 3] m/s.
         to_velocity: [T, T] 1/s, values at the frames to mean derivatives.
+        stated: the places are as their source gives them, and lengths between them are taken as they are; else they
+            were measured, and noise makes lengths longer (`magnitude`).
         memo: what several measurements of the path have in common, by name and frames.
     """
 
@@ -107,7 +109,14 @@ class PathPosterior:
     draw_velocity: Callable[[], np.ndarray] = field(repr=False)
     parts: dict[str, np.ndarray]
     to_velocity: np.ndarray  # [T, T] 1/s
+    stated: bool = False
     memo: dict[tuple, Any] = field(default_factory=dict, repr=False)
+
+    def at(self, places: np.ndarray) -> PathPosterior:
+        """The same path through `places` [T, 3] m, nan where there is none: of what a source gives, the places are its
+        own, and the spline is for what lies between them."""
+        shift = np.where(np.isfinite(places), places - self.mean, 0.0)
+        return replace(self, mean=self.mean + shift, points=self.points + shift, stated=True, memo={})
 
     @cached_property
     def velocity(self) -> np.ndarray:
