@@ -16,7 +16,6 @@ EYE_DISTANCE_SIGMA_M = 0.003  # cameras on the market are built with 60 to 66 mm
 WIDEST_DEG = 80.0  # from the axis of a perspective picture to its border; at 90 there is no picture
 OMNIDIRECTIONAL_DEG = 40.0  # widest pair cut out of omnidirectional stereo, which is no pair of pictures elsewhere
 
-Degrees = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 
 
 class VirtualPair(Strict):
@@ -27,19 +26,14 @@ class VirtualPair(Strict):
     of the window. Of omnidirectional stereo the pair is really turned.
     """
 
-    yaw_deg: Degrees = Field(0.0, description="middle of the window, degrees to the right of the middle of the video")
-    pitch_deg: Degrees = Field(0.0, description="middle of the window, degrees above the middle of the video")
+    yaw_deg: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] = Field(
+        0.0, description="middle of the window, degrees to the right of the middle of the video; of fixed lenses it "
+                         "and half of fov_deg reach 80 degrees at most")
+    pitch_deg: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] = Field(
+        0.0, description="middle of the window, degrees above the middle of the video")
     fov_deg: Annotated[float, Field(ge=10, le=120)] = Field(60.0, description="horizontal field of view, degrees")
     width: int = Field(512, ge=64, le=2048, description="pixels of one eye's picture")
     height: int = Field(512, ge=64, le=2048, description="pixels of one eye's picture; they are square")
-
-    @model_validator(mode="after")
-    def _in_front(self) -> VirtualPair:
-        if abs(self.yaw_deg) + self.fov_deg / 2 > WIDEST_DEG:
-            raise ValueError(f"yaw_deg {self.yaw_deg:g} and half of fov_deg {self.fov_deg:g} reach "
-                             f"{abs(self.yaw_deg) + self.fov_deg / 2:g} degrees to the side, expected at most "
-                             f"{WIDEST_DEG:g}")
-        return self
 
 
 class EyesConfig(Strict):

@@ -1,19 +1,23 @@
-"""What an MP4 says of the sphere that it shows, and where in a frame the eyes are.
+"""What a video says of the sphere that it shows, and where in a frame the eyes are.
 
 Spherical Video V2 (Google's RFC): boxes `st3d` and `sv3d` in the video's sample entry, with `equi` bounds as 0.32
 fixed-point shares of the whole sphere that are missing at each edge. V1: XML in a `uuid` box of the track. V2 goes
-first. Only what is asked for is read, and never more than a bounded number of boxes and bytes. Containers other
-than MP4 say nothing here.
+first. Only what is asked for is read, and never more than a bounded number of boxes and bytes. Of other containers
+(WebM) what FFmpeg says of the first frame is taken.
 """
 
 from __future__ import annotations
 
+import gc
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
+
+import av
+from av.sidedata.sidedata import Type as SideData
 
 from curate.sources.base import BadInput
 
@@ -23,6 +27,9 @@ V1_UUID = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")
 VISUAL_ENTRY = 78  # bytes of a VisualSampleEntry before its boxes (ISO/IEC 14496-12, 12.1.3)
 LAYOUTS = {0: ("mono", "left"), 1: ("top_bottom", "left"), 2: ("side_by_side", "left"), 4: ("side_by_side", "right")}
 PROJECTIONS = {b"equi": "equirectangular", b"cbmp": "cubemap", b"mshp": "mesh"}
+FFMPEG_PROJECTIONS = ("equirectangular", "cubemap", "equirectangular", "equirectangular", "rectilinear", "fisheye")
+HALF = 3  # of FFmpeg's projections: half of the sphere, without bounds
+FFMPEG_LAYOUTS = ("mono", "side_by_side", "top_bottom")
 V1_LAYOUTS = {"mono": "mono", "left-right": "side_by_side", "top-bottom": "top_bottom"}
 
 Span = tuple[BinaryIO, int, int]  # a file, and where in it a box's payload starts and ends
@@ -37,7 +44,7 @@ class Spherical:
     projection: str | None = None  # equirectangular, cubemap, mesh, or a name V1 gives
     cropped: tuple[float, float, float, float] | None = None  # left, right, top, bottom: shares of 360, 360, 180, 180
     pose_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)  # yaw, pitch, roll of the projection in the world
-    told_by: str = ""  # sv3d, xml, or "" where nothing was found
+    told_by: str = ""  # sv3d, xml, ffmpeg, or "" where nothing was found
 
     @property
     def bounds_deg(self) -> tuple[float, float, float, float] | None:
@@ -54,6 +61,8 @@ def read_spherical(path: Path) -> Spherical:
         BadInput: where the file says something that cannot be: bounds beyond the sphere, an unknown layout.
     """
     with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return of_side_data(*_side_data(path), str(path))
         file.seek(0, 2)
         walk = _Walk(file)
         for track in walk.inside((file, 0, file.tell()), b"moov", b"trak"):
@@ -112,6 +121,44 @@ def _of_track(walk: _Walk, track: Span, where: str) -> Spherical:
                 elif kind == b"sv3d":
                     found = _with_projection(found, walk, payload, where)
     return found
+
+
+def of_side_data(spherical: bytes | None, stereo: bytes | None, where: str) -> Spherical:
+    """FFmpeg's AVSphericalMapping (projection; yaw, pitch, roll in 16.16; bounds left, top, right, bottom in 0.32) and
+    AVStereo3D (type; flags, of which 1 is inverted), as this machine's integers.
+
+    Raises:
+        BadInput: as `read_spherical`.
+    """
+    found = Spherical()
+    if stereo is not None and len(stereo) >= 8:
+        kind, flags = struct.unpack("=ii", stereo[:8])
+        packing = FFMPEG_LAYOUTS[kind] if 0 <= kind < len(FFMPEG_LAYOUTS) else "custom"
+        found = replace(found, packing=packing, first="right" if flags & 1 else "left")
+    if spherical is not None and len(spherical) >= 32:
+        kind, *pose, left, top, right, bottom = struct.unpack("=4i4I", spherical[:32])
+        projection = FFMPEG_PROJECTIONS[kind] if 0 <= kind < len(FFMPEG_PROJECTIONS) else f"number {kind} of FFmpeg"
+        cropped = tuple(v / 2**32 for v in (left, right, top, bottom))
+        if kind == HALF and not any(cropped):
+            cropped = (0.25, 0.25, 0.0, 0.0)
+        found = replace(found, projection=projection, pose_deg=tuple(v / 65536 for v in pose), told_by="ffmpeg",
+                        cropped=cropped if projection == "equirectangular" else None)
+    return _checked(found, where)
+
+
+def _side_data(path: Path) -> tuple[bytes | None, bytes | None]:
+    """Spherical and stereo side data of the first frame."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
+            frame = next(container.decode(video=0), None) if container.streams.video else None
+            found = [None if frame is None else frame.side_data.get(kind)
+                     for kind in (SideData.SPHERICAL, SideData.STEREO3D)]
+            found = [None if data is None else bytes(data) for data in found]
+    except (av.error.FFmpegError, ValueError):
+        return None, None  # what is wrong with it is said when it is opened as a video
+    del frame
+    gc.collect(1)  # side data that were looked at hold their frame in a reference cycle
+    return found[0], found[1]
 
 
 def _with_layout(found: Spherical, data: bytes, where: str) -> Spherical:

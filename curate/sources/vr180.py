@@ -13,7 +13,7 @@ import numpy as np
 from curate.geometry.cameras import StereoRig
 from curate.sources.base import BadInput, ClipSpec, check_inside
 from curate.sources.config import ClipConfig
-from curate.sources.config_spherical import OMNIDIRECTIONAL_DEG, VirtualPair, Vr180Config
+from curate.sources.config_spherical import OMNIDIRECTIONAL_DEG, WIDEST_DEG, VirtualPair, Vr180Config
 from curate.sources.equirect import Equirectangular, Fisheye, Lens, Resampler, aim
 from curate.sources.frames import StereoFrames
 from curate.sources.packed import Layout, Packed
@@ -74,6 +74,11 @@ class Vr180(Packed):
             if turns and pair.fov_deg > OMNIDIRECTIONAL_DEG:
                 raise BadInput(f"{path}: omnidirectional stereo, and a pair of fov_deg {pair.fov_deg:g}; expected "
                                f"at most {OMNIDIRECTIONAL_DEG:g}, or source.stereo: fixed if its lenses do not turn")
+            aside = 0 if turns else abs(pair.yaw_deg) + pair.fov_deg / 2
+            if aside > WIDEST_DEG:
+                raise BadInput(f"{path}: a pair of yaw_deg {pair.yaw_deg:g} and fov_deg {pair.fov_deg:g} reaches "
+                               f"{aside:g} degrees to the side, expected at most {WIDEST_DEG:g}: fixed lenses are no "
+                               "stereo pair there")
             camera, R_eye_view = aim(pair, turns)
             Resampler(lens, camera, R_eye_view, str(path))
 
