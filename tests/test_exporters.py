@@ -27,22 +27,22 @@ NUM_CLIPS = 3
 
 
 def sample(seed: int, asked: list | None = None, burnt: bool = False):
-    """A clip whose frame i is of grey level 20 i, with a question on a region, one on the camera, one in frame indices,
-    one on two views."""
+    """A clip whose frame i is of grey level 20 i, and 100 more in the second view, with a question on a region, one on
+    the camera, one in frame indices, one on two views."""
     of = scene(seed)
     if burnt:
         of = replace(of, origin=of.origin | {"marks": marks.stated("contour", True)})
     height, width = of.camera.height, of.camera.width
     frames = np.broadcast_to(20 * np.arange(of.num_frames, dtype=np.uint8)[:, None, None, None],
                              (of.num_frames, height, width, 3)).copy()
-    video = encode_h264(frames, time_s=of.time_s)
+    video, other = (encode_h264(shown, time_s=of.time_s) for shown in (frames, frames + 100))
     number, choice = questions(of)
     camera = replace(number, id=f"{of.key}-camera", family="camera_displacement", regions=[],
                      question="How far does the camera travel? Metres.")
     indexed = replace(camera, id=f"{of.key}-indexed", dialect="frames", question="How far by frame 3? Metres.")
     views = replace(choice, id=f"{of.key}-views", family="view_shift", question="Which way is <R1> in the right view?")
     asked = [number, choice, camera, indexed, views] if asked is None else asked
-    media = {"v0.mp4": video, "v1.mp4": video, "mark.jpg": marks.scene_marks(frames[0], of)}
+    media = {"v0.mp4": video, "v1.mp4": other, "mark.jpg": marks.scene_marks(frames[0], of)}
     return make_sample(of, media, asked, licence="CC0-1.0")
 
 
@@ -82,7 +82,7 @@ def test_every_consumer_gets_rows_whose_files_are_there_once(source, tmp_path, n
     named = set().union(*(refers_to(row) for row in rows))
     there = {path.relative_to(root).as_posix() for path in (root / "media").rglob("*") if path.is_file()}
     assert {Path(n).relative_to(root).as_posix() if Path(n).is_absolute() else n for n in named} <= there
-    assert len(there) == report.media_files <= NUM_CLIPS * 5
+    assert len(there) == report.media_files <= NUM_CLIPS * (2 * 4 + 1)
     assert len({json.dumps(sorted((k, type(v).__name__) for k, v in row.items())) for row in rows
                 if "image" not in row and "video" not in row}) <= 1, "a value changes type from row to row"
 
@@ -117,17 +117,81 @@ def test_frames_are_those_of_the_times_stated_and_the_marked_one_leads(source, t
 
 def test_what_would_be_misread_is_left_out_and_named(source, tmp_path):
     few = export(source, "trl", tmp_path / "x", num_frames=3)
-    assert dict(few.refused) == {"frame-index": NUM_CLIPS, "views": NUM_CLIPS} and few.rows == 3 * NUM_CLIPS
+    assert dict(few.refused) == {"frame-index": NUM_CLIPS} and few.rows == 4 * NUM_CLIPS
     every = export(source, "trl", tmp_path / "x", num_frames=0)
-    assert dict(every.refused) == {"views": NUM_CLIPS}
+    assert dict(every.refused) == {}
     alone = export(source, "video-r1", tmp_path / "y")
-    assert alone.refused["marks"] == 2 * NUM_CLIPS
+    assert alone.refused["marks"] == 2 * NUM_CLIPS and alone.refused["views"] == NUM_CLIPS
     boxes = export(source, "video-r1", tmp_path / "y", regions="box")
     assert "marks" not in boxes.refused and boxes.rows > alone.rows
     both = export(source, "vila", tmp_path / "z", media="video")
-    assert both.refused["one kind"] == 2 * NUM_CLIPS
+    assert both.refused["one kind"] == 2 * NUM_CLIPS and both.refused["views"] == NUM_CLIPS
     written = json.loads((tmp_path / "z/export.json").read_text())
     assert written["refused"] == dict(both.refused) and len(written["named"]["one kind"]) == 2 * NUM_CLIPS
+
+
+@pytest.mark.parametrize("name", ["ms-swift", "llama-factory", "qwen-vl", "verl"])
+def test_a_question_on_two_views_gets_both_of_the_same_instants(source, tmp_path, name):
+    import cv2
+
+    families = ("view_shift", "camera_displacement")
+    export(source, name, tmp_path / "x", media="frames", num_frames=3, families=families)
+    export(source, name, tmp_path / "y", media="video", families=families)
+    for row in rows_of(tmp_path / "x"):
+        text, paths = json.dumps(row), [str(tmp_path / "x" / p) for p in ordered(row) if p.endswith(".jpg")]
+        levels = [round(cv2.imread(p).mean() / 20) for p in paths]
+        if "right view?" in text:
+            assert paths[0].endswith("marked.jpg") and levels[1:] == [2, 5, 5, 7, 10] and text.count("<image>") == 6
+            assert "first 3 images are frames of the left view" in text and "other 3 those of the right view" in text
+        else:
+            assert levels == [0, 2, 5] and text.count("<image>") == 3 and "right view" not in text
+    for row in rows_of(tmp_path / "y"):
+        text, videos = json.dumps(row), [p for p in ordered(row) if p.endswith(".mp4")]
+        assert len(videos) == text.count("<video>") == 1 + ("right view?" in text)
+        assert [p.endswith(".v1.mp4") for p in videos] == [False, True][:len(videos)]
+        assert ("the left and the right view" in text) == (len(videos) == 2)
+
+
+def ordered(value) -> list[str]:
+    """Paths of media in a row, as they come."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return [path for one in inner for path in ordered(one)]
+    return sorted(refers_to(value))
+
+
+def test_an_instant_of_two_views_that_is_not_shown_is_not_asked(tmp_path):
+    _, choice = questions(scene(0))
+    asked = [replace(choice, id=f"{scene(0).key}-{at}", family="view_shift", start_frame=at, end_frame=at,
+                     question=f"Which way is <R1> in the right view of frame {at}?") for at in (0, 3)]
+    (tmp_path / "s").mkdir()
+    publish(tmp_path / "s", [sample(0, asked)])
+    report = export(tmp_path / "s", "trl", tmp_path / "x", num_frames=3)  # frames 0, 2 and 5
+    assert dict(report.refused) == {"views": 1} and "--frames 0" in report.named["views"][0]
+    assert export(tmp_path / "s", "trl", tmp_path / "x", num_frames=0).rows == 2
+
+
+def test_pixels_are_asked_of_pictures_of_their_size_alone(tmp_path):
+    number, choice = questions(scene(0))
+    asked = [number, replace(choice, id=f"{scene(0).key}-px", question="Where is the box, in pixels of the image?")]
+    (tmp_path / "s").mkdir()
+    publish(tmp_path / "s", [sample(0, asked)])
+    small = export(tmp_path / "s", "trl", tmp_path / "x", max_side=scene(0).camera.width // 2)
+    assert dict(small.refused) == {"pixels": 1} and small.rows == 1
+    assert export(tmp_path / "s", "trl", tmp_path / "x").rows == export(tmp_path / "s", "verl", tmp_path / "y",
+                                                                        media="video").rows == 2
+
+
+def test_columns_have_their_types_whatever_the_first_rows_hold(source, tmp_path):
+    """A set whose first questions have no pictures beside the video, and one that has none at all."""
+    camera = replace(questions(scene(0))[0], id="c", family="camera_displacement", regions=[], question="How far?")
+    (tmp_path / "s").mkdir()
+    publish(tmp_path / "s", [sample(0, [camera])])
+    export(tmp_path / "s", "verl", tmp_path / "one", media="video")
+    export(source, "verl", tmp_path / "many", media="video")
+    export(source, "verl", tmp_path / "frames")
+    schemas = [pq.read_schema(tmp_path / name / "train.parquet") for name in ("one", "many", "frames")]
+    assert schemas[0] == schemas[1] == schemas[2] and "null" not in str(schemas[0])
 
 
 def test_a_video_with_marks_burnt_in_needs_no_picture_beside_it(tmp_path):
@@ -135,7 +199,7 @@ def test_a_video_with_marks_burnt_in_needs_no_picture_beside_it(tmp_path):
     publish(tmp_path / "s", [sample(seed, burnt=True) for seed in range(NUM_CLIPS)])
     for name in ("vila", "video-r1"):
         report = export(tmp_path / "s", name, tmp_path / name, media="video")
-        assert set(report.refused) == {"views"} and report.rows == 4 * NUM_CLIPS
+        assert set(report.refused) == {"views"} and report.rows == 4 * NUM_CLIPS  # of one video a row
     rows = rows_of(tmp_path / "vila")
     said = [row["conversations"][0]["value"] for row in rows]
     assert all("image" not in row for row in rows)
@@ -193,7 +257,7 @@ class TestBadInput:
     def test_an_older_export_is_replaced_whole(self, source, tmp_path):
         export(source, "trl", tmp_path / "x", num_frames=5)
         export(source, "trl", tmp_path / "x", num_frames=2)
-        assert len(list((tmp_path / "x/media").rglob("0*.jpg"))) == 2 * NUM_CLIPS
+        assert len(list((tmp_path / "x/media").rglob("0*.jpg"))) == 2 * 2 * NUM_CLIPS  # of both views
         assert not list(tmp_path.glob(".*"))
 
     def test_wrong_names(self, source, tmp_path):
@@ -239,7 +303,7 @@ def test_command(source, tmp_path):
     run = CliRunner().invoke
     assert "llama-factory" in run(main, ["export", "--list"]).output
     done = run(main, ["export", str(source), "--to", "verl", "--out", str(tmp_path / "x"), "--frames", "3"])
-    assert done.exit_code == 0 and f"rows:    {3 * NUM_CLIPS} of {NUM_CLIPS} clips" in done.output
+    assert done.exit_code == 0 and f"rows:    {4 * NUM_CLIPS} of {NUM_CLIPS} clips" in done.output
     assert f"refused: {NUM_CLIPS} by frame-index" in done.output
     wrong = run(main, ["export", str(source), "--to", "nobody", "--out", str(tmp_path / "y")])
     assert wrong.exit_code == 2 and "known:" in wrong.stderr

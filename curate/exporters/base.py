@@ -19,6 +19,7 @@ from curate.questions.forms import rft, sft
 Form = Literal["sft", "rl"]
 IMAGE, VIDEO = "<image>", "<video>"
 MARK = re.compile(r"\b(?:region|regions|marked) \d")
+PIXELS = re.compile(r"\bpixels?\b")
 TWO_VIEWS = frozenset(family.name for family in views.FAMILIES)
 
 
@@ -31,6 +32,7 @@ class MediaRefs:
         frames: images in order. time_s, indices: of each, in the clip.
         mark: the first frame with its marks, of the same size as frames; "" where the set has none.
         width, height: pixels of the frames or of the video. num_frames: of the video.
+        other_video, other_frames: of the second view, at the same times; empty where no question is of both views.
     """
 
     video: str = ""
@@ -41,6 +43,8 @@ class MediaRefs:
     width: int = 0
     height: int = 0
     num_frames: int = 0
+    other_video: str = ""
+    other_frames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,22 @@ class Example:
         return "<R" in said or "<obj_" in said or "[R" in said or bool(MARK.search(said))
 
     @property
+    def is_of_two_views(self) -> bool:
+        return self.qa["family"] in TWO_VIEWS
+
+    @property
     def images(self) -> list[str]:
         """What stands for IMAGE tags, in their order: the marked picture takes the first frame's place, or goes beside
-        the video, where the question speaks of marks."""
+        the video, where the question speaks of marks; frames of the second view come after those of the first."""
+        other = self.media.other_frames if self.is_of_two_views else ()
         if not self.media.mark or not self.speaks_of_marks or (self.media.video and in_video(self.clip)):
-            return list(self.media.frames)
-        return [self.media.mark, *self.media.frames[1:]]
+            return [*self.media.frames, *other]
+        return [self.media.mark, *self.media.frames[1:], *other]
 
     @property
     def videos(self) -> list[str]:
-        return [self.media.video] if self.media.video else []
+        other = self.media.other_video if self.is_of_two_views else ""
+        return [path for path in (self.media.video, other) if path]
 
     def absolute(self, path: str) -> str:
         return (self.root / path).as_posix()
@@ -90,11 +100,24 @@ class Example:
         if self.media.frames:
             times = ", ".join(f"{t:.2f}" for t in self.media.time_s)
             marked = " The first one carries the marks." if self.speaks_of_marks else ""
-            num = len(self.media.frames)
-            return (f"{image_tag * num}\nThese images are {num} frames of a video of {lasts}, at {times} s.{marked}\n")
+            tags, num = image_tag * len(self.images), len(self.media.frames)
+            if len(self.images) == num:
+                return f"{tags}\nThese images are {num} frames of a video of {lasts}, at {times} s.{marked}\n"
+            first, other = self._sides()
+            return (f"{tags}\nThe first {num} images are frames of the {first} view of a video of {lasts}, at {times} "
+                    f"s, the other {num} those of the {other} view at the same times.{marked}\n")
         marked = f"{image_tag}\nThe image is the first frame with its marks. " if self.images else "\n"
         burnt = " Its first frame carries the marks." if self.speaks_of_marks and in_video(self.clip) else ""
-        return f"{video_tag * len(self.videos)}{marked}The video lasts {lasts}.{burnt}\n"
+        tags = video_tag * len(self.videos)
+        if len(self.videos) == 1:
+            return f"{tags}{marked}The video lasts {lasts}.{burnt}\n"
+        first, other = self._sides()
+        burnt = burnt.replace("Its first frame", "The first frame of the first")
+        return f"{tags}{marked}The videos are the {first} and the {other} view of one scene and last {lasts}.{burnt}\n"
+
+    def _sides(self) -> tuple[str, str]:
+        """As questions call the two views: a mirrored clip begins with what is to the right."""
+        return ("left", "right") if self.clip["baseline_m"] > 0 else ("right", "left")
 
     def messages(self, **tags: str) -> list[dict[str, str]]:
         """A conversation that ends in the answer."""
@@ -118,7 +141,7 @@ class Exporter:
         name: what `--to` takes. about: one line for people. proof: "run" where a test lets the consumer itself read the
             rows, "rules" where its documented rules are tested.
         media: "frames" | "video": the kinds it takes, the first one by default.
-        forms: which it takes.
+        forms: which it takes. two_views: whether a row may have a second video, or the frames of a second view.
         row: (example, form) -> the row.
         write: (folder, split, form, rows) -> paths of the files written; rows may be a generator.
         rules: what each row must hold beyond `common`.
@@ -133,7 +156,8 @@ class Exporter:
     forms: tuple[Form, ...] = ("sft", "rl")
     rules: tuple[Rule, ...] = ()
     proof: str = "rules"
-    text_only: bool = True  # takes rows without any file
+    text_only: bool = True
+    two_views: bool = True
 
 
 def frame_indices_are_whole(example: Example, row: Mapping[str, Any]) -> str:
@@ -153,12 +177,31 @@ def marks_are_shown(example: Example, row: Mapping[str, Any]) -> str:
 
 
 def views_are_shown(example: Example, row: Mapping[str, Any]) -> str:
-    if example.qa["family"] not in TWO_VIEWS:
+    """What is asked of two views at one instant goes only where both are shown at it."""
+    if not example.is_of_two_views:
         return ""
-    return "views: the question speaks of the second view, and the reference view alone is exported"
+    media = example.media
+    if not (media.other_video or media.other_frames):
+        return "views: the question speaks of the second view, which is not exported with it"
+    if media.frames and example.qa["start_frame"] not in media.indices:
+        return ("views: the question is of an instant of both views that is not among the exported frames; export all "
+                "of them (--frames 0)")
+    return ""
 
 
-COMMON: tuple[Rule, ...] = (frame_indices_are_whole, marks_are_shown, views_are_shown)
+def pixels_are_those_shown(example: Example, row: Mapping[str, Any]) -> str:
+    """Numbers of pixels are of the picture that they were measured in."""
+    if not example.clip["views"] or not PIXELS.search(" ".join((example.qa["question"], *example.qa["options"]))):
+        return ""
+    view, media = example.clip["views"][0], example.media
+    # a video is padded to even sizes, which moves no pixel
+    if (media.width // 2, media.height // 2) == (view["width"] // 2, view["height"] // 2) or media.video:
+        return ""
+    return (f"pixels: the question counts pixels of {view['width']} x {view['height']} and its pictures are "
+            f"{media.width} x {media.height}; export them whole (--max-side 0), or ask in thousandths")
+
+
+COMMON: tuple[Rule, ...] = (frame_indices_are_whole, marks_are_shown, views_are_shown, pixels_are_those_shown)
 
 
 def tags_equal_media(texts: Callable[[Mapping[str, Any]], str], images: str = "images", videos: str = "videos",

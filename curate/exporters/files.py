@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from itertools import chain, islice
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,29 @@ def json_list(folder: Path, split: str, form: Form, rows: Iterable[dict[str, Any
     return [path]
 
 
-def parquet(folder: Path, split: str, form: Form, rows: Iterable[dict[str, Any]]) -> list[Path]:
-    """One schema for the whole file, that of its first rows: a value of another type raises pyarrow's error."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def parquet(columns: dict[str, Any]) -> Callable[[Path, str, Form, Iterable[dict[str, Any]]], list[Path]]:
+    """A writer of rows that have the same types in every set, whatever its first rows hold.
 
-    path, rows = folder / f"{split}.parquet", iter(rows)
-    first = list(islice(rows, 1))
-    table = pa.Table.from_pylist(first)
-    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
-        rows = chain(first, rows)
-        while block := list(islice(rows, ROW_GROUP)):
-            writer.write_table(pa.Table.from_pylist(block, table.schema))
-    return [path]
+    Args:
+        columns: name to `str`, [type] or {name: type}.
+    """
+    def write(folder: Path, split: str, form: Form, rows: Iterable[dict[str, Any]]) -> list[Path]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema([(name, _arrow(kind)) for name, kind in columns.items()])
+        path, rows = folder / f"{split}.parquet", iter(rows)
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            while block := list(islice(rows, ROW_GROUP)):
+                assert all(row.keys() == columns.keys() for row in block), "a row has other columns than are declared"
+                writer.write_table(pa.Table.from_pylist(block, schema))
+        return [path]
+    return write
+
+
+def _arrow(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if isinstance(kind, dict):
+        return pa.struct([(name, _arrow(inner)) for name, inner in kind.items()])
+    return pa.list_(_arrow(kind[0])) if isinstance(kind, list) else {str: pa.string()}[kind]

@@ -27,10 +27,10 @@ class MediaFolder:
         self.root, self.kind, self.num_frames, self.max_side = root, kind, num_frames, max_side
         self.files, self.bytes = 0, 0
 
-    def put(self, clip: Mapping[str, Any], media: Mapping[str, bytes]) -> MediaRefs:
+    def put(self, clip: Mapping[str, Any], media: Mapping[str, bytes], two_views: bool = False) -> MediaRefs:
         """
         Args:
-            clip: the record. media: its parts.
+            clip: the record. media: its parts. two_views: the second view too, where the set has it.
 
         Raises:
             ValueError: of a clip without video, or where frames are asked for and no decoder is installed.
@@ -40,36 +40,46 @@ class MediaFolder:
         view = clip["views"][0]
         if view["part"] not in media:
             raise ValueError(f"clip {clip['key']}: no part {view['part']}; a set of text alone has no media to export")
-        if self.kind == "video":
-            return self._video(clip, view, media)
-        return self._frames(clip, view, media)
+        other = clip["views"][1] if two_views and len(clip["views"]) > 1 else {}
+        put = self._video if self.kind == "video" else self._frames
+        return put(clip, view, other if other.get("part") in media else None, media)
 
-    def _video(self, clip: Mapping[str, Any], view: Mapping[str, Any], media: Mapping[str, bytes]) -> MediaRefs:
+    def _video(self, clip: Mapping[str, Any], view: Mapping[str, Any], other: Mapping[str, Any] | None,
+               media: Mapping[str, bytes]) -> MediaRefs:
         video = self._write(f"media/{clip['key']}.mp4", media[view["part"]])
+        second = self._write(f"media/{clip['key']}.{other['name']}.mp4", media[other["part"]]) if other else ""
         mark = self._write(f"media/{clip['key']}.mark.jpg", media["mark.jpg"]) if "mark.jpg" in media else ""
         return MediaRefs(video, mark=mark, width=view["media_width"] or view["width"],
                          height=view["media_height"] or view["height"], num_frames=clip["num_frames"],
-                         indices=tuple(range(clip["num_frames"])))
+                         indices=tuple(range(clip["num_frames"])), other_video=second)
 
-    def _frames(self, clip: Mapping[str, Any], view: Mapping[str, Any], media: Mapping[str, bytes]) -> MediaRefs:
+    def _frames(self, clip: Mapping[str, Any], view: Mapping[str, Any], other: Mapping[str, Any] | None,
+                media: Mapping[str, bytes]) -> MediaRefs:
         indices = chosen(clip["num_frames"], self.num_frames)
-        names = tuple(f"media/{clip['key']}/{i:05d}.jpg" for i in indices)
-        video = self._write(f"media/{clip['key']}/v0.mp4", media[view["part"]])
-        try:
-            images = _decode(self.root / video, indices)
-        finally:
-            (self.root / video).unlink()
-            self.files, self.bytes = self.files - 1, self.bytes - len(media[view["part"]])
         size = (view["height"], view["width"])
-        for name, image in zip(names, images):
-            self._write(name, _jpeg(_fit(image, size, self.max_side)))
+        frames = self._pictures(f"media/{clip['key']}", media[view["part"]], indices, size)
+        second = ()
+        if other:
+            second = self._pictures(f"media/{clip['key']}/{other['name']}", media[other["part"]], indices, size)
         mark = ""
         if "mark.jpg" in media:
             marked = _fit(_read(media["mark.jpg"]), size, self.max_side)
             mark = self._write(f"media/{clip['key']}/marked.jpg", _jpeg(marked))
         height, width = _scaled(size, self.max_side)
-        return MediaRefs(frames=names, mark=mark, indices=tuple(indices), width=width, height=height,
-                         time_s=tuple(float(clip["time_s"][i]) for i in indices))
+        return MediaRefs(frames=frames, mark=mark, indices=tuple(indices), width=width, height=height,
+                         time_s=tuple(float(clip["time_s"][i]) for i in indices), other_frames=second)
+
+    def _pictures(self, folder: str, video: bytes, indices: list[int], size: tuple[int, int]) -> tuple[str, ...]:
+        """Frames of a video as files in a folder; `size`: of the calibration, [height, width]."""
+        (self.root / folder).mkdir(parents=True, exist_ok=True)
+        whole = self.root / folder / ".mp4"
+        try:
+            whole.write_bytes(video)  # the decoder reads files
+            images = _decode(whole, indices)
+        finally:
+            whole.unlink(missing_ok=True)
+        return tuple(self._write(f"{folder}/{i:05d}.jpg", _jpeg(_fit(image, size, self.max_side)))
+                     for i, image in zip(indices, images))
 
     def _write(self, name: str, data: bytes) -> str:
         path = self.root / name

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.exporters import exporters
-from curate.exporters.base import COMMON, Example, Exporter, Form
+from curate.exporters.base import COMMON, TWO_VIEWS, Example, Exporter, Form
 from curate.exporters.media import MediaFolder
 from curate.questions.region_words import in_dialect
 
@@ -127,7 +127,8 @@ def _rows(exporter: Exporter, form: Form, clips: Any, store: MediaFolder, root: 
         wanted = [qa for qa in item["json"]["qa"] if not families or qa["family"] in families]
         if not wanted:
             continue
-        refs, before = store.put(clip, item["media"]), report.rows
+        two_views = exporter.two_views and any(qa["family"] in TWO_VIEWS for qa in wanted)
+        refs, before = store.put(clip, item["media"], two_views), report.rows
         for qa in wanted:
             said = qa if regions == "<R1>" else in_dialect(qa, clip["regions"], regions)
             example = Example(said, clip, refs, root, split, task)

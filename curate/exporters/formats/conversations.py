@@ -1,7 +1,7 @@
 """`conversations` lists: Qwen-VL's finetuning code, LLaVA and VILA. Turns are from "human" and "gpt".
 
-Qwen-VL takes lists of files under `image` and `video` with a tag for each. LLaVA reads one `<image>` a file. VILA
-writes `<image>` for a video too, so only one of both kinds can be meant: a row has frames, or a video and no picture.
+Qwen-VL takes lists of files under `image` and `video` with a tag for each. LLaVA and VILA write `<image>` for a video
+too, so only one of both kinds can be meant: a row has a list of frames, or the path of one video.
 """
 
 from __future__ import annotations
@@ -29,17 +29,15 @@ def qwen(example: Example, form: Form) -> dict[str, Any]:
 
 
 def llava(example: Example, form: Form) -> dict[str, Any]:
-    return {"id": example.qa["id"], **_media(example), "conversations": _turns(example.messages(video_tag=IMAGE))}
-
-
-def vila(example: Example, form: Form) -> dict[str, Any]:
-    files = _media(example)
-    one = {"video": example.videos[0]} if example.videos else {"image": example.images}
-    return {"id": example.qa["id"], **(one if len(files) < 2 else files),
-            "conversations": _turns(example.messages(video_tag=IMAGE))}
+    media = _media(example)
+    if len(media.get("video", ())) == 1:
+        media["video"] = example.videos[0]
+    return {"id": example.qa["id"], **media, "conversations": _turns(example.messages(video_tag=IMAGE))}
 
 
 def one_kind(example: Example, row: dict[str, Any]) -> str:
+    if len(example.videos) > 1:
+        return "views: a row has one video; export frames"
     both = "image" in row and "video" in row
     return "one kind: <image> stands for videos too, so a row cannot have both; export frames" if both else ""
 
@@ -54,8 +52,8 @@ def as_many_images(example: Example, row: dict[str, Any]) -> str:
 EXPORTERS = (
     Exporter("qwen-vl", "Qwen-VL finetuning: json, lists of images or videos", qwen, json_list, forms=("sft",),
              rules=(tags_equal_media(_text, "image", "video"),)),
-    Exporter("llava", "LLaVA: json conversations, an <image> a file", llava, json_list, ("frames", "video"), ("sft",),
-             (one_kind, as_many_images)),
-    Exporter("vila", "VILA / NVILA: json conversations, <image> for videos too", vila, json_list, ("frames", "video"),
-             ("sft",), (one_kind, as_many_images)),
+    Exporter("llava", "LLaVA: json conversations, an <image> a picture or video", llava, json_list, forms=("sft",),
+             rules=(one_kind, as_many_images)),
+    Exporter("vila", "VILA / NVILA: json conversations, <image> for videos too", llava, json_list, forms=("sft",),
+             rules=(one_kind, as_many_images)),
 )

@@ -37,4 +37,4 @@ def is_unmarked(example: Example, row: dict[str, Any]) -> str:
 
 
 EXPORTERS = (Exporter("scene-generation", "caption, camera path, first frame and target frames: jsonl", row, jsonl,
-                      ("frames",), ("sft",), (is_caption, is_unmarked), text_only=False),)
+                      ("frames",), ("sft",), (is_caption, is_unmarked), text_only=False, two_views=False),)

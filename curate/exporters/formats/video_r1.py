@@ -33,4 +33,4 @@ def no_marks(example: Example, row: dict[str, Any]) -> str:
 
 
 EXPORTERS = (Exporter("video-r1", "Video-R1: json, one video a problem", row, json_list, ("video",), ("rl",),
-                      (no_marks,), text_only=False),)
+                      (no_marks,), text_only=False, two_views=False),)
