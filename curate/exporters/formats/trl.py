@@ -17,7 +17,9 @@ from curate.exporters.files import dumps, jsonl
 
 def row(example: Example, form: Form) -> dict[str, Any]:
     tags = {"video_tag": "", "image_tag": ""}
-    base = {"id": example.qa["id"], "images": example.images}
+    base = {"id": example.qa["id"]}
+    if example.clip["views"]:  # with such a column, even an empty one, trl wants a model that sees
+        base["images"] = example.images
     if form == "sft":
         return {**base, "messages": [{**m, "content": m["content"].lstrip()} for m in example.messages(**tags)]}
     return {**base, "prompt": [{"role": "user", "content": example.prompt(**tags).lstrip()}],
@@ -42,6 +44,8 @@ def load(folder: str | Path, split: str = "train"):
     if not (folder / f"{split}.jsonl").is_file():
         raise FileNotFoundError(f"{folder / f'{split}.jsonl'}: no such file; `curate export OUT --to trl` writes it")
     data = Dataset.from_json(str(folder / f"{split}.jsonl"))
+    if "images" not in data.column_names:  # a set of text alone
+        return data
     return data.map(lambda r: {"images": [str(folder / name) for name in r["images"]]}).cast_column(
         "images", Sequence(Image()))
 
