@@ -12,6 +12,7 @@ from curate.lift.config import LiftConfig
 from curate.perception.camera.config import StereoVoConfig
 from curate.perception.depth.config import SgmConfig
 from curate.perception.flow.config import DisConfig
+from curate.perception.ground.config import GroundConfig
 from curate.perception.learned.config import GmflowFlowConfig, GmflowStereoConfig, YoloxConfig
 from curate.perception.motion.config import RigidResidualConfig
 from curate.perception.regions.config import MotionClustersConfig
@@ -53,6 +54,7 @@ class PerceptionConfig(BaseModel):
     regions: _slot(MotionClustersConfig) = Field(default_factory=MotionClustersConfig)
     tracks: _slot(FlowChainConfig) = Field(default_factory=FlowChainConfig)
     detector: _slot(YoloxConfig) | None = Field(None, description="names the regions; none: they have marks alone")
+    ground: GroundConfig | None = Field(None, description="one camera without depth; none: as its settings default")
     rig: RigConfig = Field(default_factory=RigConfig)
     lift: LiftConfig = Field(default_factory=LiftConfig)
     window: int = Field(8, ge=2, le=256, description="frames whose dense fields are held at once")

@@ -108,6 +108,8 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
     timings = {} if timings is None else timings
     if "scene" in frames.given:
         return _given_scene(clip, frames, config, taps, timings)
+    if frames.rig is None and len(frames.views) == 1:
+        return _one_view(clip, frames, config, taps, timings, estimators)
     frames, rig, ready = prepare(clip, frames, config, timings, estimators)
     builder = SceneBuilder(clip, frames, config.lift, rig)
     for window in windows(clip, frames, config, timings, ready):
@@ -118,6 +120,24 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
             builder.add(window)
     with _timed(timings, "lift"):
         return builder.finish()
+
+
+def _one_view(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Sequence[Tap],
+              timings: dict[str, float], estimators: Sequence[Estimator] | None) -> Scene:
+    """One camera without depth: what moves before it, on the ground where that is given."""
+    from curate.perception.ground.config import GroundConfig
+    from curate.perception.ground.perceive import perceive_ground
+
+    if frames.num_frames < 2:
+        raise BadInput(f"{clip.uri}: {frames.num_frames} frame in the clip; at least 2 are needed to see motion")
+    if estimators is None:
+        estimators = [e for e in make_estimators(config) if "labels" in e.gives]
+        for estimator in estimators:
+            estimator.setup()
+    detector = next((e for e in estimators if "labels" in e.gives), None)
+    plain = windows(clip, frames, config, timings, ())
+    with _timed(timings, "ground"):
+        return perceive_ground(clip, frames, config.ground or GroundConfig(), config.lift, plain, taps, detector)
 
 
 def _given_scene(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Sequence[Tap],

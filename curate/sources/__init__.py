@@ -19,7 +19,13 @@ SOURCES: dict[str, str] = {
     "side_by_side": "curate.sources.packed:Packed",
     "top_bottom": "curate.sources.packed:Packed",
     "rendered": "curate.sources.rendered:Rendered",
+    "single_video": "curate.sources.single_video:SingleVideo",
     "multiview": "curate.sources.multiview:Multiview",
+    "conversations": "curate.sources.conversations:Conversations",
+    "rgbd": "curate.sources.rgbd:Rgbd",
+    "kitti_tracking": "curate.sources.annotated.kitti_tracking:KittiTracking",
+    "argoverse2": "curate.sources.annotated.argoverse2:Argoverse2",
+    "dgp": "curate.sources.annotated.dgp:Dgp",
     "vr180": "curate.sources.vr180:Vr180",
 }
 

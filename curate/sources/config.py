@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from curate.sources.config_annotated import Argoverse2Config, DgpConfig, KittiTrackingConfig
 from curate.sources.config_base import Decoder, Finite, Positive, Strict
 from curate.sources.config_multiview import MultiviewConfig
+from curate.sources.config_rgbd import RgbdConfig
+from curate.sources.config_single import SingleVideoConfig
 from curate.sources.config_spherical import Vr180Config
 
 BASELINE_RELATIVE_SIGMA = 0.005  # of a measured baseline, where nobody states better: 2.7 mm of KITTI's 0.54 m
@@ -191,5 +194,7 @@ class RenderedConfig(Strict):
 
 
 SourceConfig = Annotated[
-    StereoPairConfig | SideBySideConfig | TopBottomConfig | RenderedConfig | Vr180Config | MultiviewConfig,
+    StereoPairConfig | SideBySideConfig | TopBottomConfig | RenderedConfig | Vr180Config | MultiviewConfig | RgbdConfig
+    | SingleVideoConfig
+    | KittiTrackingConfig | Argoverse2Config | DgpConfig,
     Field(discriminator="kind")]

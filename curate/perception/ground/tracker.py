@@ -1,0 +1,176 @@
+"""Identities over time: a Kalman filter on the ground for each object, kept through short occlusions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from curate.geometry.ground import GroundPlane
+from curate.perception.ground.config import GroundConfig
+from curate.perception.ground.figures import Expected, Figure, seen_figures
+from curate.perception.ground.upright import Sighting, from_foot, seen_at, sight, slopes
+
+SPEED, ACCELERATION = 2.0, 0.8  # sigmas of what is not known: heights a second, heights a second²
+GATE = 16.0  # chi-square of one row or column, beyond which it is of something else
+FOUND_AGAIN = 13.8  # chi-square, 2 degrees of freedom, 99.9 %
+SAME_HEIGHT = 0.25  # by which heights of one object may differ
+TRIALS = 2  # frames that a new object may be missed in
+MAX_ASPECT = 4.0
+RATIO = (0.15, 6.0)  # width over height of what can be an object
+
+
+@dataclass
+class Track:
+    """One object. `state` [4] X, Y (m), and their speeds; `covariance` [4, 4]."""
+
+    id: int
+    state: np.ndarray
+    covariance: np.ndarray
+    heights: list[float]
+    widths: list[float]  # of the box, in its heights
+    figures: dict[int, Figure] = field(default_factory=dict)
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+    since: float = 0.0  # seconds since it was seen
+
+    @property
+    def height(self) -> float:
+        return float(np.median(self.heights))
+
+    @property
+    def width(self) -> float:
+        return float(np.median(self.widths))
+
+
+class Tracker:
+    """Takes the foreground of frame after frame.
+
+    Args:
+        plane: the ground. Of a relative clip `curate.perception.ground.flat.picture_plane`, whose unit is the pixel.
+        size: (width, height) of the image.
+        heights: lowest and highest object, in the plane's unit.
+    """
+
+    def __init__(self, plane: GroundPlane, size: tuple[int, int], heights: tuple[float, float],
+                 config: GroundConfig) -> None:
+        self.plane, self.size, self.limits, self.config = plane, size, heights, config
+        self.live: list[Track] = []
+        self.done: list[Track] = []
+        self._next = 1
+
+    def step(self, frame: int, seconds: float, foreground: np.ndarray) -> None:
+        """
+        Args:
+            seconds: since the frame before. foreground: [H, W] bool.
+        """
+        for track in self.live:
+            self._predict(track, seconds)
+        expected = [self._expected(track) for track in self.live]
+        inside = [k for k, about in enumerate(expected) if about is not None]
+        figures, others = seen_figures(foreground, [expected[k] for k in inside])
+        for k, figure in zip(inside, figures):
+            if figure is not None:
+                self._see(self.live[k], frame, figure)
+        self._find(frame, others)
+        kept = []
+        for track in self.live:
+            too_long = self.config.max_gap_s if len(track.sightings) > TRIALS else TRIALS * seconds
+            gone = track.since > too_long + 1e-9
+            (self.done if gone else kept).append(track)
+        self.live = kept
+
+    def finish(self) -> list[Track]:
+        """Every object, in the order of their first frames."""
+        tracks = [track for track in [*self.done, *self.live] if track.sightings]
+        return sorted(tracks, key=lambda track: track.id)
+
+    def _predict(self, track: Track, seconds: float) -> None:
+        move = np.eye(4)
+        move[:2, 2:] = seconds * np.eye(2)
+        rate = (ACCELERATION * track.height) ** 2
+        track.state = move @ track.state
+        noise = rate * np.block([[seconds**3 / 3 * np.eye(2), seconds**2 / 2 * np.eye(2)],
+                                 [seconds**2 / 2 * np.eye(2), seconds * np.eye(2)]])
+        track.covariance = move @ track.covariance @ move.T + noise
+        track.since += seconds
+
+    def _expected(self, track: Track) -> Expected | None:
+        u, foot, head = seen_at(self.plane, track.state[:2], track.height)
+        if not np.isfinite([u, foot, head]).all() or foot - head < 2:
+            return None
+        half = track.width * (foot - head) / 2
+        box = np.array([u - half, head, u + half, foot])
+        if box[2] < 0 or box[3] < 0 or box[0] > self.size[0] or box[1] > self.size[1]:
+            return None
+        return Expected(box, foot)
+
+    def _see(self, track: Track, frame: int, figure: Figure) -> None:
+        """Updates by what agrees with the prediction; each row and the column is judged by itself."""
+        sighting = sight(figure, self.size, self.config)
+        place, height = track.state[:2], track.height
+        by_place, by_height = slopes(self.plane, place, height)
+        H = np.concatenate([by_place, np.zeros((3, 2))], 1)
+        spread = 0.1 * height if len(track.heights) < 3 else 0.03 * height
+        extra = np.array([0, 0, (by_height[2] * spread) ** 2])
+        innovation = sighting.z - seen_at(self.plane, place, height)
+        variance = np.einsum("ij,jk,ik->i", H, track.covariance, H) + np.where(
+            sighting.known, sighting.sigma, 0) ** 2 + extra
+        sighting.sigma[innovation**2 > GATE * variance] = np.inf
+        known = sighting.known
+        if not known[1:].any():
+            return
+        R = np.diag(sighting.sigma[known] ** 2 + extra[known])
+        H = H[known]
+        gain = track.covariance @ H.T @ np.linalg.inv(H @ track.covariance @ H.T + R)
+        track.state = track.state + gain @ innovation[known]
+        track.covariance = (np.eye(4) - gain @ H) @ track.covariance
+        track.figures[frame], track.sightings[frame], track.since = figure, sighting, 0.0
+        if known.all() and not figure.is_shared:
+            _, tall = from_foot(self.plane, sighting)
+            if np.isfinite(tall):
+                track.heights.append(tall)
+                track.widths.append((figure.box[2] - figure.box[0]) / (figure.box[3] - figure.box[1]))
+
+    def _find(self, frame: int, others: list[Figure]) -> None:
+        """Silhouettes that nobody was expected to make: objects seen again, and new ones."""
+        found = []
+        for figure in others:
+            sighting = sight(figure, self.size, self.config)
+            if not sighting.known.all():
+                continue
+            place, height = from_foot(self.plane, sighting)
+            shape = (figure.box[2] - figure.box[0]) / (figure.box[3] - figure.box[1])
+            if not (self.limits[0] <= height <= self.limits[1] and RATIO[0] <= shape <= RATIO[1]):
+                continue
+            found.append((figure, sighting, place, height, shape))
+        lost = [track for track in self.live if track.since > 0]
+        cost = np.full((len(found), len(lost)), np.inf)
+        for i, (_, sighting, place, height, _) in enumerate(found):
+            for j, track in enumerate(lost):
+                apart = place - track.state[:2]
+                by_place, _ = slopes(self.plane, place, height)
+                own = np.linalg.inv(by_place.T @ (by_place / sighting.sigma[:, None] ** 2))
+                chi = apart @ np.linalg.solve(track.covariance[:2, :2] + own, apart)
+                if chi <= FOUND_AGAIN and abs(height - track.height) <= SAME_HEIGHT * track.height:
+                    cost[i, j] = chi
+        taken = set()
+        if cost.size:
+            for i, j in zip(*linear_sum_assignment(np.minimum(cost, 1e6))):
+                if np.isfinite(cost[i, j]):
+                    self._see(lost[j], frame, found[i][0])
+                    taken.add(i)
+        for i, (figure, sighting, place, height, shape) in enumerate(found):
+            if i not in taken:
+                self._begin(frame, figure, sighting, place, height, shape)
+
+    def _begin(self, frame: int, figure: Figure, sighting: Sighting, place: np.ndarray, height: float,
+               shape: float) -> None:
+        by_place, _ = slopes(self.plane, place, height)
+        covariance = np.zeros((4, 4))
+        covariance[:2, :2] = np.linalg.inv(by_place.T @ (by_place / sighting.sigma[:, None] ** 2))
+        covariance[2:, 2:] = (SPEED * height) ** 2 * np.eye(2)
+        track = Track(self._next, np.concatenate([place, np.zeros(2)]), covariance, [height], [shape],
+                      {frame: figure}, {frame: sighting})
+        self._next += 1
+        self.live.append(track)

@@ -1,0 +1,114 @@
+"""An upright object on the ground from its silhouette: foot, head and middle column to a place with covariance.
+
+An object of height h at the place (X, Y) shows its foot at π(X, Y, 0) and its head at π(X, Y, h). A silhouette tells
+the row of each, and the column half-way between. Once the height is known, either row alone says the distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.geometry.ground import GroundPlane
+from curate.perception.ground.config import GroundConfig
+from curate.perception.ground.figures import Figure
+
+STEP = 1e-4  # of the height, for slopes
+
+
+@dataclass
+class Sighting:
+    """What a silhouette tells.
+
+    Args:
+        z: [3] px: middle column, row of the foot, row of the head. sigma: [3] px, inf where it is hidden.
+    """
+
+    z: np.ndarray
+    sigma: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        return np.isfinite(self.sigma)
+
+
+def sight(figure: Figure, size: tuple[int, int], config: GroundConfig) -> Sighting:
+    """
+    Args:
+        size: (width, height) of the image. What its border or a nearer object cuts is not known.
+    """
+    x0, y0, x1, y1 = figure.box
+    height, width = y1 - y0, x1 - x0
+    wide = max(width - 0.5 * height, 0.0)  # of a broad object no row is that of its middle
+    z = np.array([(x0 + x1 - 1) / 2, y1 - 0.5, y0 - 0.5])
+    sigma = np.hypot(config.pixel_sigma, np.array([config.side_sigma, config.foot_sigma, config.head_sigma]) * height)
+    sigma = np.hypot(sigma, np.array([0.1, 0.1, 0.1]) * wide)
+    middle = figure.middle[0]
+    sigma[0] = np.hypot(sigma[0], 0.5 * (z[0] - middle))  # an arm held out, or a neighbour's
+    z[0] = (z[0] + middle) / 2
+    cut = np.array([x0 <= 1 or x1 >= size[0] - 1, y1 >= size[1] - 1, y0 <= 1])
+    for box in figure.hidden:
+        across = min(x1, box[2]) - max(x0, box[0])
+        if across > 0.25 * width:
+            cut |= [across > 0.5 * width, box[1] < y1 + 0.05 * height, box[1] < y0 + 0.1 * height]
+    if figure.is_shared:
+        sigma[0] = np.hypot(sigma[0], 0.15 * width)
+    sigma[cut] = np.inf
+    return Sighting(z, sigma)
+
+
+def seen_at(plane: GroundPlane, ground: np.ndarray, height: float) -> np.ndarray:
+    """[3] what an object at a place (X, Y) with a height shows: middle column, row of foot, row of head."""
+    foot, head = plane.to_pixels(ground), plane.to_pixels(ground, height)
+    return np.array([(foot[0] + head[0]) / 2, foot[1], head[1]])
+
+
+def slopes(plane: GroundPlane, ground: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
+    """∂`seen_at`/∂(X, Y) [3, 2], and by the height [3]."""
+    step = STEP * height
+    by_place = np.stack([(seen_at(plane, ground + d, height) - seen_at(plane, ground - d, height)) / (2 * step)
+                         for d in step * np.eye(2)], -1)
+    by_height = (seen_at(plane, ground, height + step) - seen_at(plane, ground, height - step)) / (2 * step)
+    return by_place, by_height
+
+
+def from_foot(plane: GroundPlane, sighting: Sighting) -> tuple[np.ndarray, float]:
+    """Place (X, Y) and height of an object whose foot and head are seen; nan where there are none such."""
+    u, foot, head = sighting.z
+    ground, height = plane.to_ground(np.array([u, foot])), np.nan
+    for _ in range(3):  # the axis leans in the picture: the foot is not quite below the middle
+        height = height_at(plane, ground, head)
+        if not np.isfinite(height):
+            return np.full(2, np.nan), np.nan
+        lean = plane.to_pixels(ground, height)[0] - plane.to_pixels(ground)[0]
+        ground = plane.to_ground(np.array([u - lean / 2, foot]))
+    return ground, height
+
+
+def height_at(plane: GroundPlane, ground: np.ndarray, row: float) -> float:
+    """Height whose picture above a place is at a row."""
+    p = plane.projection
+    at = p[:, :2] @ ground + p[:, 3]
+    height = (at[1] - row * at[2]) / (row * p[2, 2] - p[1, 2])
+    return float(height) if height > 0 else np.nan
+
+
+def place(plane: GroundPlane, sighting: Sighting, height: float, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares for (X, Y) [2] and its covariance [2, 2] from what is known, with the height known.
+
+    Where only the column is known, or nothing, both are nan.
+    """
+    known = sighting.known
+    if known.sum() < 2 or not known[1:].any():
+        return np.full(2, np.nan), np.full((2, 2), np.nan)
+    ground = np.array(start, float)
+    weight = 1 / sighting.sigma[known] ** 2
+    for _ in range(4):
+        by_place, _ = slopes(plane, ground, height)
+        a = by_place[known]
+        normal = a.T @ (weight[:, None] * a)
+        if not np.isfinite(normal).all():
+            return np.full(2, np.nan), np.full((2, 2), np.nan)
+        ground = ground + np.linalg.solve(normal, a.T @ (weight * (sighting.z - seen_at(plane, ground, height))[known]))
+    return ground, np.linalg.inv(normal)
