@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 
 import pytest
 import yaml
@@ -115,15 +116,53 @@ def test_energon_and_wids_sidecars_count_what_is_there(published):
     assert {s["url"]: s["nsamples"] for s in index["shardlist"]} == counts
 
 
-def test_torch_data_loader_workers_share_the_set(published):
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [2, 7])  # fewer and more than the three shards of the split
+def test_torch_data_loader_workers_share_the_set(published, workers):
+    """Two epochs in other orders: each clip once in each, none twice, whoever stays without any."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from torch.utils.data import DataLoader, IterableDataset
 
-    class Questions(IterableDataset):
+    class Clips(IterableDataset):
+        def __init__(self):
+            self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
         def __iter__(self):
-            return iter(shards.read(published, flatten=False))
+            return iter(shards.read(published, flatten=False, shuffle_seed=int(self.epoch)))
 
     torch.set_num_threads(1)
-    rows = list(DataLoader(Questions(), batch_size=None, num_workers=2))
-    assert sorted(r["key"] for r in rows) == [c["key"] for c in shards.read(published, flatten=False)]
-    assert all(r["media"]["mark.jpg"] == shard_samples.JPEG for r in rows)
+    clips, orders = Clips(), []
+    loader = DataLoader(clips, batch_size=None, num_workers=workers, persistent_workers=True)
+    for epoch in range(2):
+        clips.epoch.fill_(epoch)
+        rows = list(loader)
+        assert all(r["media"]["mark.jpg"] == shard_samples.JPEG for r in rows)
+        orders.append([r["key"] for r in rows])
+    expected = [c["key"] for c in shards.read(published, flatten=False)]
+    assert [sorted(keys) for keys in orders] == [expected] * 2 and orders[0] != orders[1]
+
+
+def test_keys_have_no_dots_and_parts_and_types_are_the_same_everywhere(published):
+    """What loaders take for granted: a key ends at the first dot, and the first sample speaks for all."""
+    seen, parts, kinds = [], set(), {}
+    for path in sorted(published.glob("*.tar")):
+        with tarfile.open(path) as archive:
+            names = archive.getnames()
+            records = [json.load(archive.extractfile(name)) for name in names if name.endswith(".json")]
+        keys = [name.split(".", 1)[0] for name in names]
+        assert keys == sorted(keys) and all(name.islower() and "/" not in name for name in names)
+        seen += sorted(set(keys))
+        parts |= {tuple(name.split(".", 1)[1] for name in names if name.startswith(key + ".")) for key in set(keys)}
+        for name, kind in frozenset().union(*map(shape, records)):
+            kinds.setdefault(name, set()).add(kind)
+    assert len(seen) == len(set(seen)) == 8 and parts == {("mark.jpg", "v0.mp4", "v1.mp4", "json")}
+    assert len(kinds) > 80 and all(len(found - {"NoneType"}) == 1 for found in kinds.values()), kinds
+
+
+def shape(value, where: str = "") -> frozenset[tuple[str, str]]:
+    """(place, type) of every value; places in a list are one."""
+    if isinstance(value, dict):
+        return frozenset().union(*(shape(inner, f"{where}.{name}") for name, inner in value.items()))
+    if isinstance(value, list):
+        return frozenset({(where, "list")}).union(*(shape(inner, f"{where}[]") for inner in value))
+    return frozenset({(where, type(value).__name__)})
