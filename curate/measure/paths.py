@@ -40,7 +40,8 @@ def p_still(path: PathPosterior, smoother: PathSmoother, i: int, j: int) -> floa
     """p-value of "it does not move between these frames": of all positions, and of the ends, which show slow motion
     better; twice the smaller (Bonferroni)."""
     if ("p still", i, j) not in path.memo:
-        ends, all_of = _ends_covariance(path, i, j)[1], chi2_survival(*smoother.still_statistic(i, j))
+        statistic, dof = smoother.still_statistic(i, j)
+        ends, all_of = _ends_covariance(path, i, j)[1], chi2_survival(statistic, dof) if dof else 1.0
         path.memo["p still", i, j] = min(1.0, 2 * min(ends, all_of))
     return path.memo["p still", i, j]
 

@@ -195,6 +195,8 @@ class PathSmoother:
             rows = np.flatnonzero(np.repeat(seen, 3))
             noise, data = noise[np.ix_(rows, rows)], data[seen]
         num = len(data)
+        if num < 2:  # hidden all the time but once: nothing speaks against it
+            return self._still.setdefault((first, last), (0.0, 0))
         right = np.empty((num, 3, 4))
         right[..., 0], right[..., 1:] = data, np.eye(3)
         solved = np.linalg.solve(noise, right.reshape(3 * num, 4))
