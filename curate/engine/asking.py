@@ -23,7 +23,7 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from curate.augment import apply
-from curate.engine.augmented import Clip, crf_of, cuts, load
+from curate.engine.augmented import Clip, crf_of, cuts, load, recorded
 from curate.engine.outcome import Fatal
 from curate.engine.stage import FOLDER
 from curate.recipe import Recipe
@@ -50,7 +50,7 @@ class Asked:
     Args:
         head: json: key, more (how many follow that were cut of the same clip), uri, recording, split, doubts, left_out
             [[family, reason, count]], names, picture (perceptual hash of the first frame, hex), cuts and size of the
-            text, and of each candidate in `asked` its [family, form, answer, rank, regions].
+            text, how many were given, and of each candidate in `asked` its [family, form, answer, rank, regions].
         items: `tally.ITEM` records of its choices. text: its json (`shards.encoded`), compressed. marks: JPEG.
         video: its v0.mp4, where the marks are burnt into it; empty where the clip's own is used.
     """
@@ -118,7 +118,9 @@ def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> list[Asked]:
 
     try:
         clip = load(out, key)
-        found = [_asked(out, clip, *ask(clip.scene, recipe.questions), recipe, licence)]
+        given, is_asked = given_of(out, clip)
+        questions, refused = ask(clip.scene, recipe.questions) if is_asked else ([], [])
+        found = [_asked(out, clip, questions, refused, recipe, licence, given)]
         for variant in cuts(clip.scene, recipe.augment) if clip.is_recorded else ():
             questions, refused = ask(apply(clip.scene, variant), recipe.questions)
             if questions := [q for q in questions if q.regions]:
@@ -131,8 +133,28 @@ def ask_clip(out: Path, key: str, recipe: Recipe, licence: str) -> list[Asked]:
     return found
 
 
+def given_of(out: Path, clip: Clip) -> tuple[list[Question], bool]:
+    """Someone's conversations about a clip, none about a variant of it; and whether our own questions are asked.
+
+    Raises:
+        FileNotFoundError: where they are torn.
+    """
+    from curate.questions.given import FILE, from_file, records
+
+    path = out / FOLDER / recorded(clip.scene.key) / FILE
+    if not path.is_file():
+        return [], True
+    try:
+        told, is_asked = from_file(path.read_bytes())
+        scene = clip.scene
+        return records(told if clip.is_recorded else [], clip=scene.key, recording=str(scene.clip["recording"]),
+                       num_frames=scene.num_frames, duration_s=float(scene.time_s[-1] - scene.time_s[0])), is_asked
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise FileNotFoundError(f"{path}: {error}") from error
+
+
 def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropped], recipe: Recipe,
-           licence: str) -> Asked:
+           licence: str, given: list[Question] = ()) -> Asked:
     import pyarrow
 
     from curate.marks import read_jpeg, stated
@@ -153,7 +175,7 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
     chosen = [q for q in questions if q.id in kept]
     split = split_of(scene.clip["recording"], recipe.shards.val_share, recipe.shards.test_share)
     check_media(scene.key, media)
-    record = sample_json(scene, chosen, media=media, licence=licence, split=split)
+    record = sample_json(scene, [*chosen, *given], media=media, licence=licence, split=split)
     encoded = encode(record)
     marks = video = picture = b""
     if scene.has_pictures:
@@ -168,10 +190,11 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
     assert len(by_id) == len(questions), "thin refuses an id that comes twice"
     head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)),
             "recording": str(scene.clip["recording"]), "split": split,
-            "doubts": doubts(scene) if clip.is_recorded else [],
+            "doubts": doubts(scene) if clip.is_recorded and (chosen or not given) else [],
             "picture": picture.hex(),
             "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
             "cuts": encoded.cuts, "size": len(encoded.data),
+            "given": len(given),  # after those asked; nothing selects among them
             "asked": [[r.family, r.form, r.answer, rank, list(q.regions)]
                       for q in chosen for rank, r in [kept[q.id]]]}
     return Asked(head, items.tobytes(), pyarrow.compress(encoded.data, codec="zstd", asbytes=True), marks, video)

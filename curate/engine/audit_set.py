@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.engine.augmented import folder_of
 from curate.questions.audit import report, with_clips
+from curate.questions.given import is_given
 from curate.questions.overlap import Overlap
 from curate.questions.pictures import Pictures, picture_hash
 from curate.questions.tally import Tally
@@ -40,7 +41,7 @@ def audit_set(out: Path, *, purpose: str = "training", ids: dict[str, str] | Non
             for item in read(out, split, flatten=False):
                 record = item["json"]
                 known = {"recording": record["recording"]}
-                tally.ask({**qa, "extra": known | qa["extra"]} for qa in record["qa"])
+                tally.ask({**qa, "extra": known | qa["extra"]} for qa in record["qa"] if not is_given(qa))
                 keys.append(record["key"])
                 pictures.add(_picture(out, record["clip_key"]), record["recording"], split)
                 overlap.add(record["key"], record["source"]["uri"], record["recording"])

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from curate.engine.outcome import Outcome, failure
 from curate.engine.teacher import TeacherTap
+from curate.questions import given
 from curate.recipe import Recipe
 from curate.sources.base import BadInput, ClipSpec, Frames
 from curate.storage.sync import sync
@@ -73,9 +75,14 @@ class ClipWorker:
                                "are made; set teacher.enabled: false")
             teacher = [TeacherTap(frames.views[0].camera, wanted)] if wanted.enabled else []
             scene = perceive(clip, frames, self.recipe.perception, [media, *teacher], timings, self._estimators)
-            files = {"scene.npz": scene.to_bytes(), **media.finish()}
+            files = {**media.finish()}
             for tap in teacher:
                 files |= tap.finish(scene)
+            if "conversations" in frames.given:
+                is_asked = frames.given["perceive"] in ("regions", "all") and "scene" not in frames.given
+                scene = scene if is_asked else replace(scene, regions=[])
+                files[given.FILE] = given.to_file(frames.given["conversations"], is_asked)
+            files["scene.npz"] = scene.to_bytes()
         finally:
             media.close()
             frames.close()

@@ -23,6 +23,7 @@ from curate.engine.progress import Progress
 from curate.questions.audit import ALPHA, FAIL, complaints, report, with_clips
 from curate.questions.balance import NO_LIMIT, Limits, find_limits
 from curate.questions.config import MixtureConfig
+from curate.questions.given import GIVEN
 from curate.questions.items import ITEM
 from curate.questions.mixture import mixture_report
 from curate.questions.overlap import Overlap, read_ids
@@ -95,7 +96,8 @@ def write(out: Path, keys: Iterable[str], recipe: Recipe, run_info: dict[str, An
     families: Counter = Counter()
     for (_, family), count in counts.items():
         families[family] += count
-    assert families == Counter({family: count for family, count in kept.items() if count})
+    selected = {family: count for family, count in families.items() if family != GIVEN}
+    assert selected == {family: count for family, count in kept.items() if count}
     result = {"manifest": manifest, "questions": sum(families.values()), "families": dict(sorted(families.items())),
               "splits": _splits(manifest, counts, target), "mixture": mixture,
               "dropped": [{"family": f, "reason": r, "count": n} for (f, r), n in sorted(dropped.items())],
@@ -156,7 +158,7 @@ def _splits(manifest: dict[str, Any], counts: Counter, target: MixtureConfig | N
     """Split -> {"clips", "questions", "mixture"}; `counts`: (split, family) -> questions."""
     out = {}
     for split, total in manifest["splits"].items():
-        own = {family: count for (name, family), count in counts.items() if name == split}
+        own = {family: count for (name, family), count in counts.items() if name == split and family != GIVEN}
         out[split] = {"clips": total["samples"], "questions": total["questions"],
                       "mixture": target and mixture_report(target, own, own)}
     return out
@@ -204,6 +206,9 @@ def _sample(out: Path, clip: Asked, recipe: Recipe, limits: Limits, counts: Coun
         if wanted[-1]:
             counts[clip.head["split"], family] += 1
             regions.update(marked)
+    if num_given := clip.head["given"]:
+        wanted += [True] * num_given
+        counts[clip.head["split"], GIVEN] += num_given
     key = clip.head["key"]
     folder = folder_of(out, key)
     data, media = clip.json(wanted), media_of(folder)

@@ -18,7 +18,7 @@ from curate.storage.urls import check_url, refuse_url
 # A change of one of these may change pixels or estimates, so scenes made with another are not the same scene.
 PERCEPTION_PACKAGES = ("numpy", "opencv-python-headless", "av", "decord", "scipy", "open3d-cpu", "open3d")
 # Where things lie does not change what they are: moving a data set must not cost its perception again.
-PLACE_KEYS = ("root", "licence")
+PLACE_KEYS = ("root", "texts", "licence")
 
 
 class Strict(BaseModel):
@@ -138,6 +138,19 @@ class Recipe(Strict):
     marks: MarksConfig = Field(default_factory=MarksConfig)
     shards: ShardsConfig = Field(default_factory=ShardsConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
+
+    @model_validator(mode="after")
+    def _conversations_get_what_is_asked_for(self) -> Recipe:
+        perceive = getattr(self.source, "perceive", None)
+        if perceive is None:
+            return self
+        if (perceive in ("teacher", "all")) != self.teacher.enabled:
+            raise ValueError(f"source.perceive is {perceive!r} and teacher.enabled is {self.teacher.enabled}; teacher "
+                             "tensors come with perceive: teacher or all, and only with these")
+        if perceive in ("none", "teacher") and any(not one.later for one in self.augment):
+            raise ValueError(f"augment makes variants of clips for questions of ours, and source.perceive: {perceive} "
+                             "asks none; conversations are about the clip as it is: leave augment out")
+        return self
 
     @field_validator("augment")
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curate.sources.config_annotated import Argoverse2Config, DgpConfig, KittiTrackingConfig
 from curate.sources.config_base import Decoder, Finite, Positive, Strict
+from curate.sources.config_conversations import ConversationsConfig
 from curate.sources.config_multiview import MultiviewConfig
 from curate.sources.config_rgbd import RgbdConfig
 from curate.sources.config_single import SingleVideoConfig
@@ -196,5 +197,5 @@ class RenderedConfig(Strict):
 SourceConfig = Annotated[
     StereoPairConfig | SideBySideConfig | TopBottomConfig | RenderedConfig | Vr180Config | MultiviewConfig | RgbdConfig
     | SingleVideoConfig
-    | KittiTrackingConfig | Argoverse2Config | DgpConfig,
+    | KittiTrackingConfig | Argoverse2Config | DgpConfig | ConversationsConfig,
     Field(discriminator="kind")]
