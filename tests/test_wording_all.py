@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 
 from curate.questions import QuestionsConfig, ask
@@ -21,7 +22,7 @@ from tests.scenes import make_scene
 DIALECTS = ("seconds", "frames")
 MARKS = {"<R1>": "<R{}>", "[R1]": "[R{}]", "region 1": "region {}", "<obj_1>": "<obj_{}>"}
 LABELS = ("person", "umbrella", "", "an old car")
-UNTIMED = {"video_duration"}  # it asks for the whole clip, and names no instant
+UNTIMED = {"video_duration", "object_size"}  # of the whole clip, and of what does not change: they name no instant
 
 
 def labelled(scene: Scene) -> Scene:
@@ -30,7 +31,7 @@ def labelled(scene: Scene) -> Scene:
 
 @cache
 def scenes() -> tuple[Scene, ...]:
-    """A hand-held camera, one that drives, and a turning object whose height is seen."""
+    """A hand-held camera, one that drives, a turning object whose height is seen, and objects that are annotated."""
     objects = straight((0, 0, 4), (.3, 0, 0), (1, 0, 0)), straight((-1, 0, 6)), straight((1, 0, 7), (0, 0, 1))
     turns = motion_scene(objects, (turning((0, 20, 0)),), camera=straight((0, 0, 0), (.2, 0, .3)),
                          camera_turn=turning((5, 10, 5)))
@@ -38,7 +39,10 @@ def scenes() -> tuple[Scene, ...]:
     box, middle = tall.box.copy(), tall.centroid_px[0]
     box[0] = [middle[0] - 20, middle[1] - 100, middle[0] + 20, middle[1] + 100]
     turns = replace(turns, regions=[replace(tall, box=box), *turns.regions[1:]])
-    return tuple(map(labelled, (make_scene(0, "hand-held", 24)[0], make_scene(1, "driving", 24)[0], turns)))
+    ahead = np.tile([0.0, 0.0, 1.0], (turns.num_frames, 1))
+    given = replace(turns, key=f"{turns.key}given", origin={"scene": "source"}, regions=[
+        replace(r, point="cuboid", size_m=np.array([4.0, 1.8, 1.5]), heading_cam=ahead) for r in turns.regions])
+    return tuple(map(labelled, (make_scene(0, "hand-held", 24)[0], make_scene(1, "driving", 24)[0], turns, given)))
 
 
 @cache

@@ -181,13 +181,15 @@ class _Asker:
         family, claim, config = self.family, self.claim, self.config
         paraphrase = self.draw.pick(self._wordings())
         stem = paraphrase.render(item.words)
-        if config.state_duration and (claim.subjects or unit is None or unit.dimension != "time"):
+        asks_time = not claim.subjects and unit is not None and unit.dimension == "time"
+        if config.state_duration and self.scene.has_pictures and not asks_time:
             stem = f"{phrases.LASTS.format(**item.words)} {stem}"
         texts = [] if options is None else [
             unit.text(text(v, item.num_digits)) if unit else v for v in options.values]
         letter = options.letter if options else ""
         is_open = self.form == "open"
         if not self.scene.has_pictures:
+            stem = stem.replace("in the image of the camera", "in the axes of the camera")
             stem = text_alone.table(self.view, claim.subjects, claim.span, " ".join([stem, *texts])) + stem
         tail = "\n".join([CHOICE_LEAD, listed(texts)]) if options else claim.open.lead if is_open else NUMBER_LEAD
         is_count = unit is COUNT

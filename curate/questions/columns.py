@@ -64,6 +64,7 @@ _ROWS: dict[str, tuple[str, str, str]] = {
     "object_relation": (OTHER, "SR", "relation"),
     "viewpoint_relation": (OTHER, "SR", "relation"),
     "viewpoint_shift": (OTHER, "SR", "relation"),
+    "viewpoint_heading": (OTHER, "SR", "relation"),
     "depth_order": (OTHER, "SR", "relation"),
     "comparison": (OTHER, OTHER, "comparison"),
     "speed_comparison": (OTHER, "SA", "comparison"),

@@ -22,8 +22,9 @@ FAMILIES = frozenset({
     "object_displacement", "object_path_length", "object_mean_speed", "object_acceleration", "object_direction",
     "lateral_shift", "longitudinal_shift", "object_camera_distance", "object_camera_distance_change",
     "object_object_distance", "object_object_distance_change", "object_object_relation", "object_rotation",
-    "object_rotation_direction", "object_size", "viewpoint_relation", "viewpoint_shift", "displacement_comparison",
-    "distance_comparison", "speed_comparison", "depth_order", "count_moving", "count_direction", "whose_motion"})
+    "object_rotation_direction", "object_size", "viewpoint_relation", "viewpoint_shift", "viewpoint_heading",
+    "displacement_comparison", "distance_comparison", "speed_comparison", "depth_order", "count_moving",
+    "count_direction", "whose_motion"})
 EVERY_S, LEAST, MOST = 1.0, 6, 16  # columns: about one a second, within these bounds
 PLACE, SIZE, FACING = 2, 2, 3  # decimals: metres, metres, of a unit vector
 _MARK = re.compile(r"<R(\d+)>|\[R(\d+)\]|region (\d+)|<obj_(\d+)>")

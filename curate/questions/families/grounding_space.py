@@ -4,8 +4,9 @@
     lies within a tenth of the distance. Open answer (a path of one point), judged by its distance from the truth (ST).
 `grounding_3d`: a JSON object in the axes of the camera at the first frame: "centre" R_0ᵀ (P(t) − c_0), gated as above;
     "orientation", the turn of the body since the first frame as a rotation vector log(R_0ᵀ R_t R_body), null where 99 %
-    of its error do not lie within 10°. Open answer, judged field by field (ST). There is no "size": the sides of a box
-    around the surface that one side shows are known to some 30 %, and a field that is always null teaches nothing.
+    of its error do not lie within 10°. Open answer, judged field by field (ST). "size" is that of an annotated box
+    alone: the sides of a box around the surface that one side shows are known to some 30 %, and a field that is always
+    null teaches nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ AXES_T = "in the axes of the camera at {start} (x right, y down, z forward, from
 AXES_0 = "in the axes of the camera at the first frame (x right, y down, z forward, from its optical centre)"
 JSON = ('"centre" ([x, y, z] in metres) and "orientation" (its turn since the first frame, a rotation vector [x, y, z] '
         'in degrees)')
+JSON_SIZED = ('"centre" ([x, y, z] in metres), "orientation" (its turn since the first frame, a rotation vector '
+              '[x, y, z] in degrees) and "size" ([length, width, height] of all of it, in metres)')
 
 
 def time_of(view: View, frame: int) -> tuple[str, float, str]:
@@ -110,7 +113,10 @@ def in_json(view: View) -> Iterator[Claim]:
             centre = [round(float(v), DIGITS) + 0.0 for v in mean]
             turn = turned(view, region, frame)
             target = {"centre": centre, "orientation": turn}
-            text = json.dumps({"centre": centre, "orientation": turn and [int(v) for v in turn]})
+            written = {"centre": centre, "orientation": turn and [int(v) for v in turn]}
+            if region.size_m is not None:
+                target["size"] = written["size"] = [round(float(v), DIGITS) for v in region.size_m]
+            text = json.dumps(written)
             begin = text.index("[", text.index('"centre"'))
             answer = Open(text, target, "json", "st", "Answer with the JSON object alone.",
                           float((away <= close).mean()))
@@ -126,7 +132,7 @@ def in_json(view: View) -> Iterator[Claim]:
                 return out
 
             yield Claim((region.id,), (frame, frame), "camera@0", region.reference, open=answer, steps=steps,
-                        words={"format": JSON},
+                        words={"format": JSON if region.size_m is None else JSON_SIZED},
                         extra={"sigma_m": _spread(away), "tolerance_m": settle(close)},
                         coordinates=((begin, text.index("]", begin) + 1,
                                       vector(*centre, view.times.seconds[frame])),))

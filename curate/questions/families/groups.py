@@ -58,6 +58,8 @@ def one_body(view: View, a: int, b: int) -> bool:
 
 def _one_body(view: View, a: int, b: int) -> bool:
     regions = [view.scene.region(i) for i in (a, b)]
+    if all(region.point == "cuboid" for region in regions):
+        return False  # their source tells them apart
     apart = np.linalg.norm(regions[0].point_cam[gates.MARK_FRAME] - regions[1].point_cam[gates.MARK_FRAME])
     size = sum(float(np.linalg.norm(r.extent_m)) for r in regions) / 2  # mean diagonal
     return bool(apart < INSIDE * size)

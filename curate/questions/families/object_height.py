@@ -37,7 +37,7 @@ def moves(view: View, region: Region) -> bool:
 def claims(view: View) -> Iterator[Claim]:
     for region in view.regions:
         frame = region.defined_at
-        if frame != gates.MARK_FRAME:
+        if frame != gates.MARK_FRAME or region.size_m is not None:  # of a size that is given: `object_size`
             continue
         found = surface_height(view.draws, region.id)
         refusal = gates.NOT_MEASURED if found is None else \

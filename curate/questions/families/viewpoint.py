@@ -2,6 +2,8 @@
 
     viewpoint_relation  at time t, standing at A and facing C, where is B?
     viewpoint_shift     at time t, standing at A and facing the way that A has come since the start, where is B?
+    viewpoint_heading   at time t, standing at A and facing the way that A's front faces, where is B? (Of objects whose
+                        headings are given.)
 
 Seen from above, in the plane of the camera's right and forward axes (the camera's own up is taken as up): with v from
 A to B and f the facing direction in that plane, the angle from f to v, clockwise positive, is within 45° of 0 (ahead),
@@ -116,9 +118,29 @@ def facing_motion(view: View) -> Iterator[Claim]:
                     steps=lambda item, angles=angles: _turn(angles, "the way in which the first one has moved"))
 
 
+def facing_ahead(view: View) -> Iterator[Claim]:
+    sigma = float(view.scene.stats.get("heading_sigma_rad", 0.0))
+    for frame in dict.fromkeys((0, view.scene.num_frames - 1)):
+        name = f"viewpoint heading {frame}"
+        known = [r for r in view.rigid if r.heading_cam is not None and np.isfinite(r.heading_cam[frame]).all()]
+        members = _members(view, name, groups.seen_at(view, known, frame))
+        found = []
+        for a, b in permutations(members, 2):
+            facing = np.broadcast_to(view.scene.region(a).heading_cam[frame], (view.draws.num_draws, 3))
+            offset = in_camera(view.draws, b, frame) - in_camera(view.draws, a, frame)
+            off = sigma * view.draws.normals(f"heading {a} {frame}", 1)[:, 0]
+            found.append(((a, b), bearing(facing, offset) + off))
+        for (a, b), angles in evenly(view, name, found):
+            yield Claim((a, b), (frame, frame), f"region{a}@{frame}", groups.reference(view, (a, b)),
+                        category=Category(*quarter(angles), QUARTERS),
+                        words={"axes": AXES.format(at=view.at(frame))},
+                        steps=lambda item, angles=angles: _turn(angles, "the way in which the first one faces"))
+
+
 COMMON = ("region_a", "region_b", "reference", "axes")
 FAMILIES = (
     Family("viewpoint_relation", facing_object, fields=("region_c",), metric=False,
            states={"category": (*COMMON, "region_c", "at")}),
     Family("viewpoint_shift", facing_motion, metric=False, states={"category": (*COMMON, "span", "end")}),
+    Family("viewpoint_heading", facing_ahead, metric=False, states={"category": (*COMMON, "at")}),
 )

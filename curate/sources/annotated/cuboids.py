@@ -96,7 +96,8 @@ def given_scene(clip: ClipSpec, given: Annotated, config: AnnotatedConfig) -> Sc
         camera_valid=np.ones(num, bool), regions=regions, has_pictures=given.camera is not None,
         origin={"scene": "source", "camera": "source", "regions": "source",
                 **{f"R{number}": f"track {tracks[i].name}" for number, i in enumerate(chosen, 1)}},
-        stats={"scale_sigma": 0.0, "size_sigma_m": accuracy.size_m, "regions_seen": float(len(tracks)),
+        stats={"scale_sigma": 0.0, "size_sigma_m": accuracy.size_m,
+               "heading_sigma_rad": radians(accuracy.heading_deg), "regions_seen": float(len(tracks)),
                "regions_measured": float(len(regions))})
 
 
