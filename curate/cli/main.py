@@ -10,7 +10,7 @@ from curate.cli.errors import explain
 from curate.storage.redact import redact
 
 # Name to file; the order of `curate --help`.
-COMMANDS = ("demo", "run", "ask", "status", "retry", "compact", "replay", "plan", "validate", "verify", "publish",
+COMMANDS = ("demo", "inspect", "run", "ask", "status", "retry", "compact", "replay", "plan", "validate", "verify", "publish",
             "export", "mix", "train", "preview", "score", "audit", "doctor", "schema")
 
 

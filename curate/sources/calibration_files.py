@@ -81,7 +81,11 @@ def read_plain(path: Path) -> dict[str, Any]:
     try:
         if path.suffix.lower() == ".xml":
             return _xml(text, path)
-        data = yaml.load(re.sub(r"\A\ufeff?%YAML[: ].*", "", text), _Loader)  # OpenCV writes %YAML:1.0
+        loader = _Loader(re.sub(r"\A\ufeff?%YAML[: ].*", "", text))  # OpenCV writes %YAML:1.0
+        try:
+            data = loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, ElementTree.ParseError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = f":{mark.line + 1}" if mark else ""
