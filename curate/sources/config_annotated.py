@@ -78,4 +78,6 @@ class DgpConfig(AnnotatedConfig):
     lidar: str = Field("LIDAR", description="datum whose boxes are taken")
     camera: str | None = Field(None, description="camera of the pictures; default: the calibration's first that every "
                                                  "sample has")
+    min_points: int = Field(5, ge=0, description="LiDAR returns in a box, below which its object is taken for "
+                                                 "hidden from the cameras")
     pictures: bool = Field(True, description="false: records of text alone, in that camera's axes")

@@ -119,7 +119,7 @@ def _followed(view: View, name: str, how) -> Iterator[Claim]:
     writer, scene = writer_of(view), view.scene
     point_of, other = (seen_point, still_point) if how is seen else (still_point, seen_point)
     for region in view.rigid:
-        if not places.on_surface(region):
+        if not places.on_surface(region) or region.point == "cuboid":  # a box's centre is no spot that one sees
             yield Claim((region.id,), view.clip, "image", refusal=places.OFF)
             continue
         for frame in places.instants(view, region):
@@ -152,7 +152,7 @@ def many(view: View) -> Iterator[Claim]:
     close = CLOSE * scene.camera.width
     for region in view.rigid:
         point, drawn = seen(view, region, frame)
-        if places.inside(scene, point) and places.on_surface(region):
+        if places.inside(scene, point) and places.on_surface(region) and region.point != "cuboid":
             clear.append((region, point, places.away_from(drawn, point) <= close))
     for group in _groups(clear):
         draw = Draw(scene.key, view.config.seed, "correspondence_many", frame, *(r.id for r, _, _ in group))

@@ -30,6 +30,7 @@ class Track:
         centre: [T, 3] m, world, nan where it is not annotated.
         rotation: [T, 3, 3] box to world: x along its length to its front, z up.
         size: [T, 3] m: length, width, height.
+        in_sight: [T] bool, whether its annotators could see it, as far as the files say.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Track:
     centre: np.ndarray
     rotation: np.ndarray
     size: np.ndarray
+    in_sight: np.ndarray
 
     @property
     def annotated(self) -> np.ndarray:
@@ -103,7 +105,7 @@ def given_scene(clip: ClipSpec, given: Annotated, config: AnnotatedConfig) -> Sc
 
 def _moved(track: Track, home: Pose) -> Track:
     return Track(track.name, track.label, track.centre @ home.rotation.T + home.translation,
-                 home.rotation @ track.rotation, track.size)
+                 home.rotation @ track.rotation, track.size, track.in_sight)
 
 
 def choose(tracks: Sequence[Track], sights: Sequence[Sight], poses: Pose, config: AnnotatedConfig) -> list[int]:

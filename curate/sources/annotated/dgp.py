@@ -88,7 +88,8 @@ class Dgp(AnnotatedSource):
                 check_box([*size, *centre], where)
                 own_pose = reader.pose(box["pose"], where)
                 table.add(str(entry["instance_id"]), ontology[entry["class_id"]], t, pose @ centre,
-                          pose.rotation @ own_pose.rotation, size, where)
+                          pose.rotation @ own_pose.rotation, size, where,
+                          in_sight=entry.get("num_points", self.config.min_points) >= self.config.min_points)
         poses = [reader.pose(c["datum"]["image"]["pose"], f"{place}: pose of {camera_name}") for c in cameras]
         T_world_cam = Pose("world", "cam", np.stack([p.rotation for p in poses]),
                            np.stack([p.translation for p in poses]))

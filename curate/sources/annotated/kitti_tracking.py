@@ -28,6 +28,7 @@ TYPES = {"Car": "car", "Van": "van", "Truck": "truck", "Pedestrian": "pedestrian
          "Person_sitting": "sitting person", "Cyclist": "cyclist", "Tram": "tram", "Misc": ""}
 IGNORED = "DontCare"
 FIELDS = 17
+PARTLY = 1  # of `occluded`: 0 fully visible, 1 partly, 2 largely occluded, 3 unknown
 EARTH_M = 6378137.0
 MAX_FRAMES = 100_000
 
@@ -70,13 +71,13 @@ class KittiTracking(AnnotatedSource):
                 continue
             if kind not in TYPES:
                 raise BadInput(f"{where}: unknown type {kind!r}, expected one of {', '.join((*TYPES, IGNORED))}")
-            height, width, length, x, y, z, turn = values[3]
+            occluded, height, width, length, x, y, z, turn = values[3]
             check_box((length, width, height, x, y, z, turn), where)
             t = place_of[frame]
             pose = T_world_cam[t]
             centre = np.array([x, y - height / 2, z]) + offset
             table.add(track, TYPES[kind], t, pose @ centre, pose.rotation @ rotation_y(turn),
-                      np.array([length, width, height]), where)
+                      np.array([length, width, height]), where, in_sight=occluded <= PARTLY)
         camera = None
         if camera_size is not None:
             camera = Intrinsics(P2[0, 0], P2[1, 1], P2[0, 2], P2[1, 2], *camera_size)
@@ -196,13 +197,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_labels(path: Path) -> list[tuple]:
-    """(frame, track, type, [height, width, length, x, y, z, rotation_y], line) each, by frame."""
+    """(frame, track, type, [occluded, height, width, length, x, y, z, rotation_y], line) each, by frame."""
     rows = []
     for number, line in enumerate(_lines(need(path, "KITTI tracking labels")), 1):
         words = line.split()
         try:
             frame = int(words[0])
-            numbers = [float(word) for word in words[10:17]]
+            numbers = [float(word) for word in (words[4], *words[10:17])]
             if len(words) not in (FIELDS, FIELDS + 1) or not 0 <= frame < MAX_FRAMES:
                 raise ValueError
         except ValueError:

@@ -1,7 +1,8 @@
 """Where cuboids are seen in a picture: outline, box, mask, and how much of them is in the image and not hidden.
 
 A cuboid is convex, so its picture is the convex hull of its corners; of one that reaches behind the camera, of its
-part in front. What is hidden is decided by whole boxes: the one whose centre is nearer hides what lies behind it.
+part in front. What is hidden is decided by whole boxes: the one whose centre is nearer hides what lies behind it; and
+by the annotation, where that says that its object cannot be seen (for what hides it may be no annotated object).
 """
 
 from __future__ import annotations
@@ -108,8 +109,9 @@ def _look_at(frame: int, tracks: Sequence[Track], poses: Pose, camera: Intrinsic
         share = min(1.0, float((shape & ~hidden).sum()) / max(whole, float(shape.sum())))
         inside = bool(np.isfinite(pixel).all() and (pixel >= 0).all()
                       and pixel[0] <= camera.width - 1 and pixel[1] <= camera.height - 1)
-        if inside and share >= min_visible:
-            _note(sights[i], frame, share, hull, pixel, [hulls[j] for j in nearer], camera)
+        if inside and share >= min_visible and tracks[i].in_sight[frame]:
+            in_front = [hulls[j] for j in nearer] if (shape & hidden).any() else []
+            _note(sights[i], frame, share, hull, pixel, in_front, camera)
         hidden |= shape
         nearer.append(i)
 
@@ -120,8 +122,13 @@ def _note(sight: Sight, frame: int, share: float, hull: np.ndarray, pixel: np.nd
     sight.seen[frame], sight.visible[frame], sight.centre_px[frame] = True, share, pixel
     limits = np.array([camera.width, camera.height, camera.width, camera.height], float)
     sight.box[frame] = np.clip([*(hull.min(0)), *(hull.max(0) + 1)], 0, limits)
+    if not (is_first or nearer):
+        return
+    shape = _filled(hull, (camera.height, camera.width), 1.0)
+    for other in nearer:
+        shape &= ~_filled(other, (camera.height, camera.width), 1.0)
+    if nearer and shape.any():  # the box of what is left to be seen
+        rows, columns = np.flatnonzero(shape.any(1)), np.flatnonzero(shape.any(0))
+        sight.box[frame] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     if is_first:
-        shape = _filled(hull, (camera.height, camera.width), 1.0)
-        for other in nearer:
-            shape &= ~_filled(other, (camera.height, camera.width), 1.0)
         sight.mask_first[:] = shape

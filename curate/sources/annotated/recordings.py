@@ -82,7 +82,8 @@ class AnnotatedSource(ABC):
         if stop > len(given.time_s):
             raise BadInput(f"{place}: {len(given.time_s)} frames, expected at least {stop} as planned")
         cut = slice(clip.start, stop)
-        tracks = [Track(t.name, t.label, t.centre[cut], t.rotation[cut], t.size[cut]) for t in given.tracks
+        tracks = [Track(t.name, t.label, t.centre[cut], t.rotation[cut], t.size[cut], t.in_sight[cut])
+                  for t in given.tracks
                   if t.annotated[cut].any()]
         part = Annotated(given.time_s[cut], given.poses[cut], tracks, given.up, given.up_world, given.camera)
         images = ImageSequence(recording.images[cut]) if recording.images else None
@@ -182,20 +183,22 @@ class TrackTable:
         self._num, self._tracks = num_frames, {}
 
     def add(self, name: str, label: str, frame: int, centre: np.ndarray, rotation: np.ndarray, size: np.ndarray,
-            where: str) -> None:
+            where: str, in_sight: bool = True) -> None:
         """
         Raises:
             BadInput: where an object comes twice in a frame, or is called another name than before.
         """
         if name not in self._tracks:
             empty = np.full((self._num, 3), np.nan)
-            self._tracks[name] = Track(name, label, empty, np.tile(np.eye(3), (self._num, 1, 1)), empty.copy())
+            self._tracks[name] = Track(name, label, empty, np.tile(np.eye(3), (self._num, 1, 1)), empty.copy(),
+                                       np.zeros(self._num, bool))
         track = self._tracks[name]
         if track.label != label:
             raise BadInput(f"{where}: object {name} is {label!r} and was {track.label!r} before; ids must be stable")
         if np.isfinite(track.centre[frame]).all():
             raise BadInput(f"{where}: object {name} stands twice in frame {frame}; expected once")
         track.centre[frame], track.rotation[frame], track.size[frame] = centre, rotation, size
+        track.in_sight[frame] = in_sight
 
     def tracks(self) -> list[Track]:
         return [self._tracks[name] for name in sorted(self._tracks)]
