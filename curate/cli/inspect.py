@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from curate.sources.inspect import Candidate, Report
 
 
+MAX_SEEN = 12  # lines of a folder of several recordings
+
+
 @click.command(cls=Command, short_help="What a folder or a file is, and a recipe that reads it.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--write", "recipe", metavar="RECIPE", type=click.Path(path_type=Path, dir_okay=False),
@@ -87,8 +90,12 @@ def _print(report: Report, chosen: Candidate | None) -> None:
     click.echo(f"{report.path}")
     if not report.saw:
         click.echo("  saw nothing that is known: no images, videos, calibrations, times, poses or annotations")
-    for topic, text in report.saw:
+    for topic, text in report.saw if not report.parts else report.saw[:MAX_SEEN]:
         click.echo(f"  {topic:<14}{text}")
+    if report.parts and len(report.saw) > MAX_SEEN:
+        click.echo(f"  ... and {len(report.saw) - MAX_SEEN} more")
+    if report.parts:
+        click.echo("")
     for number, candidate in enumerate([c for c in report.candidates if c.kind], 1):
         state = {True: "loads", False: "does not load yet", None: "not tried"}[candidate.loads]
         click.echo(f"\n{number}. {candidate.kind}: {state}" + (f" ({candidate.planned})" if candidate.planned else ""))

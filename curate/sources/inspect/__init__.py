@@ -14,6 +14,7 @@ from curate.sources.inspect.survey import ImageSet, Survey, survey, within
 from curate.video.probe import VideoFacts
 
 UNREAD = 0.3  # taken off the score of what does not load yet, in the ranking
+SURE = 0.6
 MAX_PARTS = 40  # sub-folders that are looked at where the folder itself is no recording
 
 __all__ = ["Candidate", "Fact", "ImageSet", "Looked", "Report", "Survey", "VideoFacts", "inspect", "sniffers"]
@@ -76,18 +77,29 @@ def inspect(path: Path, is_tried: bool = True) -> Report:
     """
     found = survey(path)
     looked = Looked(found, facts(found))
-    report = Report(path, list(_saw(looked)), _candidates(looked, is_tried))
-    if not any(c.loads or (c.kind and c.score >= 0.6) for c in report.candidates):
-        for name in sorted({f.partition("/")[0] for f in found.files if "/" in f})[:MAX_PARTS]:
-            part = within(found, name)
-            best = next(iter(_candidates(Looked(part, facts(part)), is_tried)), None)
-            if best is not None and (best.loads or best.score >= 0.6):
-                best.root = f"{name}/{best.root}" if best.root else name
-                report.parts[name] = best
-        report.candidates += [_of_all(report.parts)] if len(report.parts) > 1 and _of_all(report.parts) else []
-        if len(report.parts) == 1:
-            report.candidates = [*report.parts.values(), *report.candidates]
+    report = Report(path, list(_saw(looked)), [])
+    report.parts = _parts(found, is_tried)
+    if report.parts:
+        together = _of_all(report.parts)
+        report.candidates = [together] if together else []
+    else:
+        report.candidates = _candidates(looked, is_tried)
     return report
+
+
+def _parts(whole: Survey, is_tried: bool) -> dict[str, Candidate]:
+    """Sub-folders that are recordings by themselves, where there are two or more; else none."""
+    names = sorted({f.partition("/")[0] for f in whole.files if "/" in f})[:MAX_PARTS]
+    looked = {name: Looked(part, facts(part)) for name in names if (part := within(whole, name)).files}
+    alone = {name: found[0] for name, one in looked.items() if (found := _candidates(one, False))}
+    if sum(bool(c.kind) and c.score >= SURE for c in alone.values()) < 2:
+        return {}
+    out = {}
+    for name in alone:
+        best = _candidates(looked[name], is_tried)[0]
+        best.root = f"{name}/{best.root}" if best.root else name
+        out[name] = best
+    return out
 
 
 def _candidates(looked: Looked, is_tried: bool) -> list[Candidate]:
