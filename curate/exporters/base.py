@@ -15,6 +15,7 @@ from curate.marks import in_video
 from curate.questions.config import ReasoningConfig
 from curate.questions.families import views
 from curate.questions.forms import rft, sft
+from curate.questions.given import is_given, is_told, num_tags
 
 Form = Literal["sft", "rl"]
 IMAGE, VIDEO = "<image>", "<video>"
@@ -67,6 +68,8 @@ class Example:
     @property
     def speaks_of_marks(self) -> bool:
         """Whether the words name a mark, or none at all of a region: then only the marked picture tells which."""
+        if is_given(self.qa):
+            return False  # someone's words know nothing of our marks
         said = " ".join((self.qa["question"], self.qa["answer"], *self.qa["options"]))
         return "<R" in said or "<obj_" in said or "[R" in said or bool(MARK.search(said))
 
@@ -96,6 +99,8 @@ class Example:
         """
         if not self.clip["views"]:
             return ""  # the question says all that there is
+        if is_given(self.qa):
+            return video_tag * len(self.videos) + image_tag * len(self.images) + "\n"
         lasts = f"{self.clip['duration_s']:.2f} s"
         if self.media.frames:
             times = ", ".join(f"{t:.2f}" for t in self.media.time_s)
@@ -199,6 +204,17 @@ def pixels_are_those_shown(example: Example, row: Mapping[str, Any]) -> str:
         return ""
     return (f"pixels: the question counts pixels of {view['width']} x {view['height']} and its pictures are "
             f"{media.width} x {media.height}; export them whole (--max-side 0), or ask in thousandths")
+
+
+def conversations_fit(example: Example, form: Form) -> str:
+    """Why someone's conversation cannot go with the files that are exported, "" where it can; asked before its row."""
+    if not is_told(example.qa):
+        return ""
+    if form == "rl":
+        return "given: someone's conversation in free words has no answer that a reward could judge; export sft"
+    own, files = num_tags(example.qa), len(example.videos) + len(example.images)
+    return "" if own < 2 or own == files else (f"media: the conversation speaks of {own} pictures and {files} files go "
+                                               "with it; export all of its frames (--media frames --frames 0)")
 
 
 COMMON: tuple[Rule, ...] = (frame_indices_are_whole, marks_are_shown, views_are_shown, pixels_are_those_shown)

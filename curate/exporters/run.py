@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.exporters import exporters
-from curate.exporters.base import COMMON, TWO_VIEWS, Example, Exporter, Form
+from curate.exporters.base import COMMON, TWO_VIEWS, Example, Exporter, Form, conversations_fit
 from curate.exporters.media import MediaFolder
 from curate.questions.region_words import in_dialect
 
@@ -134,6 +134,9 @@ def _rows(exporter: Exporter, form: Form, clips: Any, store: MediaFolder, root: 
             example = Example(said, clip, refs, root, split, task)
             if not (clip["views"] or exporter.text_only):
                 _leave_out(example, f"text: the clip has no pictures, and {exporter.name} is about them", report)
+                continue
+            if said := conversations_fit(example, form):
+                _leave_out(example, said, report)
                 continue
             row = exporter.row(example, form)
             if _refused(example, row, exporter, report):

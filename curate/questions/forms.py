@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.questions.config import Choices, ReasoningConfig
+from curate.questions.given import is_told, told
 from curate.questions.question import Question
 from curate.questions.reasoning import ANSWER, COLD_START, REASON, TASKS, prompt, thought
 from curate.questions.units import UNITS
@@ -62,12 +63,15 @@ def sft(question: Question | Mapping[str, Any], reasoning: bool = True, media: s
         choices: "text": a choice asks for the words of an option, and they are its answer. Judges accept either.
 
     Returns:
-        {"messages": [{"role": "user", "content"}, {"role": "assistant", "content"}]}
+        {"messages": [{"role": "user", "content"}, {"role": "assistant", "content"}]}; of someone's conversation all
+        of its messages (`curate.questions.given.told`).
 
     Raises:
         ValueError: on an unknown task.
     """
     q, config = _record(question), config or ReasoningConfig()
+    if is_told(q):
+        return {"messages": told(q, media)}
     task = task_for(q, task, reasoning)
     if task == REASON and not q["reasoning"]:
         task = ANSWER

@@ -94,6 +94,18 @@ def _without(text: str) -> str:
 
 # ---- told again ----
 
+def is_told(question: Question | Mapping[str, Any]) -> bool:
+    """Whether a given record is a conversation, and no choice."""
+    extra = question.get("extra") if isinstance(question, Mapping) else question.extra
+    return is_given(question) and "conversation" in extra
+
+
+def num_tags(question: Mapping[str, Any]) -> int:
+    """Media tags in the questions of a conversation."""
+    messages = question["extra"]["conversation"]["messages"]
+    return sum(len(TAG.findall(m["content"])) for m in messages if m["role"] == "user")
+
+
 def told(question: Mapping[str, Any] | Question, media: str = "") -> list[dict[str, str]]:
     """The messages of a given conversation, with the tags of `media` in the place of its own.
 

@@ -164,5 +164,7 @@ def _check_order(messages: list[dict[str, str]]) -> None:
     if not turns or len(turns) % 2 or turns != ["user", "assistant"] * (len(turns) // 2):
         raise ValueError(f"its turns are from {', '.join(turns[:6]) or 'nobody'}; expected user and assistant by "
                          "turns, an answer last")
+    if any(TAG.search(m["content"]) for m in messages if m["role"] != "user"):
+        raise ValueError("a media tag stands outside of the questions")
     if any(not m["content"].strip() for m in messages if m["role"] == "assistant"):
         raise ValueError("an answer is empty")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.questions.draw import Draw
 from curate.questions.forms import sft
+from curate.questions.given import is_given
 from curate.questions.region_words import in_dialect
 
 if TYPE_CHECKING:
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Words:
-    """One example's text, before any chat template. `prompt` says nothing of images; `answer` is what is learned."""
+    """One example's text, before any chat template. `prompt` says nothing of images; `answer` is what is learned.
+
+    Of a conversation these are the first question and its answer; `more` has the others, whose answers are learned too,
+    and `system` what stands before all.
+    """
 
     prompt: str
     answer: str
+    more: tuple[tuple[str, str], ...] = ()
+    system: str = ""
 
 
 def time_line(times_s: Sequence[float]) -> str:
@@ -57,9 +64,11 @@ def words_of(qa: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], config
     if qa["dialect"] == "frames" and not whole:
         raise ValueError(f"the question speaks of frames by number, and {len(times_s)} others are shown; set "
                          "data.frames to null, or write the set with questions.dialect: seconds")
-    if config.region_dialect != "<R1>":
+    if config.region_dialect != "<R1>" and not is_given(qa):
         qa = in_dialect(qa, regions, config.region_dialect)
     media = time_line(times_s) + "\n" if config.time_cue == "prompt" else ""
     said = sft(qa, media=media, task=task_of(qa["id"], config.tasks, config.seed), config=config.reasoning,
                choices=config.choices)["messages"]
-    return Words(said[0]["content"], said[1]["content"])
+    texts = [message["content"] for message in said]
+    system = texts.pop(0) if said[0]["role"] == "system" else ""
+    return Words(texts[0], texts[1], tuple(zip(texts[2::2], texts[3::2])), system)

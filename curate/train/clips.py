@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.questions.draw import Draw, stable_hash
+from curate.questions.given import GIVEN
 from curate.shards import ShardError, manifest, schema, tar
 from curate.shards.reader import find_root, group, load_json
 from curate.shards.teacher import TeacherTensors
@@ -21,6 +22,14 @@ from curate.shards.teacher_parts import META, PART, from_parts, twin_name
 from curate.train.data_config import DataConfig
 
 VIDEO, MARKED = "v0.mp4", "mark.jpg"
+
+
+class NoSplit(ShardError):
+    """A set without the split that is asked for."""
+
+
+class NothingWanted(ValueError):
+    """A set in whose split no question is wanted."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +109,16 @@ def read_member(path: Path, member: tar.Member) -> bytes:
     return data
 
 
-def open_clips(path: str, split: str, config: DataConfig) -> ClipSet:
+def open_clips(path: str, split: str, config: DataConfig, judged: bool = False) -> ClipSet:
     """Looks through a split of a set.
 
     Args:
         path: as `curate.shards.read` takes it, on this file system.
+        judged: only questions whose answers can be judged: not someone's conversations in free words.
 
     Raises:
-        ShardError: on anything torn, or no such split. ValueError: where the set has no video, no teacher tensors, no
-            question that is wanted, or clips that the settings do not fit.
+        ShardError: on anything torn; NoSplit on no such split. ValueError: where the set has no video, no teacher
+            tensors, or clips that the settings do not fit; NothingWanted where no question is wanted.
     """
     found: dict[str, tuple[dict[str, Any], list[tuple[Sample, list[str]]]]] = {}
     for shard, record, parts in _samples(path, split):
@@ -117,7 +127,8 @@ def open_clips(path: str, split: str, config: DataConfig) -> ClipSet:
                              "shown frames: write the set with its media")
         if config.marks != "none" and MARKED not in parts:
             raise ValueError(f"{path}: no part {MARKED}; set data.marks to none, or write the set with its media")
-        wanted = [i for i, qa in enumerate(record["qa"]) if _is_wanted(qa, config)]
+        wanted = [i for i, qa in enumerate(record["qa"]) if _is_wanted(qa, config)
+                  and not (judged and (qa["family"], qa["form"]) == (GIVEN, "open"))]
         if wanted:
             sample = Sample(record["key"], shard, parts, tuple(wanted))
             _, samples = found.setdefault(record["clip_key"], (record, []))
@@ -132,7 +143,8 @@ def open_clips(path: str, split: str, config: DataConfig) -> ClipSet:
             continue
         clip = Clip(key, len(record["sampling"]["frame_indices"]), tuple(sample for sample, _ in trimmed),
                     tuple(name for _, ids in trimmed for name in ids))
-        (short if config.frames and clip.num_frames < config.frames else clips).append(clip)
+        is_short = config.frames and clip.num_frames < config.frames and config.short_clips != "repeat"
+        (short if is_short else clips).append(clip)
     _check(path, split, config, clips, short)
     if config.teacher:
         clips = _with_tensors(path, clips)
@@ -152,7 +164,7 @@ def _samples(path: str, split: str) -> Iterator[tuple[Path, dict[str, Any], dict
         content = manifest.load(root)
         parts, shards = content["parts"], [s for s in content["shards"] if s["split"] == split]
         if not shards:
-            raise ShardError(f"{root}: no split {split!r}; there is {', '.join(sorted(content['splits'])) or 'none'}")
+            raise NoSplit(f"{root}: no split {split!r}; there is {', '.join(sorted(content['splits'])) or 'none'}")
     for info in shards:
         shard = root / info["name"]
         for key, members in _members(shard, info["bytes"], parts):
@@ -199,11 +211,11 @@ def _check(path: str, split: str, config: DataConfig, clips: list[Clip], short: 
     if short and config.short_clips == "error":
         raise ValueError(f"{path}: {len(short)} of {len(short) + len(clips)} clips have fewer than data.frames "
                          f"{config.frames} frames ({short[0].key} has {short[0].num_frames}); lower data.frames, "
-                         "or set data.short_clips to skip")
+                         "or set data.short_clips to skip or repeat")
     if not clips:
         why = f"; {len(short)} clips are too short" if short else ""
-        raise ValueError(f"{path}: split {split!r} has no question of families {config.families or 'all'} and forms "
-                         f"{', '.join(config.forms)}{why}; widen data.families, data.forms or the split")
+        raise NothingWanted(f"{path}: split {split!r} has no question of families {config.families or 'all'} and forms "
+                            f"{', '.join(config.forms)}{why}; widen data.families, data.forms or the split")
     if config.frames is None and len(lengths := sorted({c.num_frames for c in clips})) > 1:
         raise ValueError(f"{path}: clips of {', '.join(map(str, lengths[:5]))}{', ..' if len(lengths) > 5 else ''} "
                          f"frames; a batch needs equally many: set data.frames, {lengths[0]} at most")

@@ -113,8 +113,9 @@ def student_inputs(processor: StudentProcessor, words: Sequence[Words], clips: S
     samples = []
     for said, clip, name in zip(words, clips, names):
         given = _standing_in(processor, _Images(processor.own.image_processor, clip))
-        text = processor.prompt(said.prompt, len(clip.images))
-        sample = given([text], [clip.images], [said.answer] if answers else None)
+        text = processor.prompt(said.prompt, len(clip.images), system=said.system)
+        more = processor.following(said, len(clip.images)) if answers and said.more else ()
+        sample = given([text], [clip.images], [said.answer] if answers else None, [more])
         length = sample["input_ids"].shape[1]
         if length > max_tokens:
             raise ValueError(f"{name}: {length} tokens, data.max_tokens is {max_tokens}; raise it, show fewer or "

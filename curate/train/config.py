@@ -40,7 +40,9 @@ class StageConfig(Strict):
     """One stage of training in several; a plain run is one stage of everything."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")
-    steps: int | None = Field(None, ge=1, description="default: optim.steps")
+    steps: int | None = Field(None, ge=1, description="default: by questions, else optim.steps")
+    questions: int | None = Field(None, ge=1, description="that are read in this stage, by all processes together: the "
+                                                          "steps follow, the last batch being filled up")
     lr: float | None = Field(None, gt=0, description="default: optim.lr")
     parts: tuple[Part, ...] = Field(PARTS, description="parts that are trained, in the way that student.trained says; "
                                                        "the others rest. What only training needs is always trained")
@@ -87,6 +89,10 @@ class TrainRecipe(Strict):
     seed: int = Field(0, ge=0, description="of new parts' weights and of dropout; the data have a seed of their own")
     student: StudentConfig = Field(default_factory=StudentConfig)
     data: DataConfig
+    mixture: str | None = Field(
+        None, description="folder of a mixture.json (`curate mix`): its stages are this run's, with their sets, "
+                          "questions and parts; data.sets may be left out, and `stages` holds by name what differs, "
+                          "such as lr")
     teacher: TeacherConfig = Field(default_factory=TeacherConfig, description="one without a path is fitted first")
     strategy: StrategyConfig = Field(default_factory=StrategyConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
@@ -94,6 +100,14 @@ class TrainRecipe(Strict):
     eval: EvalConfig = Field(default_factory=EvalConfig)
     checkpoints: KeepConfig = Field(default_factory=KeepConfig)
     watch: WatchConfig = Field(default_factory=WatchConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sets_of_mixture(cls, given: Any) -> Any:
+        """Until `curate.train.mixed` looks into it, the mixture itself stands where its sets will."""
+        if not isinstance(given, dict) or not given.get("mixture") or not isinstance(given.get("data", {}), dict):
+            return given
+        return given | {"data": {"sets": [given["mixture"]]} | given.get("data", {})}
 
     @field_validator("stages")
     @classmethod
@@ -116,10 +130,14 @@ class TrainRecipe(Strict):
                              "eval.method: generate")
         return self
 
-    def plan(self) -> tuple[StageConfig, ...]:
+    def plan(self, num_processes: int = 1) -> tuple[StageConfig, ...]:
         """The stages with their steps and learning rates."""
-        return tuple(stage.model_copy(update={"steps": stage.steps or self.optim.steps,
-                                              "lr": stage.lr or self.optim.lr})
+        def steps(stage: StageConfig) -> int:
+            if stage.steps or not stage.questions:
+                return stage.steps or self.optim.steps
+            return -(-stage.questions // (self.data_of(stage).batch_size * self.optim.accumulate * num_processes))
+
+        return tuple(stage.model_copy(update={"steps": steps(stage), "lr": stage.lr or self.optim.lr})
                      for stage in self.stages or (StageConfig(name="all"),))
 
     def data_of(self, stage: StageConfig) -> DataConfig:

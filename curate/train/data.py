@@ -19,7 +19,7 @@ from curate.shards import ShardError
 from curate.shards.reader import Place
 from curate.train.answers import words_of
 from curate.train.cache import Cache
-from curate.train.clips import ClipSet, open_clips
+from curate.train.clips import ClipSet, NoSplit, NothingWanted, open_clips
 from curate.train.collate import frame_size, prepare, student_inputs
 from curate.train.order import Item, Order
 from curate.train.shown import Shown, show
@@ -93,6 +93,8 @@ class Examples:
         drop_last: every rank gives equally many whole batches; default: where it shuffles. With `epochs` None there is
             no last one.
         answers: False leaves them out of `inputs`: prompts to generate from, padded on the left.
+        judged: only questions whose answers can be judged; sets that have none, or no such split, are left out as long
+            as one is left.
         rank, world_size: this process among all; default: from torch.distributed, else RANK and WORLD_SIZE. In workers
             of a torch DataLoader each worker gives its own part; the state is then each worker's own.
 
@@ -103,18 +105,32 @@ class Examples:
 
     def __init__(self, config: DataConfig, processor: StudentProcessor | None = None, *, split: str | None = None,
                  epochs: int | None = None, shuffle: bool = True, drop_last: bool | None = None, answers: bool = True,
-                 rank: int | None = None, world_size: int | None = None) -> None:
+                 judged: bool = False, rank: int | None = None, world_size: int | None = None) -> None:
         if processor is not None and config.image_size is None:
             config = config.model_copy(update={"image_size": frame_size(processor)})
         self.config, self.processor, self.answers = config, processor, answers
         self.split, self.epochs, self.shuffle = split or config.split, epochs, shuffle
         self.drop_last = shuffle if drop_last is None else drop_last
         self._place = (rank, world_size)
-        self.sets: list[ClipSet] = [open_clips(s.path, self.split, config) for s in config.sets]
+        self._weights, self.sets = self._opened(judged)
         self._given, self._resumed = 0, 0  # batches
         self._cache: Cache[Shown] | None = None
         self._process = os.getpid()
         self._ordered: tuple[Place, Order] | None = None
+
+    def _opened(self, judged: bool) -> tuple[tuple[float, ...], list[ClipSet]]:
+        """Weights and sets."""
+        found, none = [], None
+        for one in self.config.sets:
+            try:
+                found.append((one.weight, open_clips(one.path, self.split, self.config.of_set(one), judged)))
+            except (NothingWanted, NoSplit) as error:
+                if not judged:
+                    raise
+                none = error
+        if not found:
+            raise none
+        return tuple(weight for weight, _ in found), [each for _, each in found]
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_cache": None}  # to workers that are spawned
@@ -189,7 +205,7 @@ class Examples:
 
     def _order_at(self, place: Place) -> Order:
         config = self.config
-        weights = tuple(s.weight for s in config.sets) if self.shuffle else (1.0,) * len(self.sets)
+        weights = self._weights if self.shuffle else (1.0,) * len(self.sets)
         return Order(tuple(s.counts for s in self.sets), weights, config.seed, place.index, place.count, self.epochs,
                      self.shuffle, config.pool_clips)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from curate.questions.config import Choices, Form, ReasoningConfig
+from curate.questions.given import GIVEN
 from curate.questions.region_words import RegionDialect
 
 Task = Literal["answer", "reason", "cold_start"]
@@ -22,6 +23,9 @@ class SetConfig(BaseModel):
     path: str = Field(description="a set, a run's output folder, or one .tar")
     weight: float = Field(1.0, gt=0, le=1000, description="how often each question comes in an epoch: 2 twice, 0.5 in "
                           "every other epoch")
+    families: tuple[str, ...] | None = Field(None, min_length=1, description="of this set; default: as data.families. "
+                                                                             "given: those of someone's conversations")
+    forms: tuple[Form, ...] | None = Field(None, min_length=1, description="of this set; default: as data.forms")
 
 
 def _or_paths(schema: dict[str, Any]) -> None:
@@ -55,7 +59,9 @@ class DataConfig(BaseModel):
                                           "that are written in <R1>")
     frames: int | None = Field(16, ge=1, description="shown of each clip, evenly spread from first to last; null: "
                                    "all, where clips have equally many")
-    short_clips: Literal["error", "skip"] = Field("error", description="what happens to clips of fewer frames")
+    short_clips: Literal["error", "skip", "repeat"] = Field(
+        "error", description="what happens to clips of fewer frames; repeat: theirs are shown more than once, as "
+                             "images among videos need")
     image_size: tuple[int, int] | None = Field(None, description="height, width in pixels; frames are stretched to it, "
                                                "so that the whole image stays. Default: the student's, and the "
                                                "videos' own where there is none")
@@ -75,6 +81,11 @@ class DataConfig(BaseModel):
     prefetch: int = Field(4, ge=1, le=256, description="batches made ahead")
     seed: int = Field(0, ge=0)
 
+    def of_set(self, one: SetConfig) -> DataConfig:
+        """With what a set says for itself."""
+        own = {name: value for name in ("families", "forms") if (value := getattr(one, name)) is not None}
+        return self.model_copy(update=own) if own else self
+
     @field_validator("sets", mode="before")
     @classmethod
     def _paths_as_sets(cls, given: Any) -> Any:
@@ -87,7 +98,7 @@ class DataConfig(BaseModel):
         if names:
             from curate.questions.families import families
 
-            known = families()
+            known = [*families(), GIVEN]
             for name in names:
                 if name not in known:
                     near = difflib.get_close_matches(name, known, 1)

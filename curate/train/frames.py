@@ -7,6 +7,7 @@ keep lying over it whatever the size. Choose a size of the videos' own shape whe
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,11 +20,11 @@ GLYPHS = {"0": (7, 5, 5, 5, 7), "1": (2, 6, 2, 2, 7), "2": (7, 1, 7, 4, 7), "3":
 ROWS_PER_MARK = 56  # rows of the image for each step of the mark's size
 
 
-def chosen_frames(num_frames: int, wanted: int | None) -> list[int]:
+def chosen_frames(num_frames: int, wanted: int | None, repeat: bool = False) -> list[int]:
     """Indices of `wanted` frames spread evenly over a clip, its first and its last among them.
 
     Args:
-        num_frames: of the clip. wanted: None takes all.
+        num_frames: of the clip. wanted: None takes all. repeat: a clip of fewer gives some more than once.
 
     Raises:
         ValueError: where the clip has fewer.
@@ -33,7 +34,7 @@ def chosen_frames(num_frames: int, wanted: int | None) -> list[int]:
     """
     if wanted is None:
         return list(range(num_frames))
-    if wanted > num_frames:
+    if wanted > num_frames and not repeat:
         raise ValueError(f"{wanted} frames are asked for, the clip has {num_frames}; lower data.frames, or set "
                          "data.short_clips to skip")
     if wanted == 1:
@@ -48,7 +49,7 @@ def decode_video(data: bytes, time_s: Sequence[float], frames: Sequence[int],
     Args:
         data: the file (`v0.mp4`).
         time_s: [T] presentation times of all its frames by the record, s from the first.
-        frames: [N] indices among them, rising.
+        frames: [N] indices among them, none less than the one before.
         size: (height, width) to stretch to; None keeps the video's own.
 
     Returns:
@@ -58,7 +59,7 @@ def decode_video(data: bytes, time_s: Sequence[float], frames: Sequence[int],
         ValueError: where the video does not decode, or its frames are not those of the record.
     """
     av = _av()
-    wanted, out, count, start = set(frames), [], 0, None
+    wanted, out, count, start = Counter(frames), [], 0, None
     try:
         with av.open(io.BytesIO(data), format="mp4", metadata_errors="ignore") as container:
             stream = container.streams.video[0]
@@ -70,14 +71,14 @@ def decode_video(data: bytes, time_s: Sequence[float], frames: Sequence[int],
                                      f"{_at(time_s, count)}; video and record are not of the same clip: "
                                      "write the set again")
                 if count in wanted:
-                    out.append(_rgb(frame, size))
+                    out += [_rgb(frame, size)] * wanted[count]
                 count += 1
-                if len(out) == len(wanted):
+                if len(out) == len(frames):
                     break
     except (av.error.FFmpegError, IndexError, TypeError) as error:
         raise ValueError(f"the video of {len(data)} bytes does not decode after {count} frames ({error}); "
                          "`curate verify` tells whether the shard is whole") from None
-    if len(out) < len(wanted):
+    if len(out) < len(frames):
         raise ValueError(f"the video ends after {count} frames, the record has {len(time_s)}; "
                          "`curate verify` tells whether the shard is whole")
     return np.stack(out)

@@ -20,6 +20,7 @@ from curate.train.config import StageConfig, TrainRecipe
 from curate.train.data import Examples
 from curate.train.judge import Judge
 from curate.train.loop import Ended, Loop
+from curate.train.mixed import from_mixture
 from curate.train.report import load_rate, write_report
 from curate.train.strategies import make_strategy
 from curate.train.students import TrainedParts, load_student
@@ -48,6 +49,7 @@ def train(recipe: TrainRecipe, out: Path, *, resume: bool = False, console: Cons
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
 
+    recipe = from_mixture(recipe)
     if not resume and (out / "checkpoints").is_dir() and any((out / "checkpoints").iterdir()):
         raise CheckpointError(f"{out}: holds a run; go on with --resume, or name another folder with --out")
     # Parts of a student may have no part in a loss (a head of its vision encoder), so unused parameters are looked for.
@@ -60,7 +62,7 @@ def train(recipe: TrainRecipe, out: Path, *, resume: bool = False, console: Cons
 
 
 def _train(recipe: TrainRecipe, out: Path, accelerator: Any, resume: bool, console: Console | None) -> Ended:
-    main, stages = accelerator.is_main_process, recipe.plan()
+    main, stages = accelerator.is_main_process, recipe.plan(accelerator.num_processes)
     if sharded(accelerator) and len(stages) > 1:
         raise ValueError(f"{len(stages)} stages with sharded parameters; run each as a recipe of its own, the next one "
                          "from RUN/student of the one before (student.name_or_path)")

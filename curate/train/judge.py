@@ -67,7 +67,7 @@ class Judge:
         """
         place = {} if self.share else {"rank": 0, "world_size": 1}
         examples = Examples(self.data(), self.student.processor, split=self.recipe.eval.split, epochs=1, shuffle=False,
-                            **place)
+                            judged=True, **place)
         with self._resting():
             said = answered(examples, self._answer)
         if self.share and self.accelerator.num_processes > 1:

@@ -106,7 +106,7 @@ class Loop:
                  after_step: Callable[[int], None] = lambda step: None) -> None:
         self.recipe, self.strategy, self.examples, self.watch = recipe, strategy, examples, watch
         self.accelerator, self.rest, self.after_step = accelerator, rest, after_step
-        self.stages = recipe.plan()
+        self.stages = recipe.plan(accelerator.num_processes)
         self.checkpoints = Checkpoints(run / "checkpoints", recipe.checkpoints.last, recipe.settings(),
                                        accelerator.process_index, accelerator.num_processes,
                                        accelerator.wait_for_everyone)

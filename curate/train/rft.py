@@ -38,7 +38,8 @@ class Prompts:
 
     def __init__(self, config: DataConfig) -> None:
         self.config = config
-        self._clips = [clip for s in config.sets for clip in open_clips(s.path, config.split, config).clips]
+        opened = [open_clips(s.path, config.split, config.of_set(s), judged=True) for s in config.sets]
+        self._clips = [clip for each in opened for clip in each.clips]
         self._places = [(c, q) for c, clip in enumerate(self._clips) for q in range(len(clip.ids))]
         self._shown = lru_cache(KEPT_CLIPS)(lambda index: show(self._clips[index], config))
 

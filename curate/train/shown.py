@@ -58,7 +58,7 @@ def show(clip: Clip, config: DataConfig) -> Shown:
     records = [sample.record() for sample in clip.samples]
     record, sample = records[0], clip.samples[0]
     base, counted = record["sampling"]["base"], record["sampling"]["frame_indices"]
-    index = [counted[i] - base for i in chosen_frames(len(counted), config.frames)]
+    index = [counted[i] - base for i in chosen_frames(len(counted), config.frames, config.short_clips == "repeat")]
     video = decode_video(sample.read(VIDEO), record["time_s"], index, config.image_size)
     first_marked = decode_image(sample.read(MARKED), video.shape[1:3]) if config.marks != "none" else None
     if config.marks == "extra":  # the same instant twice: plain for a teacher, marked and plain for a student

@@ -11,9 +11,11 @@ from typing import Any
 from curate.exporters.base import IMAGE, Example, Exporter, Form, tags_equal_media
 from curate.exporters.files import json_list
 
+FROM = {"system": "system", "user": "human", "assistant": "gpt"}
+
 
 def _turns(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{"from": "human" if m["role"] == "user" else "gpt", "value": m["content"]} for m in messages]
+    return [{"from": FROM[m["role"]], "value": m["content"]} for m in messages]
 
 
 def _text(row: dict[str, Any]) -> str:
@@ -42,6 +44,12 @@ def one_kind(example: Example, row: dict[str, Any]) -> str:
     return "one kind: <image> stands for videos too, so a row cannot have both; export frames" if both else ""
 
 
+def no_system(example: Example, row: dict[str, Any]) -> str:
+    """Their loaders know turns of "human" and "gpt" alone."""
+    known = {turn["from"] for turn in row["conversations"]} <= {"human", "gpt"}
+    return "" if known else "roles: the conversation has a turn of the system, which this loader does not know"
+
+
 def as_many_images(example: Example, row: dict[str, Any]) -> str:
     files = [row[name] for name in ("image", "video") if name in row]
     num = sum(1 if isinstance(f, str) else len(f) for f in files)
@@ -51,9 +59,9 @@ def as_many_images(example: Example, row: dict[str, Any]) -> str:
 
 EXPORTERS = (
     Exporter("qwen-vl", "Qwen-VL finetuning: json, lists of images or videos", qwen, json_list, forms=("sft",),
-             rules=(tags_equal_media(_text, "image", "video"),)),
+             rules=(tags_equal_media(_text, "image", "video"), no_system)),
     Exporter("llava", "LLaVA: json conversations, an <image> a picture or video", llava, json_list, forms=("sft",),
-             rules=(one_kind, as_many_images)),
+             rules=(one_kind, as_many_images, no_system)),
     Exporter("vila", "VILA / NVILA: json conversations, <image> for videos too", llava, json_list, forms=("sft",),
-             rules=(one_kind, as_many_images)),
+             rules=(one_kind, as_many_images, no_system)),
 )

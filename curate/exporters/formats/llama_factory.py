@@ -27,7 +27,8 @@ def write(folder: Path, split: str, form: Form, rows: Iterable[dict[str, Any]]) 
     info[f"curate4d_{split}"] = {
         "file_name": files[0].name, "formatting": "sharegpt",
         "columns": {"messages": "messages", "images": "images", "videos": "videos"},
-        "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}}
+        "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
+                 "system_tag": "system"}}
     (folder / INFO).write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
     return [*files, folder / INFO]
 

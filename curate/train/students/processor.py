@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import PROCESSOR_NAME, VIDEO_PROCESSOR_NAME, cached_file, is_torchvision_available
 
 from curate.train.students.adapter import Adapter
+
+if TYPE_CHECKING:
+    from curate.train.answers import Words
 
 IGNORED = -100
 
@@ -84,13 +87,14 @@ class StudentProcessor:
                              "with the checkpoint")
         self.own, self.adapter, self.tokenizer = own, adapter, own.tokenizer
 
-    def prompt(self, question: str, num_frames: int, cues: Sequence[str] = ()) -> str:
+    def prompt(self, question: str, num_frames: int, cues: Sequence[str] = (), system: str = "") -> str:
         """The text of a user's turn with its frames, up to where the answer begins.
 
         Args:
             question: what is asked.
             num_frames: how many frames go before it.
             cues: text before each frame, such as its time; none by default. Some chat templates put all images first.
+            system: what stands before all; "" leaves it to the template.
 
         Raises:
             ValueError: where cues are not one a frame.
@@ -102,12 +106,37 @@ class StudentProcessor:
             content += [{"type": "text", "text": cues[i]}] if cues else []
             content.append({"type": "image"})
         content.append({"type": "text", "text": question})
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], chat_template=self.own.chat_template, add_generation_prompt=True,
-            tokenize=False)
+        before = [_message("system", system)] if system else []
+        return self._told([*before, {"role": "user", "content": content}])
+
+    def following(self, said: Words, num_frames: int) -> list[tuple[str, str]]:
+        """What comes after the first answer of a conversation: the text up to the next answer, and that answer.
+
+        Raises:
+            ValueError: where the chat template does not leave a conversation's beginning as it was.
+        """
+        content = [{"type": "image"}] * num_frames + [{"type": "text", "text": said.prompt}]
+        messages = [_message("system", said.system)] if said.system else []
+        messages.append({"role": "user", "content": content})
+        out, answer = [], said.answer
+        for question, next_answer in said.more:
+            start = self._told(messages) + answer
+            messages += [_message("assistant", answer), _message("user", question)]
+            whole = self._told(messages)
+            if not whole.startswith(start):
+                raise ValueError("the student's chat template changes what was said before; conversations of several "
+                                 "turns cannot be learned with it")
+            out.append((whole[len(start):], next_answer))
+            answer = next_answer
+        return out
+
+    def _told(self, messages: list[dict[str, Any]]) -> str:
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.own.chat_template,
+                                                  add_generation_prompt=True, tokenize=False)
 
     def __call__(self, texts: Sequence[str], frames: Sequence[Sequence[Any]],
-                 answers: Sequence[str] | None = None) -> dict[str, Tensor]:
+                 answers: Sequence[str] | None = None,
+                 more: Sequence[Sequence[tuple[str, str]]] = ()) -> dict[str, Tensor]:
         """Inputs of the model for a batch.
 
         Args:
@@ -115,9 +144,10 @@ class StudentProcessor:
             frames: B lists of N frames, each [H, W, 3] uint8 or a PIL image.
             answers: B answers, ended here by the end of a turn; `labels` are theirs. Without them, prompts to generate
                 from, padded on the left.
+            more: of each, what `following` gives.
 
         Returns:
-            input_ids, attention_mask [B, L]; labels [B, L], -100 where not the answer; pixel_values and what else the
+            input_ids, attention_mask [B, L]; labels [B, L], -100 where not an answer; pixel_values and what else the
             architecture wants, frames sample by sample.
 
         Raises:
@@ -130,7 +160,7 @@ class StudentProcessor:
                              "one answer for each text, and the same number of frames in each")
         if min(counts) < self.adapter.min_frames:
             raise ValueError(f"{min(counts)} frames a sample; this student wants at least {self.adapter.min_frames}")
-        samples = [self._sample(text, list(images), None if answers is None else answers[i])
+        samples = [self._sample(text, list(images), None if answers is None else answers[i], more[i] if more else ())
                    for i, (text, images) in enumerate(zip(texts, frames))]
         return collate(samples, self.tokenizer.pad_token_id or 0, "left" if answers is None else "right")
 
@@ -143,22 +173,40 @@ class StudentProcessor:
             return frame
         return frame.resize(self._resize_to[::-1], Image.Resampling.BICUBIC)
 
-    def _sample(self, text: str, frames: list[Any], answer: str | None) -> dict[str, Tensor]:
+    def _sample(self, text: str, frames: list[Any], answer: str | None,
+                more: Sequence[tuple[str, str]] = ()) -> dict[str, Tensor]:
         images = [self._frame(frame) for frame in frames]
         made = dict(self.own(text=[text], images=[images] if self.adapter.nested_images else images,
                              return_tensors="pt"))
         if answer is None:
             return made
         # Answer and prompt are tokenized apart, so that training sees the tokens that generation goes on from.
-        ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
+        ids, learned = self._answers(answer, more)
         length = made["input_ids"].shape[1]
         added = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
-        labels = torch.cat([torch.full((1, length), IGNORED), added["input_ids"]], 1)
+        labels = torch.cat([torch.full((1, length), IGNORED), torch.tensor([learned])], 1)
         for key, value in made.items():
             if value.shape == (1, length):  # of tokens; a kind of token is 0 for text
                 more = added.get(key, torch.zeros(1, len(ids), dtype=value.dtype))
                 made[key] = torch.cat([value, more.to(value.dtype)], 1)
         return {**made, "labels": labels}
+
+    def _answers(self, answer: str, more: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
+        """Tokens from the first answer on, and of them those that are learned: the answers, and what ends each."""
+        end = self.tokenizer.eos_token_id
+        ids: list[int] = []
+        learned: list[int] = []
+        for between, text in [("", answer), *more]:
+            asked = self.tokenizer(between, add_special_tokens=False)["input_ids"] if between else []
+            said = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ends = asked[:1] == [end]
+            ids += asked + said
+            learned += [end] * ends + [IGNORED] * (len(asked) - ends) + said
+        return [*ids, end], [*learned, end]
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
 
 
 def collate(samples: Sequence[Mapping[str, Tensor]], pad: int, side: str) -> dict[str, Tensor]:
