@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 MIN_PIECE_PX = 12
 OVER, BESIDE = 0.5, 0.25  # pieces are one above the other: shared columns of the narrower; gap, of the joint height
 REACH = 0.12  # of its height: how far beside its expected box an object's pieces may be
+END_ROWS, OPEN = 4, 0.3  # rows about an end of a silhouette, and the share of its columns where others go on
 CLAIM = 0.5  # of a piece, or of the expected silhouette, inside the box
 FILL = 0.5  # of a box that a silhouette fills
 MIN_SEEN = 0.2  # of the expected silhouette, to be seen at all
@@ -20,10 +21,9 @@ TALL, BROAD = 0.65, 0.6  # two pieces side by side, each of this share of the he
 
 @dataclass
 class Expected:
-    """Where an object should be. box: [4] x0, y0, x1, y1 px. nearness: larger is nearer to the camera."""
+    """Where an object should be. box: [4] x0, y0, x1, y1 px."""
 
     box: np.ndarray
-    nearness: float
 
 
 @dataclass
@@ -32,14 +32,14 @@ class Figure:
 
     Args:
         box: [4] x0, y0, x1, y1 px, pixel borders. crop: [h, w] bool, the silhouette inside the box.
-        hidden: boxes of nearer objects that share its patch of foreground.
-        is_shared: whether its patch is another's too.
+        is_shared: whether its patch of foreground is another's too.
+        is_open: (below, above) whether another's silhouette begins there, so that its foot or head may be hidden.
     """
 
     box: np.ndarray
     crop: np.ndarray
-    hidden: list[np.ndarray] = field(default_factory=list)
     is_shared: bool = False
+    is_open: tuple[bool, bool] = (False, False)
 
     @property
     def area(self) -> int:
@@ -100,19 +100,27 @@ def seen_figures(foreground: np.ndarray, expected: list[Expected]) -> tuple[list
             continue
         figure = figure_of(own)
         figure.is_shared = bool(shared[number])
-        figure.hidden = [other.box for k, other in enumerate(expected)
-                         if k != number and other.nearness > about.nearness and _overlap(other.box, about.box)]
+        if figure.is_shared:
+            figure.is_open = (_borders(figure, own, foreground, below=True),
+                              _borders(figure, own, foreground, below=False))
         figures.append(figure)
     rest = np.where((owner < 0) & (label > 0), label, 0)
-    return figures, grouped(rest)
+    least = {piece: min(TALL * (expected[n].box[3] - expected[n].box[1]) for n in claimants)
+             for piece, claimants in owners.items() if claimants}
+    return figures, grouped(rest, least)
 
 
 def _area(box: np.ndarray) -> float:
     return float(max(box[2] - box[0], 1) * max(box[3] - box[1], 1))
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool((np.minimum(a[2:], b[2:]) > np.maximum(a[:2], b[:2])).all())
+def _borders(figure: Figure, own: np.ndarray, foreground: np.ndarray, below: bool) -> bool:
+    """Whether more foreground than its own [H, W] lies at the columns of a silhouette's lower or upper end."""
+    x0, y0, x1, y1 = figure.box.astype(int)
+    rows = np.s_[y1 - END_ROWS:y1 + END_ROWS] if below else np.s_[max(y0 - END_ROWS, 0):y0 + END_ROWS]
+    columns = (figure.crop[-END_ROWS:] if below else figure.crop[:END_ROWS]).any(0)
+    others = (foreground & ~own)[rows, x0:x1].any(0)
+    return bool((others & columns).sum() > OPEN * columns.sum())
 
 
 def _claims(label: np.ndarray, area: np.ndarray, expected: list[Expected]) -> dict[int, list[int]]:
@@ -162,10 +170,18 @@ def _nearest(claimants: list[int], expected: list[Expected], x: int, y: int, w: 
     return np.where(distance.min(0) <= WIDER, np.array(claimants)[best], -1)
 
 
-def grouped(label: np.ndarray) -> list[Figure]:
-    """Figures of pieces [H, W] int (0: none) that stand one above the other."""
-    pieces = [figure_of(label == number) for number in np.unique(label) if number]
-    pieces = [piece for piece in pieces if piece.area >= MIN_PIECE_PX]
+def grouped(label: np.ndarray, least: dict[int, float]) -> list[Figure]:
+    """Figures of pieces [H, W] int (0: none) that stand one above the other.
+
+    Args:
+        least: piece -> rows that what is left of it must have, where the rest of it is somebody's: an arm is nobody.
+    """
+    pieces = []
+    for number in np.unique(label):
+        if number:
+            piece = figure_of(label == number)
+            if piece.area >= MIN_PIECE_PX and piece.box[3] - piece.box[1] >= least.get(int(number), 0):
+                pieces.append(piece)
     parent = list(range(len(pieces)))
 
     def root(i: int) -> int:

@@ -69,7 +69,7 @@ class GroundPerception:
             foreground = self.background.foreground(window.images[0][j], config.threshold, config.min_contrast,
                                                     config.shadow)
             seconds = float(time_s[frame] - time_s[frame - 1]) if frame else 0.0
-            self.tracker.step(frame, seconds, foreground)
+            self.tracker.step(frame, seconds, foreground, window.images[0][j])
             for track in self.tracker.live:
                 if frame in track.figures:
                     regions[j][track.figures[frame].mask(self.shape)] = track.id

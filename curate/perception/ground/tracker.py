@@ -10,10 +10,13 @@ from scipy.optimize import linear_sum_assignment
 from curate.geometry.ground import GroundPlane
 from curate.perception.ground.config import GroundConfig
 from curate.perception.ground.figures import Expected, Figure, seen_figures
+from curate.perception.ground.identities import close, colour_of, settle
 from curate.perception.ground.upright import Sighting, from_foot, seen_at, sight, slopes
 
 SPEED, ACCELERATION = 2.0, 0.8  # sigmas of what is not known: heights a second, heights a second²
-GATE = 16.0  # chi-square of one row or column, beyond which it is of something else
+GATE = 12.0  # chi-square of one row or column, beyond which it is of something else
+SHORT = 0.93  # of the known height: head or foot is hidden, whichever is farther from where it should be
+KNOWN = 4  # frames after which the height is known
 FOUND_AGAIN = 13.8  # chi-square, 2 degrees of freedom, 99.9 %
 SAME_HEIGHT = 0.25  # by which heights of one object may differ
 TRIALS = 2  # frames that a new object may be missed in
@@ -32,6 +35,7 @@ class Track:
     widths: list[float]  # of the box, in its heights
     figures: dict[int, Figure] = field(default_factory=dict)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    colours: dict[int, np.ndarray] = field(default_factory=dict)  # of frames where it is seen clearly
     since: float = 0.0  # seconds since it was seen
 
     @property
@@ -55,14 +59,15 @@ class Tracker:
     def __init__(self, plane: GroundPlane, size: tuple[int, int], heights: tuple[float, float],
                  config: GroundConfig) -> None:
         self.plane, self.size, self.limits, self.config = plane, size, heights, config
+        self.meetings: dict[tuple[int, int], list[int]] = {}  # ids of two that are one patch -> frames
         self.live: list[Track] = []
         self.done: list[Track] = []
         self._next = 1
 
-    def step(self, frame: int, seconds: float, foreground: np.ndarray) -> None:
+    def step(self, frame: int, seconds: float, foreground: np.ndarray, image: np.ndarray) -> None:
         """
         Args:
-            seconds: since the frame before. foreground: [H, W] bool.
+            seconds: since the frame before. foreground: [H, W] bool. image: [H, W, 3] uint8.
         """
         for track in self.live:
             self._predict(track, seconds)
@@ -73,6 +78,11 @@ class Tracker:
             if figure is not None:
                 self._see(self.live[k], frame, figure)
         self._find(frame, others)
+        for pair in close({self.live[k].id: expected[k].box for k in inside}):
+            self.meetings.setdefault(pair, []).append(frame)
+        for track in self.live:
+            if frame in track.sightings and track.sightings[frame].known.all():
+                track.colours[frame] = colour_of(track.figures[frame], image)
         kept = []
         for track in self.live:
             too_long = self.config.max_gap_s if len(track.sightings) > TRIALS else TRIALS * seconds
@@ -81,9 +91,8 @@ class Tracker:
         self.live = kept
 
     def finish(self) -> list[Track]:
-        """Every object, in the order of their first frames."""
-        tracks = [track for track in [*self.done, *self.live] if track.sightings]
-        return sorted(tracks, key=lambda track: track.id)
+        """Every object, its identity checked, in the order of their ids."""
+        return settle([track for track in [*self.done, *self.live] if track.sightings], self.meetings)
 
     def _predict(self, track: Track, seconds: float) -> None:
         move = np.eye(4)
@@ -103,7 +112,7 @@ class Tracker:
         box = np.array([u - half, head, u + half, foot])
         if box[2] < 0 or box[3] < 0 or box[0] > self.size[0] or box[1] > self.size[1]:
             return None
-        return Expected(box, foot)
+        return Expected(box)
 
     def _see(self, track: Track, frame: int, figure: Figure) -> None:
         """Updates by what agrees with the prediction; each row and the column is judged by itself."""
@@ -117,6 +126,11 @@ class Tracker:
         variance = np.einsum("ij,jk,ik->i", H, track.covariance, H) + np.where(
             sighting.known, sighting.sigma, 0) ** 2 + extra
         sighting.sigma[innovation**2 > GATE * variance] = np.inf
+        if len(track.heights) >= KNOWN and sighting.known[1:].all():
+            foot, head = seen_at(self.plane, place, height)[1:]
+            if sighting.z[1] - sighting.z[2] < SHORT * (foot - head):
+                far = innovation[1:] ** 2 / variance[1:]
+                sighting.sigma[1 + int(far.argmax())] = np.inf
         known = sighting.known
         if not known[1:].any():
             return

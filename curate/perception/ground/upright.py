@@ -15,6 +15,7 @@ from curate.perception.ground.config import GroundConfig
 from curate.perception.ground.figures import Figure
 
 STEP = 1e-4  # of the height, for slopes
+END, END_SIGMA = 0.15, 0.06  # head or feet: share of the silhouette's rows; sigma of their column, of its height
 
 
 @dataclass
@@ -44,18 +45,27 @@ def sight(figure: Figure, size: tuple[int, int], config: GroundConfig) -> Sighti
     z = np.array([(x0 + x1 - 1) / 2, y1 - 0.5, y0 - 0.5])
     sigma = np.hypot(config.pixel_sigma, np.array([config.side_sigma, config.foot_sigma, config.head_sigma]) * height)
     sigma = np.hypot(sigma, np.array([0.1, 0.1, 0.1]) * wide)
-    middle = figure.middle[0]
-    sigma[0] = np.hypot(sigma[0], 0.5 * (z[0] - middle))  # an arm held out, or a neighbour's
-    z[0] = (z[0] + middle) / 2
-    cut = np.array([x0 <= 1 or x1 >= size[0] - 1, y1 >= size[1] - 1, y0 <= 1])
-    for box in figure.hidden:
-        across = min(x1, box[2]) - max(x0, box[0])
-        if across > 0.25 * width:
-            cut |= [across > 0.5 * width, box[1] < y1 + 0.05 * height, box[1] < y0 + 0.1 * height]
-    if figure.is_shared:
-        sigma[0] = np.hypot(sigma[0], 0.15 * width)
+    middle = middle_column(figure)
+    sigma[0] = np.hypot(sigma[0], 0.25 * (z[0] - middle))  # an arm held out, or a neighbour's
+    z[0] = middle
+    cut = np.array([x0 <= 1 or x1 >= size[0] - 1, y1 >= size[1] - 1 or figure.is_open[0], y0 <= 1 or figure.is_open[1]])
+    if figure.is_shared and not cut[1:].all():  # the end that is seen says the column
+        z[0], sigma[0] = end_column(figure, top=not cut[2]), np.hypot(config.pixel_sigma, END_SIGMA * height)
     sigma[cut] = np.inf
     return Sighting(z, sigma)
+
+
+def middle_column(figure: Figure) -> float:
+    """Median column, px, of a silhouette: what is carried beside the body moves it little."""
+    _, u = np.nonzero(figure.crop)
+    return float(np.median(u) + figure.box[0])
+
+
+def end_column(figure: Figure, top: bool) -> float:
+    """Middle column, px, of the highest or lowest part of a silhouette."""
+    rows = max(round(END * len(figure.crop)), 1)
+    _, u = np.nonzero(figure.crop[:rows] if top else figure.crop[-rows:])
+    return float(u.mean() + figure.box[0])
 
 
 def seen_at(plane: GroundPlane, ground: np.ndarray, height: float) -> np.ndarray:
