@@ -39,7 +39,7 @@ def error_model(correlation_px: float, floor_px: float, temporal_share: float) -
 
 
 def depth_fields(depth: np.ndarray, valid: np.ndarray, sigma: np.ndarray, rig: StereoRig,
-                 model: dict[str, float] | None = None) -> dict[str, Field]:
+                 model: dict[str, float] | None = None, readout_s: float = 0.0) -> dict[str, Field]:
     """Fields `disparity` and `depth` of a window.
 
     Args:
@@ -48,13 +48,14 @@ def depth_fields(depth: np.ndarray, valid: np.ndarray, sigma: np.ndarray, rig: S
         sigma: [n, H, W] metres, standard deviation of a pixel.
         rig: in whose pixels disparities are.
         model: from `error_model`; without one half of the typical sigma is taken to be shared by all of a region.
+        readout_s: of the colour camera, from its first row to its last (rolling shutter); widens the camera's errors.
     """
     known = valid & np.isfinite(depth) & (depth > 0) & np.isfinite(sigma)
     z = np.where(known, depth, 1).astype(np.float32)
     scale = np.float32(rig.left.fx * rig.baseline_m)
     disparity = np.where(known, scale / z - np.float32(rig.doffs_px), 0).astype(np.float32)
     spread = np.where(known, scale / z**2 * sigma, np.inf).astype(np.float32)
-    info: dict[str, Any] = {"error_model": model} if model else {}
+    info: dict[str, Any] = {"readout_s": readout_s} | ({"error_model": model} if model else {})
     return {"disparity": Field(disparity, known, spread, "source", info),
             "depth": Field(np.where(known, z, np.float32(np.inf)), known,
                            np.where(known, sigma, np.inf).astype(np.float32), "source", info)}
@@ -66,18 +67,20 @@ class GivenDepth:
     Args:
         read: (start, stop) to depth [n, H, W] metres, valid [n, H, W] and sigma [n, H, W] metres.
         rig: in whose pixels disparities are.
-        model: as `depth_fields`.
+        model, readout_s: as `depth_fields`.
     """
 
-    def __init__(self, read: Reader, rig: StereoRig, model: dict[str, float] | None = None) -> None:
-        self._read, self._rig, self._model = read, rig, model
+    def __init__(self, read: Reader, rig: StereoRig, model: dict[str, float] | None = None,
+                 readout_s: float = 0.0) -> None:
+        self._read, self._rig, self._model, self._readout_s = read, rig, model, readout_s
         self._last: tuple[tuple[int, int], dict[str, Field]] | None = None
 
     def fields(self, start: int, stop: int) -> dict[str, Field]:
         """Both fields of frames start to stop; the last window asked for is remembered."""
         if self._last is None or self._last[0] != (start, stop):
             self._last = None  # one window at a time
-            self._last = (start, stop), depth_fields(*self._read(start, stop), self._rig, self._model)
+            self._last = (start, stop), depth_fields(*self._read(start, stop), self._rig, self._model,
+                                                        self._readout_s)
         return self._last[1]
 
     def given(self) -> dict[str, Callable[[int, int], Field]]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.geometry.poses import Pose
+from curate.geometry.rotations import log_so3
+from curate.geometry.trajectories import steps
 from curate.perception.camera.keeping import Memory
 from curate.perception.camera.stereo_vo import Odometry, StereoVo
 from curate.perception.estimator import Field, Resources, Window
@@ -79,9 +82,39 @@ class RgbdVo(StereoVo):
         Raises:
             ValueError: without a rig, or where a later window does not overlap the one before.
         """
-        found = super().run(window)
-        del found["camera"].info["rig_step"]  # no second camera, no pan of it
-        return found
+        found = super().run(window)["camera"]
+        del found.info["rig_step"]  # no second camera, no pan of it
+        given = window.fields["disparity"]
+        if readout_s := given.info.get("readout_s", 0.0):
+            known = given.valid & (given.values > 0)
+            typical = float(window.rig.depth(np.median(given.values[known]))) if known.any() else 1.0
+            found.info["frame_cov"] = found.info["frame_cov"] + shutter_covariance(found.values, window, typical,
+                                                                                    readout_s)
+        return {"camera": found}
+
+
+def shutter_covariance(poses: Pose, window: Window, depth_m: float, readout_s: float) -> np.ndarray:
+    """[n, 6, 6] what a rolling shutter does to each pose by itself, to first order.
+
+    While the rows are read, over `readout_s`, the picture moves on: the last row lies u pixels beside where the first
+    would have it. That shears and stretches the picture by u over its height, half of which is taken for a turn, and
+    half of that at the distance of the scene for a shift. u follows the camera's speed, which changes its sign as a
+    hand shakes; so these are errors of a pose and no drift.
+
+    Args:
+        poses: `T_world_cam` of the window's frames. depth_m: typical of the scene.
+    """
+    num, camera = len(poses), window.camera
+    share = np.zeros(num)
+    if num > 1:
+        step = steps(poses)
+        turn = np.linalg.norm(log_so3(step.rotation), axis=-1)
+        moved = camera.fx * (turn + np.linalg.norm(step.translation, axis=-1) / depth_m)  # px from frame to frame
+        speed = moved / np.diff(window.time_s)
+        share[:-1], share[1:] = speed, np.maximum(share[1:], speed)
+    half = share * readout_s / camera.height / 2
+    size = np.column_stack([np.repeat(half[:, None], 3, 1), np.repeat(half[:, None] * depth_m / 2, 3, 1)])
+    return size[:, :, None] ** 2 * np.eye(6)
 
 
 class _GivenOdometry(Odometry):
