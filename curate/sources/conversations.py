@@ -126,7 +126,7 @@ class Conversations:
         uri = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         params["sha256"] = digests[0] if len(digests) == 1 else content
         yield ClipSpec(clip_key("\n".join(paths), 0, count, [*digests, kept.digest.hex()]), self.kind, uri,
-                       f"{Path(paths[0]).stem}-{content[:8]}", 0, count, params)
+                       f"{Path(paths[0]).stem}-{digests[0][:8]}", 0, count, params)
 
     def _parsed(self, entry: conversations_read.Entry) -> Conversation:
         if entry.fault:
