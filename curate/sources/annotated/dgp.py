@@ -56,8 +56,9 @@ class Dgp(AnnotatedSource):
             raise BadInput(f"{place}: not a DGP scene as expected: {type(error).__name__}: {error}") from error
 
     def _read(self, reader: _Reader, scene: dict[str, Any]) -> Recording:
-        place, datums = reader.place, {entry["key"]: entry for entry in scene["data"]}
-        samples = sorted(scene["samples"], key=lambda s: s["id"]["timestamp"])
+        place = reader.place
+        datums = {entry["key"]: entry for entry in scene["data"]}
+        samples = sorted(scene["samples"], key=lambda s: _instant(s["id"]["timestamp"], reader.place))
         if not samples:
             raise BadInput(f"{place}: no samples")
         by_name = [reader.named(sample, datums) for sample in samples]
@@ -65,7 +66,7 @@ class Dgp(AnnotatedSource):
         calibration = place.parent / "calibration" / f"{samples[0]['calibration_key']}.json"
         camera_name = self.config.camera or reader.first_camera(calibration, by_name)
         cameras = [reader.pick(named, camera_name, sample) for named, sample in zip(by_name, samples)]
-        times = [datetime.fromisoformat(lidar["id"]["timestamp"]) for lidar in lidars]
+        times = [_instant(lidar["id"]["timestamp"], place) for lidar in lidars]
         time_s = np.array([(time - times[0]).total_seconds() for time in times])
         check_steps(time_s, str(place), "sample")
         ontology = reader.ontology(scene)
@@ -102,6 +103,13 @@ class Dgp(AnnotatedSource):
         given = Annotated(time_s, T_world_cam, table.tracks(), "ground-plane", up,
                           camera if self.config.pictures else None)
         return Recording(given, images, files, "" if images else f"{camera_name} of a vehicle")
+
+
+def _instant(text: str, place: Path) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{place}: found the timestamp {text!r}, expected a date and time as in ISO 8601") from None
 
 
 class _Reader:
