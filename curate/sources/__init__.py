@@ -27,6 +27,7 @@ SOURCES: dict[str, str] = {
     "argoverse2": "curate.sources.annotated.argoverse2:Argoverse2",
     "dgp": "curate.sources.annotated.dgp:Dgp",
     "vr180": "curate.sources.vr180:Vr180",
+    "stereo4d": "curate.sources.stereo4d:Stereo4DSource",
 }
 
 

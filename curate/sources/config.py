@@ -15,7 +15,7 @@ from curate.sources.config_conversations import ConversationsConfig
 from curate.sources.config_multiview import MultiviewConfig
 from curate.sources.config_rgbd import RgbdConfig
 from curate.sources.config_single import SingleVideoConfig
-from curate.sources.config_spherical import Vr180Config
+from curate.sources.config_spherical import Stereo4DConfig, Vr180Config
 
 BASELINE_RELATIVE_SIGMA = 0.005  # of a measured baseline, where nobody states better: 2.7 mm of KITTI's 0.54 m
 
@@ -195,7 +195,8 @@ class RenderedConfig(Strict):
 
 
 SourceConfig = Annotated[
-    StereoPairConfig | SideBySideConfig | TopBottomConfig | RenderedConfig | Vr180Config | MultiviewConfig | RgbdConfig
+    StereoPairConfig | SideBySideConfig | TopBottomConfig | RenderedConfig | Vr180Config
+    | Stereo4DConfig | MultiviewConfig | RgbdConfig
     | SingleVideoConfig
     | KittiTrackingConfig | Argoverse2Config | DgpConfig | ConversationsConfig,
     Field(discriminator="kind")]

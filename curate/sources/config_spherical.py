@@ -86,3 +86,46 @@ class Vr180Config(EyesConfig):
                 if value > limit:
                     raise ValueError(f"fov_deg {name} is {value:g}, expected at most {limit} degrees")
         return self
+
+
+class Stereo4DConfig(EyesConfig):
+    """Stereo4D: published camera paths and 3D tracks (an npz a clip) with the video that they were made of.
+
+    Folders as its own tools make them: `npz/NAME.npz` and `processed/NAME/NAME-left_rectified.mp4`. In the patterns
+    below {name} is the npz file's name and {video_id} that of the original video.
+    """
+
+    kind: Literal["stereo4d"] = "stereo4d"
+    root: str = Field(description="folder that holds annotations and videos")
+    annotations: str | list[str] = Field("**/*.npz", description="file name, glob, or a list of them, relative to root")
+    video: Literal["rectified", "side_by_side", "raw"] = Field(
+        "rectified", description="rectified: perspective videos, a frame for each of the timestamps. side_by_side: "
+                                 "both of these in one. raw: the original VR180 video, cut out here by fov_bounds and "
+                                 "rectified2rig at the timestamps")
+    left: str | None = Field(
+        None, description="pattern of the video (the left eye's, or the one with both), relative to root; default: "
+                          "processed/{name}/{name}-left_rectified.mp4, side by side processed/{name}/{name}.mp4, raw "
+                          "raw/{video_id}.mp4")
+    right: str | None = Field(
+        "processed/{name}/{name}-right_rectified.mp4",
+        description="pattern of the right eye's rectified video; used where it is there")
+    fov_deg: Annotated[float, Field(ge=10, le=120)] = Field(
+        60.0, description="horizontal field of view of the rectified video, degrees; of raw video what is cut out")
+    size: int = Field(512, ge=64, le=2048, description="width and height of what is cut out of raw video, pixels")
+    use: Literal["tracks", "pixels"] = Field(
+        "tracks", description="tracks: regions are made of the given 3D tracks. pixels: the camera path is taken "
+                              "as given, all else is estimated from both eyes")
+    max_tracks: int = Field(6000, ge=100, le=50_000, description="tracks of a clip that are looked at, spread evenly")
+    disparity_sigma_px: Positive = Field(
+        0.25, description="standard deviation of the tracks' disparity that all frames share, and of their place "
+                          "across the line of sight, pixels; nothing is published about it")
+    track_drift_px: Positive = Field(
+        0.03, description="standard deviation of the tracks' drift from frame to frame, pixels")
+    camera_step_sigma_m: Positive = Field(
+        0.001, description="standard deviation of the camera's shift from frame to frame, metres")
+    camera_step_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01, description="the same as a share of the shift; both count")
+    camera_step_sigma_deg: Positive = Field(
+        0.01, description="standard deviation of the camera's turn from frame to frame, degrees")
+    decoder: Decoder = "av"
+    licence: str = Field("", description="licence of the media, written into every record; annotations: CC BY 4.0")
