@@ -179,7 +179,8 @@ class _Asker:
     def _question(self, item: Item, options: OptionSet | None, unit: Unit | None, value: float, low: float,
                   high: float) -> Question:
         family, claim, config = self.family, self.claim, self.config
-        paraphrase = self.draw.pick(self._wordings())
+        wordings = self._wordings()
+        paraphrase = self.draw.pick(wordings if self.scene.has_pictures else text_alone.sayable(wordings, item.words))
         stem = paraphrase.render(item.words)
         asks_time = not claim.subjects and unit is not None and unit.dimension == "time"
         if config.state_duration and self.scene.has_pictures and not asks_time:
@@ -189,7 +190,7 @@ class _Asker:
         letter = options.letter if options else ""
         is_open = self.form == "open"
         if not self.scene.has_pictures:
-            stem = stem.replace("in the image of the camera", "in the axes of the camera")
+            stem = text_alone.unpictured(stem)
             stem = text_alone.table(self.view, claim.subjects, claim.span, " ".join([stem, *texts])) + stem
         tail = "\n".join([CHOICE_LEAD, listed(texts)]) if options else claim.open.lead if is_open else NUMBER_LEAD
         is_count = unit is COUNT

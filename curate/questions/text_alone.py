@@ -7,12 +7,13 @@ and each object spoken of were, at times spread over the clip, the question's ow
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from curate.questions.region_words import clean_name
 from curate.questions.view import View
+from curate.questions.wording import Paraphrase
 from curate.scene import Region
 
 # What a path sampled about every second tells. Not among them: what is seen in an image, what is asked of an instant
@@ -29,6 +30,24 @@ EVERY_S, LEAST, MOST = 1.0, 6, 16  # columns: about one a second, within these b
 PLACE, SIZE, FACING = 2, 2, 3  # decimals: metres, metres, of a unit vector
 _MARK = re.compile(r"<R(\d+)>|\[R(\d+)\]|region (\d+)|<obj_(\d+)>")
 
+# how families speak of axes by the picture that shows them -> how without one
+_PICTURED = (("in the image of the camera", "in the axes of the camera"), ("as they point in its image", "of its axes"),
+             (" as in its image", " of its axes"), (", not by places in the picture", ""),
+             ("in its image", "in its axes"), ("the camera's image", "the camera's axes"))
+_PICTURES = re.compile(r"\b(images?|pictures?|videos?|pixels?|screen|visible)\b")
+
+
+def unpictured(text: str) -> str:
+    """A question's words without what they say of a picture."""
+    for pictured, plain in _PICTURED:
+        text = text.replace(pictured, plain)
+    return text
+
+
+def sayable(wordings: Sequence[Paraphrase], fields: dict[str, str]) -> Sequence[Paraphrase]:
+    """Those that speak of no picture, as far as there are any."""
+    return [one for one in wordings if not _PICTURES.search(unpictured(one.render(fields)))] or wordings
+
 
 def table(view: View, subjects: Iterable[int], span: tuple[int, int], said: str) -> str:
     """The table for one question, an empty line after it.
@@ -42,8 +61,10 @@ def table(view: View, subjects: Iterable[int], span: tuple[int, int], said: str)
     rows = [known[i] for i in dict.fromkeys([*subjects, *named]) if i in known]
     frames = columns(view.scene.time_s, span)
     turn, origin = view.scene.T_world_cam.rotation[0], view.scene.T_world_cam.translation[0]
+    stands_for = view.scene.clip.get("params", {}).get("viewpoint", "")
     lines = [
-        "There is no video. The table says where the camera and the objects were.",
+        "There is no video. The table says where the camera and the objects were."
+        + (f" The camera's optical centre is {stands_for}." if stands_for else ""),
         f"Places are [x, y, z] in metres in the axes of the camera at {view.at(0)} (x right, y down, z forward), which "
         "stay where they are; an object's place is that of the centre of its annotated box. Directions are unit "
         "vectors in the same axes. Sizes are length x width x height in metres. A dash: not known.",

@@ -82,7 +82,7 @@ class Argoverse2(AnnotatedSource):
                       R_city_ego[t] @ values[row, 3:] + ego[t], R_city_ego[t] @ R_ego_box, values[row, :3], where)
         given = Annotated(time_s, Pose("world", "cam", R_city_ego @ EGO_CAM, ego), table.tracks(), "gravity",
                           np.array([0.0, 0, 1]), None)
-        return Recording(given, [], files, "the middle of the rear axle of a vehicle, looking ahead")
+        return Recording(given, [], files, "the middle of the rear axle of a vehicle, from where it looks ahead")
 
 
 def _columns(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -102,7 +102,7 @@ class Dgp(AnnotatedSource):
         up = reader.pose(lidars[0]["datum"]["point_cloud"]["pose"], str(place)).rotation[:, 2]
         given = Annotated(time_s, T_world_cam, table.tracks(), "ground-plane", up,
                           camera if self.config.pictures else None)
-        return Recording(given, images, files, "" if images else f"{camera_name} of a vehicle")
+        return Recording(given, images, files, "" if images else f"that of {camera_name} on a vehicle")
 
 
 def _instant(text: str, place: Path) -> datetime:

@@ -84,7 +84,7 @@ class KittiTracking(AnnotatedSource):
         up, up_world = ("camera", None) if self.config.static else ("gravity", np.array([0.0, 0, 1]))
         time_s = np.array(numbers) / self.config.fps
         given = Annotated(time_s, T_world_cam, table.tracks(), up, up_world, camera)
-        return Recording(given, self._paths, files, "" if camera else "the left colour camera of a vehicle")
+        return Recording(given, self._paths, files, "" if camera else "that of the left colour camera on a vehicle")
 
     def _file(self, pattern: str, place: Path, what: str) -> Path:
         path = self.root / pattern.format(name=place.stem)
