@@ -70,6 +70,13 @@ class DepthConfig(Strict):
     scale: Positive = Field(0.001, description="metres of one unit; 0 and not finite mean unknown")
     sigma_m: float = Field(0.0, ge=0, description="standard deviation of a pixel, metres: the constant part")
     sigma_relative: float = Field(0.01, ge=0, lt=1, description="and the part that grows with the depth")
+    scale_sigma: float = Field(0.01, ge=0, lt=1, description="standard deviation of all depths together, as a share")
+
+    @model_validator(mode="after")
+    def _some(self) -> DepthConfig:
+        if not self.sigma_m + self.sigma_relative > 0:
+            raise ValueError("sigma_m and sigma_relative are both zero; depth is never exact")
+        return self
 
 
 class LidarConfig(Strict):
@@ -81,6 +88,9 @@ class LidarConfig(Strict):
                                                        "tracking) or json, relative to the recording")
     camera: Literal[0, 1, 2, 3] = Field(2, description="which P the images are of: 2 is the left colour camera")
     sigma_m: Positive = Field(0.03, description="standard deviation of a point's distance, metres")
+    fill_px: int = Field(5, ge=0, le=50, description="half the window over which surfaces are closed between points, "
+                                                     "px: about the distance of the scan's lines; 0: points alone")
+    scale_sigma: float = Field(0.002, ge=0, lt=1, description="standard deviation of the scanner's metres, as a share")
 
 
 class SingleVideoConfig(Strict):

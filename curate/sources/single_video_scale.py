@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from curate.geometry import ground as grounds
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.ground import GroundPlane
+from curate.sources import single_video_depth as depths
 from curate.sources.base import BadInput, Scale, check_inside
-from curate.sources.config_single import GroundConfig, SingleVideoConfig
+from curate.sources.config_single import DepthConfig, GroundConfig, LidarConfig, SingleVideoConfig
+from curate.sources.given_depth import GivenDepth, closed, virtual_rig
 
 MAX_FILE_BYTES = 1 << 20
 Maps = tuple[np.ndarray, np.ndarray]
@@ -60,7 +63,56 @@ def scale_of(config: SingleVideoConfig, folder: Path, root: Path, media, camera:
                  "ground_residual": plane.residual}
         return ScaleOfView(plane.camera, "calibrated", None, lambda start, stop: {"ground": plane},
                            config.ground.scale_sigma, undistort, files, stats)
+    if config.depth is not None:
+        return _dense(config.depth, folder, root, media, camera, undistort)
+    if config.lidar is not None:
+        return _scanned(config.lidar, folder, root, media)
     return ScaleOfView(camera, undistort=undistort)
+
+
+def _dense(config: DepthConfig, folder: Path, root: Path, media, camera: Intrinsics, undistort: Maps | None
+           ) -> ScaleOfView:
+    paths = depths.listed(folder, config.files, (".png", ".npy"), root, media.num_frames, "depth images")
+
+    def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        depth, valid = depths.load_depth(path, config)
+        if depth.shape != (camera.height, camera.width):
+            raise BadInput(f"{path}: {depth.shape[1]}x{depth.shape[0]}, expected {camera.width}x{camera.height} as the "
+                           "frames: depth must be registered to them")
+        if undistort is not None:  # no mixing of near and far
+            depth = cv2.remap(depth, *undistort, cv2.INTER_NEAREST)
+            valid = cv2.remap(valid.astype(np.uint8), *undistort, cv2.INTER_NEAREST) > 0
+        return depth, valid, depths.depth_sigma(depth, config)
+
+    return _of_depth(load, paths, camera, config.scale_sigma, undistort, [paths[0], paths[-1]])
+
+
+def _scanned(config: LidarConfig, folder: Path, root: Path, media) -> ScaleOfView:
+    path = folder / config.calibration
+    check_inside(path, root)
+    scanner = depths.read_scanner(path, config, media.width, media.height)
+    paths = depths.listed(folder, config.scans, (".bin", ".npy", ".npz"), root, media.num_frames, "scans")
+
+    def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        depth, valid = depths.project_scan(depths.load_scan(path), scanner)
+        sigma = np.full(depth.shape, config.sigma_m, np.float32)
+        return closed(depth, valid, sigma, config.fill_px) if config.fill_px else (depth, valid, sigma)
+
+    return _of_depth(load, paths, scanner.camera, config.scale_sigma, None, [path, paths[0], paths[-1]])
+
+
+def _of_depth(load: Callable[[Path], tuple[np.ndarray, np.ndarray, np.ndarray]], paths: list[Path], camera: Intrinsics,
+              scale_sigma: float, undistort: Maps | None, files: list[Path]) -> ScaleOfView:
+    rig = virtual_rig(camera, depths.virtual_baseline(*load(paths[0]), camera.fx))
+
+    def given(first: int, last: int) -> dict[str, Any]:
+        def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            found = [load(path) for path in paths[first:last][start:stop]]
+            return tuple(np.stack(parts) for parts in zip(*found, strict=True))
+
+        return GivenDepth(read, rig).given()
+
+    return ScaleOfView(camera, "calibrated", rig, given, scale_sigma, undistort, files)
 
 
 def ground_plane(config: GroundConfig, folder: Path, root: Path, camera: Intrinsics, is_calibrated: bool

@@ -13,7 +13,7 @@ class GroundConfig(BaseModel):
     background_frames: int = Field(48, ge=5, le=512, description="frames that the background is the median of")
     threshold: float = Field(5.0, gt=0, description="sigmas of a pixel's noise by which the foreground differs")
     min_contrast: float = Field(14.0, gt=0, description="and the least difference, of 255")
-    shadow: tuple[float, float] = Field((0.45, 1.35), description="least and most of the light that a shadow, or its "
+    shadow: tuple[float, float] = Field((0.45, 1.2), description="least and most of the light that a shadow, or its "
                                                                   "going, leaves")
     min_height_m: float = Field(0.5, gt=0, description="lowest object, metres; of a relative clip min_height_px counts")
     max_height_m: float = Field(4.5, gt=0, description="highest object, metres")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 MIN_PIECE_PX = 12
-OVER, BESIDE = 0.5, 0.25  # pieces are one above the other: shared columns of the narrower; gap, of the joint height
+OVER, BESIDE = 0.5, 0.4  # pieces are one above the other: shared columns of the narrower; gap, of the joint height
 REACH = 0.12  # of its height: how far beside its expected box an object's pieces may be
 END_ROWS, OPEN = 4, 0.3  # rows about an end of a silhouette, and the share of its columns where others go on
 CLAIM = 0.5  # of a piece, or of the expected silhouette, inside the box

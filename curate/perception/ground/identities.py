@@ -102,7 +102,7 @@ def _far(a: np.ndarray, b: np.ndarray) -> float:
 
 def _cut(track: Track, end: int) -> Track:
     """Takes what comes after a frame off a track."""
-    tail = replace(track, id=0, heights=list(track.heights), widths=list(track.widths))
+    tail = replace(track, id=0, heights=list(track.heights), widths=list(track.widths), areas=list(track.areas))
     for name in ("figures", "sightings", "colours"):
         of = getattr(track, name)
         setattr(tail, name, {f: v for f, v in of.items() if f > end})

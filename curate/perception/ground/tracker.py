@@ -16,6 +16,7 @@ from curate.perception.ground.upright import Sighting, from_foot, seen_at, sight
 SPEED, ACCELERATION = 2.0, 0.8  # sigmas of what is not known: heights a second, heights a second²
 GATE = 12.0  # chi-square of one row or column, beyond which it is of something else
 SHORT = 0.93  # of the known height: head or foot is hidden, whichever is farther from where it should be
+MISSING = 0.2  # of a silhouette: its middle column may be of what is left
 KNOWN = 4  # frames after which the height is known
 FOUND_AGAIN = 13.8  # chi-square, 2 degrees of freedom, 99.9 %
 SAME_HEIGHT = 0.25  # by which heights of one object may differ
@@ -33,6 +34,7 @@ class Track:
     covariance: np.ndarray
     heights: list[float]
     widths: list[float]  # of the box, in its heights
+    areas: list[float]  # of the silhouette, in squares of the box's height
     figures: dict[int, Figure] = field(default_factory=dict)
     sightings: dict[int, Sighting] = field(default_factory=dict)
     colours: dict[int, np.ndarray] = field(default_factory=dict)  # of frames where it is seen clearly
@@ -117,20 +119,29 @@ class Tracker:
     def _see(self, track: Track, frame: int, figure: Figure) -> None:
         """Updates by what agrees with the prediction; each row and the column is judged by itself."""
         sighting = sight(figure, self.size, self.config)
+        if sighting.known.all() and not figure.is_shared:  # before it is judged by the height: the first may be wrong
+            _, tall = from_foot(self.plane, sighting)
+            if np.isfinite(tall):
+                track.heights.append(tall)
+                track.widths.append((figure.box[2] - figure.box[0]) / (figure.box[3] - figure.box[1]))
+                track.areas.append(figure.area / (figure.box[3] - figure.box[1]) ** 2)
         place, height = track.state[:2], track.height
         by_place, by_height = slopes(self.plane, place, height)
         H = np.concatenate([by_place, np.zeros((3, 2))], 1)
         spread = 0.1 * height if len(track.heights) < 3 else 0.03 * height
         extra = np.array([0, 0, (by_height[2] * spread) ** 2])
-        innovation = sighting.z - seen_at(self.plane, place, height)
+        expected = seen_at(self.plane, place, height)
+        tall = expected[1] - expected[2]
+        gone = 1 - figure.area / (float(np.median(track.areas)) * tall**2)  # behind a pole, or of the ground's colour
+        if gone > MISSING:
+            sighting.sigma[0] = np.hypot(sighting.sigma[0], gone * track.width * tall / 2)
+        innovation = sighting.z - expected
         variance = np.einsum("ij,jk,ik->i", H, track.covariance, H) + np.where(
             sighting.known, sighting.sigma, 0) ** 2 + extra
         sighting.sigma[innovation**2 > GATE * variance] = np.inf
-        if len(track.heights) >= KNOWN and sighting.known[1:].all():
-            foot, head = seen_at(self.plane, place, height)[1:]
-            if sighting.z[1] - sighting.z[2] < SHORT * (foot - head):
-                far = innovation[1:] ** 2 / variance[1:]
-                sighting.sigma[1 + int(far.argmax())] = np.inf
+        is_short = sighting.z[1] - sighting.z[2] < SHORT * tall
+        if is_short and len(track.heights) >= KNOWN and sighting.known[1:].all():
+            sighting.sigma[1 + int((innovation[1:] ** 2 / variance[1:]).argmax())] = np.inf
         known = sighting.known
         if not known[1:].any():
             return
@@ -140,12 +151,6 @@ class Tracker:
         track.state = track.state + gain @ innovation[known]
         track.covariance = (np.eye(4) - gain @ H) @ track.covariance
         track.figures[frame], track.sightings[frame], track.since = figure, sighting, 0.0
-        if known.all() and not figure.is_shared:
-            _, tall = from_foot(self.plane, sighting)
-            if np.isfinite(tall):
-                track.heights.append(tall)
-                track.widths.append((figure.box[2] - figure.box[0]) / (figure.box[3] - figure.box[1]))
-
     def _find(self, frame: int, others: list[Figure]) -> None:
         """Silhouettes that nobody was expected to make: objects seen again, and new ones."""
         found = []
@@ -185,6 +190,6 @@ class Tracker:
         covariance[:2, :2] = np.linalg.inv(by_place.T @ (by_place / sighting.sigma[:, None] ** 2))
         covariance[2:, 2:] = (SPEED * height) ** 2 * np.eye(2)
         track = Track(self._next, np.concatenate([place, np.zeros(2)]), covariance, [height], [shape],
-                      {frame: figure}, {frame: sighting})
+                      [figure.area / (figure.box[3] - figure.box[1]) ** 2], {frame: figure}, {frame: sighting})
         self._next += 1
         self.live.append(track)
