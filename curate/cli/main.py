@@ -10,8 +10,8 @@ from curate.cli.errors import explain
 from curate.storage.redact import redact
 
 # Name to file; the order of `curate --help`.
-COMMANDS = ("demo", "inspect", "run", "ask", "status", "retry", "compact", "replay", "plan", "validate", "verify", "publish",
-            "export", "mix", "train", "preview", "score", "audit", "doctor", "schema")
+COMMANDS = ("demo", "sources", "inspect", "run", "ask", "status", "retry", "compact", "replay", "plan", "validate",
+            "verify", "publish", "export", "mix", "train", "preview", "score", "audit", "doctor", "schema")
 
 
 class Commands(click.Group):
