@@ -177,6 +177,16 @@ def test_teacher_tensors_cannot_be_made_of_a_given_scene(tmp_path) -> None:
     assert outcome.kind == "bad-input" or "teacher.enabled" in outcome.reason
 
 
+def test_replay_shows_what_there_is(tmp_path) -> None:
+    from curate.engine.replay import replay
+
+    recipe = Recipe.model_validate(RECIPE)
+    files = replay(spec("1" * 24), TextSource(), recipe, "questions", tmp_path / "all", 1, {})
+    assert files == ["questions.json", "regions.csv", "scene.npz"]
+    with pytest.raises(ValueError, match="gives the scene"):
+        replay(spec("1" * 24), TextSource(), recipe, "depth", tmp_path / "depth", 1, {})
+
+
 def test_variants_of_it_have_no_media_either(tmp_path) -> None:
     from curate.augment import Variant, apply
     from curate.augment.media import media

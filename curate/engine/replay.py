@@ -50,6 +50,8 @@ def _fields(clip: ClipSpec, frames: Frames, recipe: Recipe, stage: str, folder: 
             timings: dict[str, float]) -> None:
     from curate.perception.pipeline import given_fields, prepare, windows
 
+    if "scene" in frames.given:
+        raise ValueError(f"{clip.uri}: its source gives the scene, and there is no {stage}; take --stage lift")
     given = set(given_fields(frames))
     frames, _, ready = prepare(clip, frames, recipe.perception, timings)
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +190,8 @@ def _scene(clip: ClipSpec, frames: Frames, recipe: Recipe, stage: str, folder: P
     scene = perceive(clip, frames, recipe.perception, [keep_first], timings)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scene.npz").write_bytes(scene.to_bytes())
-    (folder / "marked.jpg").write_bytes(scene_marks(first[0], scene))
+    if first:
+        (folder / "marked.jpg").write_bytes(scene_marks(first[0], scene))
     with (folder / "regions.csv").open("w", newline="") as f:
         rows = csv.writer(f)
         rows.writerow(["id", "first", "last", "frames_seen", "distance_m", "distance_sigma_m", "motion_p", "largest_m"])
