@@ -32,9 +32,10 @@ class Tracks:
 
 
 def room_tracks(room: Room, view: Intrinsics, num_frames: int = 24, fps: float = 10.0, step: int = 4, every: int = 10,
-                disparity_px: float = 0.0, pixel_px: float = 0.0, seed: int = 0) -> Tracks:
+                disparity_px: float = 0.0, pixel_px: float = 0.0, plate_bias_px: float = 0.0, seed: int = 0) -> Tracks:
     """Points of a grid of every `step` pixels, taken at every `every`-th frame and followed where they are seen from
-    the left eye; with errors of stereo where asked for."""
+    the left eye; with errors of stereo where asked for: noise of each observation, and a bias of the plate's
+    disparity that stays."""
     time_s = np.arange(num_frames) / fps
     path = Pose("world", "cam", np.tile(np.eye(3), (num_frames, 1, 1)),
                 np.stack([eye_centres(room, t)[0] for t in time_s]))
@@ -55,6 +56,7 @@ def room_tracks(room: Room, view: Intrinsics, num_frames: int = 24, fps: float =
         first, _ = room.hits(path.translation[t], sight, time_s[t])
         seen = (first > 1 - 1e-6) & (uv > -0.5).all(1) & (uv < view.width - 0.5).all(1)
         disparity = view.fx * EYES_M / sight[:, 2] + rng.normal(0, 1, len(points)) * disparity_px
+        disparity += plate_bias_px * on_plate
         noisy = view.lift(uv + rng.normal(0, 1, uv.shape) * pixel_px, view.fx * EYES_M / disparity)
         points[:, t] = np.where(seen[:, None], noisy + path.translation[t], np.nan)
     return Tracks(points, on_plate, path, time_s)
