@@ -71,12 +71,14 @@ def estimator_versions(config: PerceptionConfig) -> dict[str, str]:
     from curate.lift.track_error import VERSION as LIFT_VERSION
     from curate.perception.camera.rgbd_vo import RgbdVo
     from curate.perception.ground import VERSION as GROUND_VERSION
+    from curate.perception.multiview import VERSION as VIEWS_VERSION
 
     return {slot: f"{_name(settings)}@{estimator_class(_name(settings)).version}"
             for slot, settings in config.estimators().items()} | {
                 "rig": f"{config.rig.kind}@{RIG_VERSION}", "lift": f"lift@{LIFT_VERSION}",
                   "camera of one view": f"{RgbdVo.name}@{RgbdVo.version}",
-                "one view without depth": f"ground@{GROUND_VERSION}"}
+                "one view without depth": f"ground@{GROUND_VERSION}",
+                "several views": f"multiview@{VIEWS_VERSION}"}
 
 
 def check_estimators(config: PerceptionConfig) -> None:

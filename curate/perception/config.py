@@ -15,6 +15,7 @@ from curate.perception.flow.config import DisConfig
 from curate.perception.ground.config import GroundConfig
 from curate.perception.learned.config import GmflowFlowConfig, GmflowStereoConfig, YoloxConfig
 from curate.perception.motion.config import RigidResidualConfig
+from curate.perception.multiview.config import ViewsConfig
 from curate.perception.regions.config import MotionClustersConfig
 from curate.perception.rig.config import RigConfig
 from curate.perception.tracks.config import FlowChainConfig
@@ -55,6 +56,8 @@ class PerceptionConfig(BaseModel):
     tracks: _slot(FlowChainConfig) = Field(default_factory=FlowChainConfig)
     detector: _slot(YoloxConfig) | None = Field(None, description="names the regions; none: they have marks alone")
     ground: GroundConfig | None = Field(None, description="one camera without depth; none: as its settings default")
+    multiview: ViewsConfig | None = Field(None, description="several calibrated views, no rectified pair; none: as its "
+                                                            "settings default")
     rig: RigConfig = Field(default_factory=RigConfig)
     lift: LiftConfig = Field(default_factory=LiftConfig)
     window: int = Field(8, ge=2, le=256, description="frames whose dense fields are held at once")

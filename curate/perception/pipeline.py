@@ -110,6 +110,10 @@ def perceive(clip: ClipSpec, frames: Frames, config: PerceptionConfig, taps: Seq
         return _given_scene(clip, frames, config, taps, timings)
     if frames.rig is None and len(frames.views) == 1:
         return _one_view(clip, frames, config, taps, timings, estimators)
+    if frames.rig is None and len(frames.views) > 1:
+        from curate.perception.multiview.perceive import perceive_views
+
+        return perceive_views(clip, frames, config, taps, timings)
     frames, rig, ready = prepare(clip, frames, config, timings, estimators)
     builder = SceneBuilder(clip, frames, config.lift, rig)
     for window in windows(clip, frames, config, timings, ready):

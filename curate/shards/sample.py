@@ -144,6 +144,9 @@ def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
         return []
     camera = scene.camera
     parts = sorted(name for name in media if name.endswith(".mp4"))
+    if several := scene.clip.get("params", {}).get("views"):  # cameras wherever they stand, by the source
+        shown = several[:max(len(parts), 1)]
+        return [_view_json(index, _as_shown(view, scene), media) for index, view in enumerate(shown)]
     views = []
     for index in range(max(2 if abs(scene.baseline_m) > 0 else 1, len(parts))):
         name = f"v{index}.mp4"
@@ -156,6 +159,24 @@ def _views_json(scene: Scene, media: dict[str, bytes]) -> list[dict[str, Any]]:
                       "fy": float(camera.fy), "cx": float(cx), "cy": float(camera.cy), "width": int(camera.width),
                       "height": int(camera.height), "T_rig_view": T_rig_view.tolist()})
     return views
+
+
+def _as_shown(view: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """The camera of a source's view; in a mirrored clip what its mirror image is of."""
+    if not scene.clip.get("augmented", {}).get("mirror"):
+        return view
+    flip = np.diag([-1.0, 1, 1])
+    pose = np.asarray(view["T_rig_view"], float)
+    pose = np.column_stack([flip @ pose[:, :3] @ flip, flip @ pose[:, 3]])
+    return view | {"cx": view["width"] - 1 - view["cx"], "T_rig_view": pose.tolist()}
+
+
+def _view_json(index: int, view: dict[str, Any], media: dict[str, bytes]) -> dict[str, Any]:
+    name = f"v{index}.mp4"
+    width, height = mp4_size(media.get(name, b""))
+    return {"name": f"v{index}", "part": name if name in media else "", "media_width": width, "media_height": height,
+            **{key: float(view[key]) for key in ("fx", "fy", "cx", "cy")}, "width": int(view["width"]),
+            "height": int(view["height"]), "T_rig_view": view["T_rig_view"]}
 
 
 def sample_json(scene: Scene, questions: Iterable[Question], *, media: dict[str, bytes], licence: str = "",
