@@ -106,6 +106,11 @@ def usable_frames(region: Region) -> np.ndarray:
     return np.flatnonzero(known & np.isfinite(region.centroid_px).all(-1) if region.mask_first.size else known)
 
 
+def pictured_frames(region: Region) -> np.ndarray:
+    """Frames where the reference point is measured in the image, wherever in space that is, in order."""
+    return np.flatnonzero(region.seen & np.isfinite(region.centroid_px).all(-1))
+
+
 def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator[tuple[tuple[int, ...], Span]]:
     spec = KINDS[name]
     if spec.of == "camera":
@@ -114,7 +119,8 @@ def _subjects(scene: Scene, name: str, spans: Sequence[Span] | None) -> Iterator
         for span in spans or default:
             yield (), span
         return
-    usable = {region.id: usable_frames(region) for region in scene.regions}
+    frames_of = pictured_frames if spec.frame == "image" else usable_frames
+    usable = {region.id: frames_of(region) for region in scene.regions}
     usable = {region_id: frames for region_id, frames in usable.items() if len(frames) >= MIN_SEEN}
     if spec.of == "pair":
         for a, b in combinations(usable, 2):

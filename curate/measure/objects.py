@@ -60,7 +60,8 @@ def object_direction(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -
 def apparent_direction(draws: SceneDraws, subjects: tuple[int, ...], span: Span) -> Sample:
     """Motion of the reference point in the image from frame i to j, camera's and object's together, px.
 
-    Its error is the region's own noise at both frames and the drift between, projected; a shared bias cancels.
+    Its error is the region's own noise at both frames and the drift between, projected; a shared bias cancels. Of a
+    region whose place in space is not known it is what its place in the picture is measured by.
     """
     scene, region = draws.scene, draws.scene.region(subjects[0])
     i, j = span
@@ -68,6 +69,8 @@ def apparent_direction(draws: SceneDraws, subjects: tuple[int, ...], span: Span)
 
     def in_pixels(frame: int, covariance: np.ndarray) -> np.ndarray:
         x, y, z = region.point_cam[frame]
+        if not np.isfinite(z):
+            return region.flow_sigma_px[frame] ** 2 * np.eye(2)
         jacobian = np.array([[scene.camera.fx / z, 0, -scene.camera.fx * x / z**2],
                              [0, scene.camera.fy / z, -scene.camera.fy * y / z**2]])
         return jacobian @ covariance @ jacobian.T

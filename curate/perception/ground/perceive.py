@@ -14,6 +14,7 @@ from curate.perception.estimator import Estimator, Field, Window
 from curate.perception.ground import VERSION
 from curate.perception.ground.background import Background, background_of
 from curate.perception.ground.config import GroundConfig
+from curate.perception.ground.flat import MAX_HEIGHT, build_flat_region, picture_plane
 from curate.perception.ground.regions import build_region
 from curate.perception.ground.still import Stillness, stillness
 from curate.perception.ground.tracker import Track, Tracker
@@ -22,6 +23,7 @@ from curate.sources.base import BadInput, ClipSpec, Frames
 
 LOOKS = 10  # frames that tell whether the camera stands still
 MAX_BACKGROUND_BYTES = 256 << 20
+UNKNOWN_STEP = [1.0] * 3 + [1e4] * 3  # rad² and of length: a camera of which only this is known, that it moves
 
 
 class GroundPerception:
@@ -42,8 +44,11 @@ class GroundPerception:
         self.background = self._background() if self.still.is_still else None
         camera = frames.views[0].camera
         self.shape = camera.height, camera.width
-        self.tracker = Tracker(self.plane, (camera.width, camera.height), (config.min_height_m, config.max_height_m),
-                               config) if self.plane is not None and self.background is not None else None
+        self.tracker = None
+        if self.background is not None:
+            limits = (config.min_height_m, config.max_height_m) if self.plane is not None else (
+                config.min_height_px, MAX_HEIGHT * camera.height)
+            self.tracker = Tracker(self.plane or picture_plane(camera), (camera.width, camera.height), limits, config)
 
     def _some(self, num: int) -> np.ndarray:
         """[n, H, W, 3] frames spread over the clip, the first and last with them."""
@@ -100,13 +105,15 @@ class GroundPerception:
             key=self.clip.key, clip=self.clip.to_json(), time_s=time_s, camera=frames.views[0].camera, baseline_m=0.0,
             baseline_sigma_m=0.0, scale=frames.scale, up="ground-plane" if self.plane is not None else "camera",
             up_world=up, T_world_cam=Pose("world", "cam", np.tile(np.eye(3), (num, 1, 1)), np.zeros((num, 3))),
-            step_cov=np.zeros((num, 6, 6)), camera_valid=np.full(num, is_still), regions=regions,
+            step_cov=np.tile(np.diag([0.0] * 6 if is_still else UNKNOWN_STEP), (num, 1, 1)),
+            camera_valid=np.full(num, is_still), regions=regions,
             origin={"camera": name, "regions": name} if is_still else {},
             stats={k: v for k, v in stats.items() if np.isfinite(v)})
 
     def _regions(self, tracks: list[Track], time_s: np.ndarray) -> list[Region]:
-        made = [build_region(track, self.plane, time_s, self.shape, self.config, self.lift.min_frames)
-                for track in tracks]
+        config, least = self.config, self.lift.min_frames
+        made = [build_region(track, self.plane, time_s, self.shape, config, least) if self.plane is not None
+                else build_flat_region(track, len(time_s), self.shape, config, least) for track in tracks]
         largest = sorted((r for r in made if r is not None), key=lambda r: (-int(r.seen.sum()), r.id))
         return sorted(largest[:self.lift.max_regions], key=lambda r: r.id)
 

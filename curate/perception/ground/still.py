@@ -39,8 +39,8 @@ class Stillness:
         """Why it is not taken to stand still."""
         if self.num_features < MIN_FEATURES:
             return f"{self.num_features} features in the first frame, at least {MIN_FEATURES} are needed to tell"
-        return (f"only {self.share:.0%} of the features found again stay within {STILL_PX:g} px of their place, at least "
-                f"{MIN_SHARE:.0%} are needed")
+        return (f"only {self.share:.0%} of the features found again stay within {STILL_PX:g} px of their place, at "
+                f"least {MIN_SHARE:.0%} are needed")
 
 
 def stillness(grey: list[np.ndarray]) -> Stillness:
