@@ -26,6 +26,7 @@ from curate.sources.base import BadInput
 
 MAX_FILE_BYTES = 1 << 20
 MAX_NODES = 100_000
+MAX_OPEN = 50
 LONGEST_BASELINE = 5.0  # of a file without a unit: a T of more than 5 is in millimetres, hardly in metres
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 FISHEYE = ("fisheye", "equidistant", "equi", "kannala", "kb4")
@@ -81,6 +82,8 @@ def read_plain(path: Path) -> dict[str, Any]:
     try:
         if path.suffix.lower() == ".xml":
             return _xml(text, path)
+        if text.count("[") - text.count("]") > MAX_OPEN or text.count("{") - text.count("}") > MAX_OPEN:
+            raise ValueError("brackets that do not close")  # the parser's time grows with their square
         loader = _Loader(re.sub(r"\A\ufeff?%YAML[: ].*", "", text))  # OpenCV writes %YAML:1.0
         try:
             data = loader.get_single_data()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from curate.sources.inspect.candidate import Candidate
 from curate.sources.inspect.evidence import Fact, facts
-from curate.sources.inspect.survey import ImageSet, Survey, survey, within
+from curate.sources.inspect.survey import ImageSet, Survey, within
+from curate.sources.inspect.survey import survey as look_over
 from curate.video.probe import VideoFacts
 
 UNREAD = 0.3  # taken off the score of what does not load yet, in the ranking
@@ -75,7 +76,7 @@ def inspect(path: Path, is_tried: bool = True) -> Report:
     Raises:
         BadInput: nothing there, or not readable.
     """
-    found = survey(path)
+    found = look_over(path)
     looked = Looked(found, facts(found))
     report = Report(path, list(_saw(looked)), [])
     report.parts = _parts(found, is_tried)

@@ -1,0 +1,324 @@
+"""`curate inspect`: what a folder or a file is told by, what is proposed, what is said to be missing; with bounds."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from curate.cli.main import main
+from curate.recipe import load_recipe
+from curate.sources.inspect import inspect, sniffers
+from curate.sources.inspect import survey as surveys
+from curate.video.encode import encode_h264
+from tests.euroc_media import START_NS, Rig, write_euroc
+from tests.source_media import CALIBRATION, eyes, texture, write_packed, write_pair
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+def best(path: Path):
+    """The first candidate, which must load."""
+    report = inspect(path)
+    assert report.best is not None and report.best.loads, [(c.kind, c.missing) for c in report.candidates]
+    return report.best
+
+
+def image(path: Path, value: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), value)
+
+
+def test_every_layout_has_a_sniffer_of_its_own():
+    folder = Path(surveys.__file__).parent / "layouts"
+    assert set(sniffers()) == {p.stem for p in folder.glob("[a-z]*.py")} and len(sniffers()) >= 12
+
+
+# Stereo
+
+def test_two_folders_with_times(tmp_path):
+    write_pair(tmp_path, 10)
+    (tmp_path / "times_s.txt").write_text("".join(f"{n / 10}\n" for n in range(10)))
+    found = best(tmp_path)
+    assert found.kind == "stereo_pair" and not found.missing
+    assert found.source == {"left": "left", "right": "right", "calibration": "calib.json", "timestamps": "times_s.txt"}
+
+
+def test_two_folders_without_times_or_calibration_say_so(tmp_path):
+    write_pair(tmp_path, 10)
+    (tmp_path / "calib.json").unlink()
+    found = inspect(tmp_path).best
+    assert found.kind == "stereo_pair" and found.loads is False
+    assert any(one.startswith("calibration:") for one in found.missing)
+    assert any(one.startswith("times:") for one in found.missing)
+    assert "fps" not in found.source and "calibration" not in found.source  # nothing is made up
+
+
+def test_a_calibration_of_another_size_is_not_taken(tmp_path):
+    write_pair(tmp_path, 10, fx=80, baseline_m=0.1, width=640, height=480)
+    assert "calibration" not in inspect(tmp_path).best.source
+
+
+@pytest.mark.parametrize("below", ["", "mav0"])
+def test_euroc(tmp_path, below):
+    times = [START_NS + i * 50_000_000 for i in range(9)]
+    write_euroc(tmp_path, Rig("equidistant"), (times, times[:-1]))
+    found = best(tmp_path / below)
+    prefix = "" if below else "mav0/"
+    assert found.kind == "stereo_pair" and found.source["pairing"] == "time"
+    assert found.source["left"] == f"{prefix}cam0/data"
+    assert found.source["calibration"] == [f"{prefix}cam0/sensor.yaml", f"{prefix}cam1/sensor.yaml"]
+
+
+def test_kitti_odometry_names_the_matrices_of_its_images(tmp_path):
+    line = "P{}: 80 0 47.5 {} 0 80 31.5 0 0 0 1 0\n"
+    (tmp_path / "calib.txt").write_text("".join(line.format(n, x) for n, x in enumerate((0, -8, 4, -4))))
+    (tmp_path / "times.txt").write_text("".join(f"{n / 10}\n" for n in range(8)))
+    for camera in range(4):
+        for i in range(8):
+            image(tmp_path / f"image_{camera}" / f"{i:06d}.png", texture(i, camera % 2)[..., : 1 if camera < 2 else 3])
+    kinds = [(c.source["left"], c.source["cameras"]) for c in inspect(tmp_path).candidates if c.kind == "stereo_pair"]
+    assert sorted(kinds) == [("image_0", [0, 1]), ("image_2", [2, 3])]
+    assert best(tmp_path).source["timestamps"] == "times.txt"
+
+
+def test_recordings_side_by_side(tmp_path):
+    for name in ("a", "b", "c"):
+        write_pair(tmp_path / name, 8)
+        (tmp_path / name / "t.txt").write_text("".join(f"{n / 10}\n" for n in range(8)))
+    report = inspect(tmp_path)
+    assert set(report.parts) == {"a", "b", "c"} and report.best.source["recordings"] == "*"
+    path = tmp_path / "recipe.yaml"
+    assert curate("inspect", tmp_path, "--write", path).exit_code == 0
+    from curate.sources import make_source
+
+    assert len(list(make_source(load_recipe(path).source).plan())) == 3
+
+
+def test_stills_are_no_recording(tmp_path):
+    image(tmp_path / "motorcycle_left.png", texture(0, 0))
+    image(tmp_path / "motorcycle_right.png", texture(0, 1))
+    (tmp_path / "calib.json").write_text(json.dumps(CALIBRATION))
+    report = inspect(tmp_path)
+    assert report.best is None and "no motion" in report.candidates[0].missing[0]
+    for name in ("chair", "kitchen", "garden"):
+        image(tmp_path / "more" / f"{name}_left.png", texture(0, 0))
+        image(tmp_path / "more" / f"{name}_right.png", texture(0, 1))
+    report = inspect(tmp_path / "more")
+    assert report.best is None and any("separate stills" in m for c in report.candidates for m in c.missing)
+
+
+# Videos
+
+@pytest.mark.parametrize(("kind", "axis"), [("side_by_side", 2), ("top_bottom", 1)])
+def test_packed_video_is_told_by_its_halves(tmp_path, kind, axis):
+    left = np.stack([texture(i, 0) for i in range(8)])
+    packed = [left, np.roll(left, -4, axis=2)]
+    write_packed(tmp_path / "clip.mp4", packed, axis)
+    for path in (tmp_path, tmp_path / "clip.mp4"):
+        found = best(path)
+        assert found.kind == kind and any("show the same" in why for why in found.why)
+    other = write_packed(tmp_path / "other" / "clip.mp4", eyes(8), axis)  # two different pictures
+    assert kind not in {c.kind for c in inspect(other.parent).candidates}
+
+
+def test_a_lone_video_has_no_scale(tmp_path):
+    (tmp_path / "v.mp4").write_bytes(encode_h264(np.stack([texture(i) for i in range(9)]), crf=10, fps=20))
+    found = best(tmp_path / "v.mp4")
+    assert found.kind == "single_video" and "nothing metric is asked" in found.notes[0]
+
+
+def test_a_homography_gives_a_scale(tmp_path):
+    for i in range(8):
+        image(tmp_path / "frames" / f"{i:06d}.jpg", texture(i))
+    matrix = [[0.01, 0, -0.5], [0, -0.02, 3.0], [0, 0.01, 1.0]]
+    (tmp_path / "calib.json").write_text(json.dumps({"fps": 7, "homography": matrix}))
+    found = inspect(tmp_path).best
+    assert found.source == {"media": "frames", "fps": 7.0, "ground": {"homography": "calib.json"}}
+
+
+# Others' annotations and sensors
+
+def test_rgbd_needs_its_cameras(tmp_path):
+    for i in range(8):
+        image(tmp_path / f"frame-{i:06d}.color.png", texture(i))
+        image(tmp_path / f"frame-{i:06d}.depth.png", np.full((64, 96), 1500 + i, np.uint16))
+        (tmp_path / f"frame-{i:06d}.pose.txt").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    (tmp_path / "calib.json").write_text(json.dumps({"depth_K": [[90, 0, 48], [0, 90, 32], [0, 0, 1]], "fps": 30}))
+    found = inspect(tmp_path).best
+    assert found.kind == "rgbd" and found.source["layout"] == "7-scenes" and found.source["depth"]["fx"] == 90
+    assert {one.partition(":")[0] for one in found.missing} == {"color", "registration"}
+
+
+def test_several_cameras_by_the_names_in_their_calibration(tmp_path):
+    camera = ("[cameras.{n}]\ncam_id = {n}\nsize = [96, 64]\nmatrix = [[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]\n"
+              "distortions = [0.0, 0, 0, 0, 0]\nrotation = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]\n"
+              "translation = [{x}, 0.0, 0.0]\n")
+    (tmp_path / "camera_array.toml").write_text("".join(camera.format(n=n, x=-0.2 * n) for n in range(3)))
+    for n in range(3):
+        (tmp_path / f"cam_{n}.mp4").write_bytes(encode_h264(np.stack([texture(i, n) for i in range(8)]), crf=10, fps=9))
+    found = best(tmp_path)
+    assert found.kind == "multiview" and found.source["media"] == "cam_{name}.mp4"
+
+
+def test_tracked_boxes_of_a_camera_that_stands(tmp_path):
+    (tmp_path / "label_02").mkdir()
+    rows = [f"{f} {t} Car 0 0 0 1 1 50 50 1.5 1.6 4 {t}.0 1.5 {10 + t}.0 0" for f in range(30) for t in (1, 2, 3)]
+    (tmp_path / "label_02" / "0000.txt").write_text("\n".join(rows) + "\n")
+    (tmp_path / "calib").mkdir()
+    (tmp_path / "calib" / "0000.txt").write_text("".join(
+        f"P{n}: 80 0 47.5 0 0 80 31.5 0 0 0 1 0\n" for n in range(4)) + "R_rect 1 0 0 0 1 0 0 0 1\n")
+    found = inspect(tmp_path).best
+    assert found.kind == "kitti_tracking" and found.source["static"] is True
+    assert found.source["labels"] == "label_02/*.txt" and found.source["calibration"] == "calib/{name}.txt"
+    moving = [r.replace(f" {t}.0 1.5 ", f" {t}.0 1.5 {int(r.split()[0]) + 5}") for r in rows for t in (1, 2, 3)
+              if f" {t} Car" in r]
+    (tmp_path / "label_02" / "0000.txt").write_text("\n".join(moving) + "\n")
+    found = inspect(tmp_path).best
+    assert "static" not in found.source and any(one.startswith("oxts") for one in found.missing)
+
+
+def test_conversations(tmp_path):
+    image(tmp_path / "a.jpg", texture(0))
+    turns = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "Colours."}]
+    (tmp_path / "talk.json").write_text(json.dumps([{"id": "1", "image": "a.jpg", "conversations": turns}]))
+    found = best(tmp_path)
+    assert found.kind == "conversations" and found.source["files"] == "talk.json"
+
+
+def test_published_tracks_and_poses(tmp_path):
+    (tmp_path / "npz").mkdir()
+    np.savez(tmp_path / "npz" / "clip.npz", camera2world=np.zeros((9, 3, 4)), timestamps=np.arange(9))
+    found = inspect(tmp_path).best
+    assert found.kind == "stereo4d" and any("video" in one for one in found.missing)
+
+
+# Nothing is run, nothing is endless
+
+def test_pickles_are_never_opened(tmp_path):
+    touched = tmp_path / "touched"
+
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(touched),)
+
+    np.savez(tmp_path / "a.npz", camera2world=np.array([Bomb()], object))
+    np.save(tmp_path / "b.npy", np.array([Bomb()], object))
+    (tmp_path / "c.yaml").write_text(f"!!python/object/apply:os.mkdir ['{touched}']\n")
+    report = inspect(tmp_path)
+    assert not touched.exists() and report.best is None
+    assert ("table", "a.npz: arrays of Python objects, which are never read") in report.saw
+
+
+def test_files_of_rubbish_do_not_stop_the_look(tmp_path):
+    write_pair(tmp_path, 8)
+    rng = np.random.default_rng(0)
+    for name in ("a.json", "b.yaml", "c.toml", "d.npz", "e.feather", "f.txt", "g.mp4", "h.png", "i.xml", "j.bin",
+                 "k.csv", "l.jsonl", "m.npy"):
+        (tmp_path / name).write_bytes(rng.bytes(1000))
+        (tmp_path / f"empty_{name}").touch()
+        (tmp_path / f"deep_{name}").write_text("[" * 3000)
+    (tmp_path / "link.json").symlink_to(tmp_path / "nowhere")
+    assert inspect(tmp_path).best.kind == "stereo_pair"
+
+
+def test_a_zip_that_claims_a_large_array_is_not_unpacked(tmp_path):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 4)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("points.npy", head.getvalue())
+    assert any("1000000000000" in text for _, text in inspect(tmp_path).saw)
+
+
+def test_the_look_has_bounds(tmp_path, monkeypatch):
+    for i in range(30):
+        (tmp_path / f"note{i}.txt").write_text("x\n")
+    monkeypatch.setattr(surveys, "MAX_ENTRIES", 10)
+    found = surveys.survey(tmp_path)
+    assert len(found.files) == 10 and found.is_cut
+    monkeypatch.setattr(surveys, "MAX_READ_BYTES", 5)
+    limited = surveys.survey(tmp_path)
+    assert sum(len(limited.head(f)) for f in limited.files) == 5
+
+
+def test_links_to_folders_are_not_followed(tmp_path):
+    write_pair(tmp_path / "real", 8)
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real", target_is_directory=True)
+    assert not any("loop" in file for file in surveys.survey(tmp_path / "real").files)
+
+
+# The command
+
+def curate(*args: object):
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def test_the_command_writes_a_recipe_that_loads(tmp_path):
+    times = [START_NS + i * 50_000_000 for i in range(5)]
+    write_euroc(tmp_path / "data", Rig("radial-tangential"), (times, times))
+    path = tmp_path / "mine.yaml"
+    done = curate("inspect", tmp_path / "data", "--write", path)
+    assert done.exit_code == 0 and "1. stereo_pair: loads" in done.output and "sensor.yaml" in done.output
+    recipe = load_recipe(path)
+    assert recipe.source.kind == "stereo_pair" and recipe.clip.min_frames == 5 and recipe.name == "data"
+    assert "# Proposed by `curate inspect`, because:" in path.read_text()
+    again = curate("inspect", tmp_path / "data", "--write", path)
+    assert again.exit_code == 2 and "--force replaces it" in again.output
+    assert curate("inspect", tmp_path / "data", "--write", path, "--force", "--pick", "2").exit_code == 0
+    assert yaml.safe_load(path.read_text())["source"]["kind"] == "single_video"
+
+
+def test_the_command_says_where_nothing_is(tmp_path):
+    missing = curate("inspect", tmp_path / "no")
+    assert missing.exit_code == 2 and "no such folder or file" in missing.output
+    empty = curate("inspect", tmp_path)
+    assert empty.exit_code == 1 and "saw nothing that is known" in empty.output
+    assert curate("inspect", tmp_path, "--write", tmp_path / "r.yaml").exit_code == 1
+
+
+def test_as_json(tmp_path):
+    write_pair(tmp_path, 8)
+    told = json.loads(curate("inspect", tmp_path, "--json", "--no-try").output)
+    assert told["candidates"][0]["kind"] == "stereo_pair" and told["candidates"][0]["loads"] is None
+    assert told["candidates"][0]["recipe"]["source"]["left"] == "left"
+
+
+# The real folders: told by content; what each is is said by its README
+
+REAL = {"multiview_charuco_A": "multiview", "multiview_pose2sim_single": "multiview",
+        "mono_pets_s2l1_A": "single_video",
+        "mono_kitti_leadcar_lidar_A": "single_video", "mono_kitti_tracking0016_3frames": "kitti_tracking",
+        "multicam_dgp_scene02": "dgp", "tracks_av2_adcf7d18": "argoverse2", "stereo_kitti02_color": "stereo_pair",
+        "stereo_kitti06_gray": "stereo_pair", "stereo_euroc_v101_nearstatic_noGTfile": "stereo_pair"}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "kind"), list(REAL.items()))
+def test_real_recordings_load(name, kind, tmp_path):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not there")
+    found = best(SHARED / name)
+    assert found.kind == kind
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(found.recipe(str(SHARED / name), "tried")))
+    assert load_recipe(path).source.kind == kind
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "kind", "word"), [
+    ("rgbd_7scenes_redkitchen_A", "rgbd", "color"), ("mask_davis_bmx-trees", "single_video", "times"),
+    ("mono_sam2_bedroom_noGT", "single_video", "times"), ("benchmarks", "conversations", "address"),
+    ("stereopair_oakd_noGT", "", "a video"), ("stereopair_middlebury_aloe", "", "a video")])
+def test_real_folders_that_lack_something_say_what(name, kind, word):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not there")
+    found = inspect(SHARED / name).candidates[0]
+    assert found.kind == kind and any(word in one for one in found.missing) and not found.loads
