@@ -52,8 +52,8 @@ def _stage(stage: dict[str, Any], sets: dict[str, str]) -> dict[str, Any]:
     """A stage of the mixture as one of a recipe."""
     chosen = [{"path": sets[part["set"]], "weight": part["samples"] / part["available"], "families": part["families"],
                "forms": part["forms"]} for part in stage["mix"] if part["samples"]]
-    return {"name": stage["name"], "questions": stage["samples"], "parts": tuple(stage["train"]),
-            "data": {"sets": chosen}}
+    parts = [part for part in mixture.PARTS if part in stage["train"]]
+    return {"name": stage["name"], "questions": stage["samples"], "parts": parts, "data": {"sets": chosen}}
 
 
 def _trained(content: dict[str, Any], recipe: TrainRecipe, file: str) -> dict[str, str]:
