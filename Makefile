@@ -16,7 +16,7 @@ PIP_LOG := $(VENV)/pip.log
 TEST_ENV := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
             RAY_USAGE_STATS_ENABLED=0
 
-.PHONY: help setup system-libs demo test test-fast lint clean distclean
+.PHONY: help setup system-libs demo test test-fast consumers lint clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo "                 every answer against the truth    (SEED=0 other scenes, SCENES=n how many, OUT=out/demo)"
 	@echo "make test        set up, lint, and run the tests    (SLOW=1 the slow ones too, JOBS=2 processes)"
 	@echo "make test-fast   the tests that need neither Ray nor the real sequences"
+	@echo "make consumers   run other trainers' own code on our exports, each in an environment of its own that is removed"
+	@echo "                 afterwards (about 20 minutes, 2.5 GB at a time), and write docs/consumers.md"
 	@echo "make lint        ruff"
 	@echo "make setup       only the environment in $(VENV) and the system libraries    (PYTHON=python3)"
 	@echo "make clean       remove out/ and caches;  make distclean: $(VENV) too"
@@ -55,6 +57,9 @@ test: setup lint
 
 test-fast: setup
 	$(TEST_ENV) $(BIN)/python -m pytest -x -m "not slow and not ray and not shared" $(PYTEST_ARGS)
+
+consumers: setup
+	$(TEST_ENV) $(BIN)/python tools/consumers/run.py
 
 clean:
 	rm -rf out .pytest_cache .ruff_cache .hypothesis dist
