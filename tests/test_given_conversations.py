@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.bench.truths import shard_items
 from curate.engine.audit_set import audit_set
 from curate.engine.check import check_run
 from curate.engine.run import run, write_again
@@ -105,6 +106,10 @@ def test_free_words_have_no_reward_and_choices_have(out):
         combine("A wall.", found["x1"]["qa"])
     assert combine("<answer>B</answer>", found["x3"]["qa"])["overall"] == 1.0
     assert rft(found["x3"]["qa"])["letter"] == "B"
+
+
+def test_answers_are_scored_by_what_can_be_judged(out):
+    assert [item.family for item in shard_items(out)] == ["given"] and next(shard_items(out)).record["letter"] == "B"
 
 
 def test_text_alone_is_a_set_of_its_own(tmp_path):

@@ -327,3 +327,12 @@ def test_order_of_entries_is_that_of_the_file(media, tmp_path):
     for clip in made.plan():
         ids = [int(each["id"]) for each in made.open(clip).given["conversations"]]
         assert ids == sorted(ids) and all(told[i]["image"] == clip.uri for i in ids)
+
+
+def test_a_file_may_stand_for_its_folder(media, tmp_path):
+    root = write_media(tmp_path / "m")
+    for name in ("mine.json", "other.json"):
+        (root / name).write_text(json.dumps([about("a.jpg")]))
+    made = make_source(ConversationsConfig(root=str(root / "mine.json")))
+    (clip,) = made.plan()
+    assert clip.params["conversations"][0][0] == "mine.json" and made.open(clip).num_frames == 1

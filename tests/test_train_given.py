@@ -12,12 +12,13 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import numpy as np
+import torch
 
 from curate.marks import mark_jpeg
 from curate.mixture.config import MixtureRecipe
 from curate.mixture.plan import plan, write
 from curate.questions.given import records
-from curate.shards import ShardError
+from curate.shards import ShardError, read_stage
 from curate.shards.publish import publish
 from curate.shards.sample import make_sample
 from curate.sources.base import ClipSpec
@@ -132,6 +133,21 @@ def test_families_may_name_what_was_given(talks):
 
 
 # ---- stages of a mixture ----
+
+class Stage(torch.utils.data.IterableDataset):
+    def __init__(self, folder: Path) -> None:
+        self.stage = read_stage(folder, "both", rank=0, world_size=1)
+
+    def __iter__(self):
+        return ((item["position"], item["key"], len(item["media"]["v0.mp4"])) for item in self.stage)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_of_a_data_loader_read_a_stage_once_together(tmp_path, talks, asked, start):
+    made = Stage(mixed(tmp_path, talks, asked))
+    loader = torch.utils.data.DataLoader(made, batch_size=None, num_workers=2, multiprocessing_context=start)
+    assert sorted(map(tuple, loader)) == list(made)
+
 
 STAGES = [
     {"name": "look", "mix": {"talks": "all"}, "train": ["vision", "projector"]},

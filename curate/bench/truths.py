@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.bench.files import BadFile, first, rows
+from curate.questions.given import is_told
 from curate.questions.verifier import LETTERS
 from curate.rewards import Record, as_record
 from curate.rewards.adapters.columns import WHOLE, record_from
@@ -34,7 +35,7 @@ class Item:
 
 
 def shard_items(path: str | Path, split: str | None = None) -> Iterator[Item]:
-    """Every question of a shard set, or of one split of it.
+    """Every question of a shard set, or of one split of it, whose answer can be judged.
 
     Args:
         path: a set, a run's output, one tar, or an address of a published set.
@@ -50,6 +51,8 @@ def shard_items(path: str | Path, split: str | None = None) -> Iterator[Item]:
     for name in splits:
         for sample in read(path, name, flatten=False):
             for qa in sample["json"]["qa"]:
+                if is_told(qa):  # someone's free words: nothing judges an answer by them
+                    continue
                 yield Item(qa["id"], qa["family"], sample["json"]["recording"], as_record(qa))
 
 

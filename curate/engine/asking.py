@@ -190,7 +190,7 @@ def _asked(out: Path, clip: Clip, questions: list[Question], refused: list[Dropp
     assert len(by_id) == len(questions), "thin refuses an id that comes twice"
     head = {"key": scene.key, "uri": str(scene.clip.get("uri", scene.key)),
             "recording": str(scene.clip["recording"]), "split": split,
-            "doubts": doubts(scene) if clip.is_recorded and (chosen or not given) else [],
+            "doubts": doubts(scene) if clip.is_recorded else [],
             "picture": picture.hex(),
             "left_out": [[*name, count] for name, count in sorted(left_out.items())], "names": names,
             "cuts": encoded.cuts, "size": len(encoded.data),

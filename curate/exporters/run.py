@@ -13,6 +13,7 @@ from typing import Any
 from curate.exporters import exporters
 from curate.exporters.base import COMMON, TWO_VIEWS, Example, Exporter, Form, conversations_fit
 from curate.exporters.media import MediaFolder
+from curate.questions.given import is_given
 from curate.questions.region_words import in_dialect
 
 INFO = "export.json"
@@ -130,7 +131,7 @@ def _rows(exporter: Exporter, form: Form, clips: Any, store: MediaFolder, root: 
         two_views = exporter.two_views and any(qa["family"] in TWO_VIEWS for qa in wanted)
         refs, before = store.put(clip, item["media"], two_views), report.rows
         for qa in wanted:
-            said = qa if regions == "<R1>" else in_dialect(qa, clip["regions"], regions)
+            said = qa if regions == "<R1>" or is_given(qa) else in_dialect(qa, clip["regions"], regions)
             example = Example(said, clip, refs, root, split, task)
             if not (clip["views"] or exporter.text_only):
                 _leave_out(example, f"text: the clip has no pictures, and {exporter.name} is about them", report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.questions.given import GIVEN
 from curate.scene import Scene
 
 LEAST_DEPTH = 0.4  # share of the pixels, of which 0.6 to 0.95 are known where all is well
@@ -13,6 +14,8 @@ LEAST_REGIONS = 2  # of those a clip's motion is asked about; many more are seen
 
 def doubts(scene: Scene) -> list[str]:
     """Sentences without a full stop, the gravest first; empty for a clip as it should be."""
+    if scene.origin.get("conversations") == GIVEN:
+        return []  # nothing was to be measured
     rig, stats = scene.rig, scene.stats
     out = [rig.warning] if rig is not None and rig.warning else []
     lost = int((~scene.camera_valid).sum())

@@ -15,7 +15,7 @@ class ConversationsConfig(Strict):
     """Images and videos with someone's conversations: LLaVA and ShareGPT, messages, Qwen-VL, plain questions."""
 
     kind: Literal["conversations"] = "conversations"
-    root: str = Field(description="folder that holds the media")
+    root: str = Field(description="folder that holds the media; or one file of conversations, its media beside it")
     texts: str | None = Field(None, description="folder that holds the files of conversations; default: root")
     files: str | list[str] = Field("*.json*", description="file name, glob, or a list of them, relative to texts: json "
                                                           "with one list, or jsonl")

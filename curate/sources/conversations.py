@@ -52,7 +52,9 @@ class Conversations:
 
     def __init__(self, config: ConversationsConfig, clip: ClipConfig) -> None:
         self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
+        root = Path(config.root).expanduser()
+        self._only = root.name if root.is_file() else ""  # one file of conversations, its media beside it
+        self.root = root.parent if self._only else root
         self.texts = Path(config.texts).expanduser() if config.texts else self.root
 
     @property
@@ -156,6 +158,8 @@ class Conversations:
     def _files(self) -> list[Path]:
         if not self.texts.is_dir():
             raise BadInput(f"{self.texts}: no such folder (source.{'texts' if self.config.texts else 'root'})")
+        if self._only and not self.config.texts:
+            return [self.texts / self._only]
         patterns = [self.config.files] if isinstance(self.config.files, str) else self.config.files
         found: set[Path] = set()
         for pattern in patterns:
@@ -235,7 +239,7 @@ class Conversations:
     def _stereo(self, clip: ClipSpec, path: str, given: dict[str, Any]) -> Any:
         """Packed stereo as its own source opens it, with what was said of it."""
         kind = SideBySideConfig if self.config.layout == "side_by_side" else TopBottomConfig
-        packed = Packed(kind(root=self.config.root, videos=path, decoder=self.config.decoder), self.clip)
+        packed = Packed(kind(root=str(self.root), videos=path, decoder=self.config.decoder), self.clip)
         frames = packed.open(ClipSpec(clip.key, packed.kind, path, clip.recording, 0, clip.num_frames, clip.params))
         frames.given.update(given)
         return frames
