@@ -166,3 +166,23 @@ def film(seed: int, of: GroundPlane, walks: list[Walk], num_frames: int, fps: fl
         image = light * draw(picture, of, walks, t / fps, shadow) + rng.normal(0, noise, picture.shape)
         frames[t] = np.clip(np.rint(image), 0, 255)
     return frames
+
+
+def frames_of(pictures: np.ndarray, fps: float, ground: GroundPlane | None):
+    """Pictures [T, H, W, 3] as a source opens them; without a ground their scale is relative."""
+    from curate.sources.single_video import SingleFrames, camera_of
+
+    camera = ground.camera if ground is not None else camera_of(None, pictures.shape[2], pictures.shape[1])[0]
+    return SingleFrames(lambda start, stop: pictures[start:stop], lambda: None, np.arange(len(pictures)) / fps, 0,
+                        camera, is_grey=False, scale="calibrated" if ground is not None else "relative",
+                        given={"ground": ground} if ground is not None else {})
+
+
+def perceived(pictures: np.ndarray, fps: float, ground: GroundPlane | None):
+    """The scene of pictures [T, H, W, 3]."""
+    from curate.perception.config import PerceptionConfig
+    from curate.perception.pipeline import perceive
+    from curate.sources.base import ClipSpec
+
+    clip = ClipSpec(f"{len(pictures):024x}", "single_video", "made", "made", 0, len(pictures), {})
+    return perceive(clip, frames_of(pictures, fps, ground), PerceptionConfig())

@@ -24,6 +24,6 @@ class GroundConfig(BaseModel):
     head_sigma: float = Field(0.015, gt=0, description="the same of its highest row")
     side_sigma: float = Field(0.02, gt=0, description="the same of its middle column")
     pixel_sigma: float = Field(1.0, gt=0, description="sigma of each of them, pixels, whatever the height")
-    drift_sigma: float = Field(0.01, gt=0, description="what of this error changes slowly: of the height, in a second")
+    drift_sigma: float = Field(0.02, gt=0, description="what of this error changes slowly: of the height, in a second")
     shared_sigma: float = Field(0.06, gt=0, description="what all frames share (the foot seen for the body's axis), "
                                                         "along the line of sight, of the height")

@@ -15,6 +15,7 @@ from curate.perception.ground.config import GroundConfig
 from curate.perception.ground.figures import Figure
 
 STEP = 1e-4  # of the height, for slopes
+ALONE = 3.0  # by how much more a place errs than stated where foot or head is hidden
 END, END_SIGMA = 0.15, 0.06  # head or feet: share of the silhouette's rows; sigma of their column, of its height
 
 
@@ -107,7 +108,8 @@ def height_at(plane: GroundPlane, ground: np.ndarray, row: float) -> float:
 def place(plane: GroundPlane, sighting: Sighting, height: float, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least squares for (X, Y) [2] and its covariance [2, 2] from what is known, with the height known.
 
-    Where only the column is known, or nothing, both are nan.
+    Where foot and head put it at two places, one of them is wrong, and the covariance grows by how far (Birge's ratio);
+    where one is hidden there is nothing to tell by. Where only the column is known, or nothing, both are nan.
     """
     known = sighting.known
     if known.sum() < 2 or not known[1:].any():
@@ -121,4 +123,6 @@ def place(plane: GroundPlane, sighting: Sighting, height: float, start: np.ndarr
         if not np.isfinite(normal).all():
             return np.full(2, np.nan), np.full((2, 2), np.nan)
         ground = ground + np.linalg.solve(normal, a.T @ (weight * (sighting.z - seen_at(plane, ground, height))[known]))
-    return ground, np.linalg.inv(normal)
+    miss = (sighting.z - seen_at(plane, ground, height))[known]
+    doubt = max(1.0, float(miss @ (weight * miss))) if known.all() else ALONE**2
+    return ground, doubt * np.linalg.inv(normal)
