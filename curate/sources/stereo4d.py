@@ -36,6 +36,7 @@ from curate.video.decode import VideoReader, open_video
 
 LEFT = {"rectified": "processed/{name}/{name}-left_rectified.mp4", "side_by_side": "processed/{name}/{name}.mp4",
         "raw": "raw/{video_id}.mp4"}
+FRAMES_SHARE, LEAST_FRAMES = 0.2, 5  # of a clip that a track must be seen in
 KEPT_FILES = 2  # clips of one npz follow each other in a worker
 
 
@@ -158,8 +159,9 @@ class Stereo4DSource:
         size = self.config.eye_distance_m / EYE_DISTANCE_M
         R, origin = data.T_world_cam.rotation[start], data.T_world_cam.translation[start]
         rotation = R.T @ data.T_world_cam.rotation[start:stop]
+        least = max(LEAST_FRAMES, int(FRAMES_SHARE * (stop - start)))
         return (Pose("world", "cam", rotation, (data.T_world_cam.translation[start:stop] - origin) @ R * size),
-                (data.tracks(start, stop) - origin) @ R * size)
+                (data.tracks(start, stop, least, self.config.max_tracks) - origin) @ R * size)
 
     def _data(self, path: Path) -> Stereo4D:
         if path not in self._read:

@@ -1,7 +1,7 @@
 """3D tracks told apart: those at rest in the world, and bodies of those that move together.
 
 Every length is judged by what stereo can tell there: along the line of sight an error of disparity, across it one of
-pixels. How large the errors of a file really are is taken from its own tracks, most of which rest.
+pixels. How large the errors of a file really are is taken from its own tracks, some of which rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 from curate.geometry.poses import Pose
 
 WINDOWS = 6  # a track's places are means over sixths of the clip: noise goes, motion stays
-STILL_RANK, STILL_FACTOR = 0.4, 6.0  # what four in ten tracks stay below, and the threshold as a multiple of it
+USUAL_RANK = 0.15  # of all tracks: so many are taken to rest, and to show what noise does
+STILL_FACTOR, PAIR_FACTOR = 8.0, 3.5  # of that: where motion begins, and where two tracks part
 NEIGHBOURS = 20
 ANCHORS = 5  # frames at which neighbours are looked for
 REACH = 3.0  # median spacings of tracks, to a neighbour
@@ -67,15 +68,16 @@ def group(tracks: np.ndarray, poses: Pose, noise: StereoNoise) -> Groups:
     off = places - np.nanmean(places, 1, keepdims=True)
     moved = np.nanmax(noise.size(off, sight[:, None]), 1)
     known = np.isfinite(places[..., 0]).sum(1) > 1
-    usual = np.quantile(moved[known], STILL_RANK) if known.any() else 0.0
-    threshold = max(1.0, STILL_FACTOR * float(usual))
+    usual = float(np.quantile(moved[known], USUAL_RANK)) if known.any() else 0.0
+    threshold = max(1.0, STILL_FACTOR * usual)
     moves = known & (moved > threshold)
     movers = np.flatnonzero(moves)
     bodies: list[np.ndarray] = []
     if len(movers) >= MIN_TRACKS:
         pairs = _neighbours(tracks[movers], poses, noise, NEAR_PX)
         a, b = (movers[pairs[:, side]] for side in (0, 1))
-        together = _move_together(places[a], places[b], sight[a], noise, np.sqrt(2) * threshold)
+        limit = np.sqrt(2) * max(1.0, PAIR_FACTOR * usual)
+        together = _move_together(places[a], places[b], sight[a], noise, limit)
         bodies = [movers[members] for members in components(len(movers), pairs[together]) if len(members) >= MIN_TRACKS]
     return Groups(bodies, np.flatnonzero(known & ~moves), threshold)
 

@@ -51,13 +51,20 @@ class Stereo4D:
     def num_frames(self) -> int:
         return len(self.time_us)
 
-    def tracks(self, start: int, stop: int) -> np.ndarray:
-        """[n, stop - start, 3] metres, nan where not observed: the tracks with an observation in these frames."""
+    def tracks(self, start: int, stop: int, least: int = 1, most: int | None = None) -> np.ndarray:
+        """[n, stop - start, 3] metres, nan where not observed: the tracks with at least `least` observations in these
+        frames; where there are more than `most`, as many spread evenly over them."""
         owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
         inside = (self.frames >= start) & (self.frames < stop) & np.isfinite(self.points).all(1)
-        numbers, row = np.unique(owner[inside], return_inverse=True)
-        out = np.full((len(numbers), stop - start, 3), np.nan)
-        out[row, self.frames[inside] - start] = self.points[inside]
+        count = np.bincount(owner[inside], minlength=len(self.lengths))
+        kept = np.flatnonzero(count >= least)
+        if most is not None and len(kept) > most:
+            kept = kept[np.linspace(0, len(kept) - 1, most).astype(int)]
+        row = np.full(len(self.lengths), -1)
+        row[kept] = np.arange(len(kept))
+        inside &= row[owner] >= 0
+        out = np.full((len(kept), stop - start, 3), np.nan)
+        out[row[owner[inside]], self.frames[inside] - start] = self.points[inside]
         return out
 
 

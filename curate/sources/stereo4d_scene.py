@@ -25,7 +25,6 @@ VERSION = "stereo4d-bodies@1"
 MAX_REGIONS = 12
 AREA_SHARE = (0.001, 0.25)  # of the picture that a region covers where it is defined
 LEAST_RIGID = 0.7  # of the observations explained, or the region is said to be non-rigid
-FRAMES_SHARE, LEAST_FRAMES = 0.2, 5  # of the clip that a track must be seen in
 MASK_REACH = 1.5  # spacings of tracks, to a pixel that belongs to one
 EDGE_SHARE = 0.2  # of the tracks' spacing: how far the surface's centroid is off, since its edges lie between tracks
 SPANS = 4  # of the clip, over which a region is asked whether it rests
@@ -40,10 +39,6 @@ def make_scene(clip: ClipSpec, time_s: np.ndarray, camera: Intrinsics, poses: Po
     """
     noise = StereoNoise(camera.fx, config.eye_distance_m, config.disparity_sigma_px, config.disparity_sigma_px)
     step_cov = camera_step_cov(poses, config)
-    count = np.isfinite(tracks[..., 0]).sum(1)
-    tracks = tracks[count >= max(LEAST_FRAMES, FRAMES_SHARE * len(poses))]
-    if len(tracks) > config.max_tracks:
-        tracks = tracks[np.linspace(0, len(tracks) - 1, config.max_tracks).astype(int)]
     regions, still = [], np.zeros(0, int)
     if len(tracks):
         groups = group(tracks, poses, noise)
