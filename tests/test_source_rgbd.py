@@ -14,11 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from curate.api import run
 from curate.geometry.cameras import Intrinsics
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3, log_so3
 from curate.perception.config import PerceptionConfig
 from curate.perception.pipeline import perceive
+from curate.questions.doubts import doubts
+from curate.recipe import Recipe
+from curate.shards import read
 from curate.sources.base import BadInput
 from curate.sources.config import ClipConfig
 from curate.sources.config_rgbd import DepthNoiseConfig, GivenPosesConfig, RgbdConfig
@@ -246,6 +250,26 @@ def test_a_recording_becomes_a_scene(tmp_path):
     exact = made.poses[0].inverse().rotation @ (made.poses.translation[-1] - made.poses.translation[0])
     assert np.linalg.norm(scene.T_world_cam.translation[-1] - exact) < 0.03 * np.linalg.norm(exact) + 0.002
     assert scene.regions
+    assert not any("registered" in sentence for sentence in doubts(scene))
+    scene.stats["registration_error_px"] = 15.0
+    assert any("may lie 15 px beside its pixel" in sentence for sentence in doubts(scene))
+
+
+def test_a_run_writes_one_view_its_depth_and_teacher_tensors(tmp_path):
+    made = recording(num_frames=6, width=480, height=270)
+    source = config(write_tum(tmp_path / "in", made), made, noise={"floor_m": 0.002, "per_m2": 0.0}, readout_s=0.0)
+    recipe = Recipe.model_validate({"name": "one", "source": source.model_dump(mode="json"), "clip": {"min_frames": 2},
+                                    "teacher": {"enabled": True, "height": 24}, "engine": {"kind": "inline"}})
+    summary = run(recipe, tmp_path / "out", quiet=True)
+    assert summary.counts["done"] == 1
+    staged, = (p for p in (tmp_path / "out" / "scenes").iterdir() if p.is_dir())
+    assert {"v0.mp4", "frame.jpg", "depth.jpg", "scene.npz"} <= {p.name for p in staged.iterdir()}
+    assert not (staged / "v1.mp4").exists()
+    sample, = read(tmp_path / "out" / "shards", flatten=False, teacher=True)
+    record, teacher = sample["json"], sample["teacher"]
+    assert [view["part"] for view in record["views"]] == ["v0.mp4"] and record["scale"] == "calibrated"
+    assert record["qa"] and teacher.metric and "depth=source" in teacher.source
+    assert np.isfinite(teacher.depth[0].astype(float)).mean() > 0.3
 
 
 def test_a_rolling_shutter_widens_the_cameras_errors_and_moves_nothing(tmp_path):

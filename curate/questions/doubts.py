@@ -7,6 +7,7 @@ import numpy as np
 from curate.questions.given import GIVEN
 from curate.scene import Scene
 
+MOST_BESIDE_PX = 3.0  # of depth beside its colour: more is not registered
 LEAST_DEPTH = 0.4  # share of the pixels, of which 0.6 to 0.95 are known where all is well
 LEAST_FLOW = 0.3  # a camera that drives ahead loses half of it
 LEAST_REGIONS = 2  # of those a clip's motion is asked about; many more are seen for moments only
@@ -24,6 +25,9 @@ def doubts(scene: Scene) -> list[str]:
     if (share := stats.get("valid_disparity", np.nan)) < LEAST_DEPTH:
         out.append(f"depth is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_DEPTH:.0f} %"
                    + (": are the views rectified, synchronous and not swapped?" if scene.baseline_m else ""))
+    if (error_px := stats.get("registration_error_px", 0.0)) > MOST_BESIDE_PX:
+        out.append(f"depth is not registered to colour and may lie {error_px:.0f} px beside its pixel: it is left out "
+                   f"near edges and less sure on slants")
     if (share := stats.get("valid_flow", np.nan)) < LEAST_FLOW:
         out.append(f"flow is known in {100 * share:.0f} % of the pixels, less than {100 * LEAST_FLOW:.0f} %: do frames "
                    f"follow each other closely?")
