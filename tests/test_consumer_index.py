@@ -44,6 +44,16 @@ def test_clips_by_number_and_by_key_are_those_that_are_read_in_order(root, in_or
     assert [item["key"] for item in clips] == clips.keys() and in_order[4]["key"] in clips
 
 
+def test_clips_read_into_one_memory_are_those_that_are_read_alone(root, in_order):
+    clips = Index(root)
+    order = [7, in_order[2]["key"], 0, 10, -1]
+    for which, parts in zip(order, clips.each(order)):
+        assert {name: bytes(part) for name, part in parts.items()} == clips.raw(which)
+    assert [json.loads(bytes(parts["json"]))["key"] for parts in clips.each()] == clips.keys()
+    with pytest.raises(IndexError):
+        list(clips.each([NUM_CLIPS]))
+
+
 def test_what_is_not_there_is_said(root, in_order):
     clips = Index(root)
     for number in (NUM_CLIPS, -NUM_CLIPS - 1):
