@@ -36,7 +36,7 @@ MAX_TEXT = 16 << 20  # bytes of all conversations about one medium
 UNKNOWN_FOCAL = 1.2  # of the longer side, where nobody says; nothing is measured by it
 
 
-@dataclass
+@dataclass(slots=True)
 class _Medium:
     """What is kept of a medium while the files are read: where its conversations are."""
 
@@ -112,18 +112,16 @@ class Conversations:
                 yield ClipSpec(clip_key(uri, 0, 1, [kept.digest.hex(), str(offset)]), self.kind, uri, uri, 0, 1, own)
             return
         params |= {"conversations": [[names[file], *where] for file, *where in places], "media": list(paths)}
+        media = self._media_files(paths)
         digests = []
-        for path in self._media_files(paths):
+        for path in media:
             check_inside(path, self.root)
             digests.append(file_digest(path))
-        with self._opened(paths) as medium:
-            count = min(medium.num_frames, self.clip.num_frames)
-            if self.is_stereo and not medium.is_video:
-                raise BadInput(f"{medium.path}: an image among packed stereo videos; all samples of a set have the "
-                               "same parts: put conversations about images into files of their own (source.files)")
-            if self.is_stereo and medium.num_frames > count:
-                raise BadInput(f"{medium.path}: {medium.num_frames} frames; conversations are about the whole, and "
-                               f"motion is seen in all frames: raise clip.num_frames ({count})")
+        num_frames = self._num_frames(paths, media)
+        count = min(num_frames, self.clip.num_frames)
+        if self.is_stereo and num_frames > count:
+            raise BadInput(f"{media[0]}: {num_frames} frames; conversations are about the whole, and motion is seen in "
+                           f"all frames: raise clip.num_frames ({count})")
         content = hashlib.sha256("".join(digests).encode()).hexdigest()
         uri = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         params["sha256"] = digests[0] if len(digests) == 1 else content
@@ -184,12 +182,30 @@ class Conversations:
             out += [path.with_name(f"{path.stem}.calib.json") for path in out if path.suffix.lower() not in SUFFIXES]
         return out
 
+    def _num_frames(self, paths: tuple[str, ...], media: list[Path]) -> int:
+        """Of a medium; images, of which there may be millions, are not decoded for it."""
+        if not self._is_video(paths):
+            if self.is_stereo:
+                raise BadInput(f"{media[0]}: an image among packed stereo videos; all samples of a set have the same "
+                               "parts: put conversations about images into files of their own (source.files)")
+            return len(media)
+        with open_video(self.root / paths[0], self.config.decoder) as video:
+            return video.num_frames
+
+    def _is_video(self, paths: tuple[str, ...]) -> bool:
+        path = self.root / paths[0]
+        return len(paths) == 1 and path.suffix.lower() not in SUFFIXES and path.is_file()
+
     # ---- one of them ----
 
     def _opened(self, paths: tuple[str, ...]) -> _Opened:
-        """A medium, whole."""
+        """A medium, whole.
+
+        Raises:
+            BadInput: where it cannot be decoded, or the images of a conversation differ in size.
+        """
         files = [self.root / name for name in paths]
-        if len(files) == 1 and files[0].suffix.lower() not in SUFFIXES and files[0].is_file():
+        if self._is_video(paths):
             video = open_video(files[0], self.config.decoder)
             return _Opened(video, files[0], video.time_s)
         images = ImageSequence([image for file in files
@@ -268,12 +284,6 @@ class _Opened:
 
     def close(self) -> None:
         self.media.close()
-
-    def __enter__(self) -> _Opened:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _FirstEye:
