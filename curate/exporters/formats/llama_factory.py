@@ -35,4 +35,4 @@ def write(folder: Path, split: str, form: Form, rows: Iterable[dict[str, Any]]) 
 
 EXPORTERS = (Exporter("llama-factory", "LLaMA-Factory SFT: sharegpt json and dataset_info.json", row, write,
                       forms=("sft",),
-                      rules=(tags_equal_media(lambda r: " ".join(m["content"] for m in r["messages"])),)),)
+                      rules=(tags_equal_media(lambda r: " ".join(m["content"] for m in r["messages"])),), proof="run"),)

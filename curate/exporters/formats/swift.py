@@ -21,4 +21,4 @@ def row(example: Example, form: Form) -> dict[str, Any]:
 
 
 EXPORTERS = (Exporter("ms-swift", "ms-swift SFT and GRPO: jsonl, frames or video", row, jsonl,
-                      rules=(tags_equal_media(lambda r: " ".join(m["content"] for m in r["messages"])),)),)
+                      rules=(tags_equal_media(lambda r: " ".join(m["content"] for m in r["messages"])),), proof="run"),)

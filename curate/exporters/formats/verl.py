@@ -26,4 +26,4 @@ def row(example: Example, form: Form) -> dict[str, Any]:
 
 
 EXPORTERS = (Exporter("verl", "verl RL: parquet with images or videos", row, parquet(COLUMNS), forms=("rl",),
-                      rules=(tags_equal_media(lambda r: r["prompt"][0]["content"]),)),)
+                      rules=(tags_equal_media(lambda r: r["prompt"][0]["content"]),), proof="run"),)
