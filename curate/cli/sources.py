@@ -73,8 +73,8 @@ def _one(kind: Kind) -> None:
         head = f"  {name} ({default})"
         click.echo(textwrap.fill(text, 110, initial_indent=f"{head}: ", subsequent_indent=" " * 6) if text else head)
     click.echo(f"\nexample\n{textwrap.indent(example(kind), '  ')}")
-    if about.recipe:
-        click.echo(f"a recipe with comments: recipes/{about.recipe}.yaml")
+    if about.recipes:
+        click.echo("with comments: " + ", ".join(f"recipes/{name}.yaml" for name in about.recipes))
 
 
 def example(kind: Kind) -> str:
@@ -110,7 +110,7 @@ def page(kinds: list[Kind]) -> str:
     columns = ("views", "depth", "poses", "regions", "scale", "questions", "tried")
     lines = [INTRODUCTION, f"| kind | {' | '.join(columns)} | recipe |", f"|{'---|' * (len(columns) + 2)}"]
     for one in kinds:
-        recipe = f"[{one.about.recipe}](../recipes/{one.about.recipe}.yaml)" if one.about.recipe else "-"
+        recipe = ", ".join(f"[{name}](../recipes/{name}.yaml)" for name in one.about.recipes) or "-"
         cells = [getattr(one.about, column).replace("|", "\\|") for column in columns]
         lines.append(f"| [`{one.name}`](#{one.name}) | {' | '.join(cells)} | {recipe} |")
     for one in kinds:

@@ -34,7 +34,7 @@ class About:
     scale: str = UNSAID
     questions: str = UNSAID
     tried: str = UNSAID
-    recipe: str = ""
+    recipes: tuple[str, ...] = ()
     example: dict[str, Any] = field(default_factory=dict)  # settings beside kind and root
 
 
@@ -42,60 +42,63 @@ ABOUT: dict[str, About] = {
     "stereo_pair": About(
         "2, rectified when opened", "estimated", "estimated", "estimated", "calibrated", "all",
         "EuRoC (5 frames of an almost still camera: no motion claimed), KITTI odometry (38 grey, 20 colour pairs); "
-        "fisheye, 16 bit, turned and unevenly timed media: closed-form tests", "euroc",
+        "fisheye, 16 bit, turned and unevenly timed media: closed-form tests", ("euroc", "kitti_odometry"),
         {"left": "cam0", "right": "cam1", "calibration": ["cam0_sensor.yaml", "cam1_sensor.yaml"]}),
     "side_by_side": About(
         "2, cut out of one video", "estimated", "estimated", "estimated", "calibrated", "all",
-        "rendered scenes with known motion (`curate demo`), KITTI packed", "side_by_side",
+        "rendered scenes with known motion (`curate demo`); closed-form tests of full and half packing", ("side_by_side",),
         {"calibration": {"fx": 700.0, "baseline_m": 0.12}}),
     "top_bottom": About(
         "2, cut out of one video", "estimated", "estimated", "estimated", "calibrated", "all",
-        "closed-form tests of full and half packing", "side_by_side",
+        "closed-form tests of full and half packing", ("side_by_side",),
         {"packing": "half", "calibration": {"fx": 700.0, "baseline_m": 0.12}}),
     "rendered": About(
         "2, ray cast", "estimated; truth is known", "estimated; truth is known", "estimated; truth is known",
-        "calibrated", "all, scored against the truth", "`curate demo`, benchmarks", "rendered", {"num_scenes": 8}),
+        "calibrated", "all, scored against the truth", "`curate demo`, benchmarks", ("rendered",), {"num_scenes": 8}),
     "multiview": About(
         "2 or more, calibrated, standing still", "triangulated across views", "given (fixed cameras)", "estimated",
-        "calibrated; relative with COLMAP unless `unit` is given", "all but those about the camera's motion",
-        "four cameras and a hand-held board with millimetre truth; four cameras and a walker", "",
+        "calibrated; relative with COLMAP unless `unit` is given", "of what moves before the cameras",
+        "four cameras and a hand-held board with millimetre truth; four cameras and a walker",
+        ("multiview", "multiview_qualisys"),
         {"media": "cam_{name}.mp4", "calibration": "camera_array.toml"}),
     "rgbd": About(
         "1, with a virtual second one", "given, with a sigma a pixel", "estimated, or given with their accuracy",
         "estimated", "calibrated, as the sensor is (1 to 3 %)", "all",
-        "7-Scenes RedKitchen (40 frames, depth not registered to colour)", "rgbd",
+        "7-Scenes RedKitchen (40 frames, depth not registered to colour)", ("rgbd",),
         {"layout": "7-scenes", "color": {"fx": 525}, "depth": {"fx": 585}, "fps": 30,
          "registration": {"kind": "refined", "translation_m": [-0.025, 0, 0]}}),
     "kitti_tracking": About(
         "1, or none: text alone", "not needed", "given (oxts), or static", "given: size, heading, name, id",
         "calibrated", "all that need no pixels", "sequence 0016 (3 frames half a second apart, static camera)",
-        "annotated_kitti", {"labels": "label_02/*.txt", "oxts": "oxts/{name}.txt", "images": "image_02/{name}"}),
+        ("annotated_kitti",), {"labels": "label_02/*.txt", "oxts": "oxts/{name}.txt", "images": "image_02/{name}"}),
     "argoverse2": About(
         "none: text alone", "not needed", "given", "given: size, heading, name, id", "calibrated",
-        "all that need no pixels", "one log (156 sweeps at 10 Hz, 146 tracks)", "annotated_av2", {}),
+        "all that need no pixels", "one log (156 sweeps at 10 Hz, 146 tracks)", ("annotated_av2",), {}),
     "dgp": About(
         "1 of several, or none", "not needed", "given", "given: size, heading, name, id", "calibrated",
-        "all that need no pixels", "one scene (3 samples at 1 Hz, 6 cameras, 13 tracks)", "annotated_dgp",
+        "all that need no pixels", "one scene (3 samples at 1 Hz, 6 cameras, 13 tracks)", ("annotated_dgp",),
         {"scenes": "scene_*.json", "camera": "CAMERA_01"}),
     "stereo4d": About(
         "1 or 2, rectified", "of the given 3D tracks, or estimated", "given", "from the given 3D tracks, or estimated",
         "assumed: eyes 63 mm apart, 3 mm sigma", "all, their intervals holding that assumption",
-        "files made to the published layout (no public sample could be had)", "stereo4d", {"annotations": "npz/*.npz"}),
+        "files made to the published layout (no public sample could be had)", ("stereo4d",),
+        {"annotations": "npz/*.npz"}),
     "vr180": About(
         "2, perspective pairs cut out of spherical video", "estimated", "estimated", "estimated",
         "assumed: eyes 63 mm apart, 3 mm sigma", "all, their intervals holding that assumption",
-        "a room rendered in closed form as VR180 (no public sample could be had)", "vr180",
+        "a room rendered in closed form as VR180 (no public sample could be had)", ("vr180",),
         {"pairs": [{"fov_deg": 60.0}]}),
     "single_video": About(
         "1", "none; or from a ground plane, files or LiDAR", "a still camera's, or none", "estimated where depth is",
         "relative; calibrated with a homography, a camera height, metric depth or LiDAR",
-        "without a scale none that is metric; with one, what the depth allows",
-        "PETS S2L1 (homography, walkers with metric truth), KITTI lead car (LiDAR)", "single_ground_plane",
+        "relative: of time, and of the picture where the camera stands still; with a scale also metric ones",
+        "PETS S2L1 (homography, walkers with metric truth; and without it), KITTI lead car (LiDAR)",
+        ("single_ground_plane", "single_lidar", "single_relative"),
         {"media": "frames", "fps": 7.0, "ground": {"homography": "calib.json"}}),
     "conversations": About(
         "0, 1, or 2 where packed stereo", "none, or as the packed stereo source's if asked", "likewise", "likewise",
         "relative; of packed stereo calibrated", "someone's own, untouched; ours beside them if asked",
-        "files of each dialect written by the tests", "conversations", {"files": "*.json*"}),
+        "files of each dialect written by the tests", ("conversations",), {"files": "*.json*"}),
 }
 
 

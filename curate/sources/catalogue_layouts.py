@@ -86,6 +86,10 @@ else each eye shows 180 x 180 degrees, left first. pairs: says which perspective
 
 Without ground, depth or lidar the scale is relative, and nothing metric is asked.""",
     "conversations": """
-    ROOT/...                           images and videos
-    ROOT/*.json, *.jsonl               LLaVA / ShareGPT `conversations`, or `messages`, with image or video paths""",
+    ROOT/...                           images and videos, at the paths that the texts name (strip: what comes before)
+    TEXTS/*.json, *.jsonl              a list, or a line each: LLaVA and ShareGPT `conversations`, `messages`, Qwen-VL,
+                                       plain question and answer, with or without choices
+
+texts: is the folder of the files, default ROOT. perceive: says whether our regions, questions or teacher tensors are
+added (packed stereo: layout: side_by_side).""",
 }
