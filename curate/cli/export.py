@@ -66,8 +66,8 @@ def _progress():
 @click.pass_context
 def command(ctx: click.Context, source: str, to: str, out: Path, split: str, form: str | None, media: str | None,
             num_frames: int, max_side: int, regions: str, families: str, task: str | None, limit: int) -> None:
-    """Write OUT's questions in another trainer's layout, with media once a clip, those of a second view where a question
-    is on two.
+    """Write OUT's questions in another trainer's layout, with media once a clip: of both views where a question is on
+    two.
 
     Rows that the consumer would misread (more tags than files, frame numbers of frames it does not get, marks without a
     marked picture ..) are left out, counted by rule, and named in export.json.
