@@ -18,7 +18,9 @@ from curate.mixture.plan import MixtureError, plan, write
 from curate.shards import ShardError, read, read_stage
 from curate.shards import mixture as files
 from curate.shards.publish import publish
+from curate.shards.remote import publish_set
 from curate.shards.schedule import Draws, Permutation, counts_of, interleaved
+from tests import s3_server
 from tests.shard_samples import sample
 
 RECIPE = """
@@ -195,6 +197,34 @@ def test_the_command_writes_and_shows(sets, tmp_path):
     assert json.loads((tmp_path / "m" / "mixture.json").read_text())["name"] == "three-stages"
     done = CliRunner().invoke(main, ["validate", str(recipe)])
     assert done.exit_code == 0 and "stages align, middle, numbers" in done.output
+
+
+@pytest.mark.slow
+def test_sets_behind_addresses_are_mixed_and_read(sets, tmp_path):
+    with s3_server.server() as address, s3_server.exported(address):
+        url = f"s3://{s3_server.new_bucket()}/mine"
+        publish_set(sets[0], url)
+        write(plan(recipe_of((url, sets[1])), tmp_path), tmp_path)
+        assert files.load(tmp_path)["sets"]["small"]["path"] == url
+        assert Counter(item["set"] for item in read_stage(tmp_path, "middle")) == {"small": 10, "large": 21}
+        publish_set(sets[1], url)
+        with pytest.raises(ShardError, match=r"set 'small' of the mixture: .* has changed since it was mixed"):
+            read_stage(tmp_path, "middle")
+
+
+def test_sets_that_are_not_there_are_made_by_their_recipes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("q.json").write_text('[{"question": "1 + 1?", "answer": "2"}, {"question": "2 + 2?", "answer": "4"}]')
+    Path("talks.yaml").write_text("source: {kind: conversations, root: q.json}\n"
+                                  "engine: {kind: inline, isolate: false}\n")
+    Path("mix.yaml").write_text("sets: {talks: {path: talks, recipe: talks.yaml}}\n"
+                                "stages: [{name: read, mix: {talks: all}, train: [language]}]\n")
+    asked = ["mix", "mix.yaml", "--out", "m"]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 1 and "`curate run talks.yaml --out talks` makes it" in done.output
+    done = CliRunner().invoke(main, [*asked, "--run"])
+    assert done.exit_code == 0, done.output
+    assert sorted(item["qa"]["answer"] for item in read_stage("m", "read")) == ["2", "4"]
 
 
 # ---- what cannot be mixed ----

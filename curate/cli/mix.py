@@ -52,6 +52,10 @@ def command(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
     path = write(content, out)
     if not quiet:
         _show(content)
+        parts = {tuple(sorted(entry["parts"])) for entry in content["sets"].values()}
+        if len(parts) > 1:
+            click.echo("note:    samples of these sets have different parts: " + "; ".join(
+                f"{name}: {', '.join(sorted(entry['parts']))}" for name, entry in content["sets"].items()))
         click.echo(f"written: {path}")
 
 
