@@ -46,7 +46,7 @@ ABOUT: dict[str, About] = {
         {"left": "cam0", "right": "cam1", "calibration": ["cam0_sensor.yaml", "cam1_sensor.yaml"]}),
     "side_by_side": About(
         "2, cut out of one video", "estimated", "estimated", "estimated", "calibrated", "all",
-        "rendered scenes with known motion (`curate demo`); closed-form tests of full and half packing", ("side_by_side",),
+        "rendered scenes with known motion (`curate demo`); closed-form tests of both packings", ("side_by_side",),
         {"calibration": {"fx": 700.0, "baseline_m": 0.12}}),
     "top_bottom": About(
         "2, cut out of one video", "estimated", "estimated", "estimated", "calibrated", "all",
