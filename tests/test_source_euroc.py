@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from curate.sources import calibration as calibrations
 from curate.sources import make_source
@@ -200,6 +202,29 @@ def test_files_that_are_no_calibration(tmp_path, name, text, words):
     write_pair(tmp_path)
     (tmp_path / name).write_text(text)
     assert name in refused(pair(tmp_path, calibration=name), words)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_are_refused_in_one_line(tmp_path, data):
+    """Some text of a sound file replaced by other text: cameras, or BadInput, and nothing else."""
+    rig = Rig("equidistant")
+    suffix = data.draw(st.sampled_from(["sensor.yaml", "chain.yaml", "cv.yml", "cv.xml"]))
+    path = tmp_path / suffix
+    if suffix.startswith("cv"):
+        storage(path, as_opencv(rig))
+    else:
+        path.write_text(yaml.safe_dump(rig.sensor(0) if "sensor" in suffix else camchain(rig)))
+    text = path.read_text()
+    start = data.draw(st.integers(0, len(text) - 1))
+    stop = data.draw(st.integers(start, min(len(text), start + 40)))
+    word = data.draw(st.sampled_from(["", "nan", "1e999", "[", "]", "{}", "*a", "&a", "-", ": ", "null", "'", "<", "0",
+                                      "!!python/name:os.system", "[[[1]]]", "9" * 400, "é", "true"]))
+    path.write_text(text[:start] + word + text[stop:])
+    try:
+        calibrations.load_files([path, path] if "sensor" in suffix else [path])
+    except BadInput as error:
+        assert suffix in str(error) and "\n" not in str(error) and len(str(error)) < 1000
 
 
 def test_millimetres_are_not_taken_for_metres(tmp_path):
