@@ -169,6 +169,30 @@ def test_what_is_no_conversation_says_why(entry, said):
         parse(entry)
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.sampled_from(
+        ["human", "gpt", "user", "assistant", "text", "image", "<image>", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["conversations", "messages", "from", "value", "role", "content", "type", "text", "image", "images", "video",
+         "question", "answer", "choices", "id"]), inner, max_size=4), max_leaves=12)
+
+
+@given(anything)
+@settings(max_examples=400)
+def test_whatever_a_file_holds_is_read_or_refused(entry):
+    try:
+        told = parse(entry)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert told.messages[-1]["role"] == "assistant" and json.dumps(told.to_json(), ensure_ascii=False).encode()
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(ValueError, match="half of a character"):
+        parse({"question": "What \ud83d?", "answer": "x"})
+
+
 # ---- what is planned ----
 
 def test_all_conversations_about_a_medium_are_one_clip(media, tmp_path):
@@ -193,7 +217,7 @@ def test_keys_are_of_media_and_texts_and_not_of_places(media, tmp_path):
 def test_what_cannot_be_shown_is_named_and_the_rest_stays(media, tmp_path):
     (tmp_path / "secret.jpg").write_bytes((media / "a.jpg").read_bytes())
     told = [about("a.jpg"), about("gone.jpg"), about("../secret.jpg"), about("/etc/passwd"),
-            about("https://x.org/a.jpg"), about("data:image/png;base64,AA"), {"id": 5},
+            about("."), about("https://x.org/a.jpg"), about("data:image/png;base64,AA"), {"id": 5},
             about(["a.jpg", "v.mp4"], "images"),
             {"question": "1+1", "answer": 2}]
     (tmp_path / "t").mkdir()
@@ -203,11 +227,11 @@ def test_what_cannot_be_shown_is_named_and_the_rest_stays(media, tmp_path):
     assert [clip.uri for clip in good] == ["a.jpg"]
     reasons = "\n".join(reason for _, reason in bad)
     for said in ("gone.jpg: no such file", "'../secret.jpg' is not a path below source.root", "'/etc/passwd' is not",
-                 "https://x.org/a.jpg is an address; fetch the media", "data:image/png;base64,AA is an address",
-                 "entry 6: has the keys 'id'", "has 1 media tags in its questions and 2 media",
+                 "'.' is not", "https://x.org/a.jpg is an address; fetch the media", "data:image/png;base64,AA is an address",
+                 "entry 7: has the keys 'id'", "has 1 media tags in its questions and 2 media",
                  "1 conversations have no media, others have some"):
         assert said in reasons
-    assert len(bad) == len({clip.key for clip, _ in bad}) == 8
+    assert len(bad) == len({clip.key for clip, _ in bad}) == 9
 
 
 def test_links_out_of_the_root_are_refused(media, tmp_path):

@@ -145,7 +145,7 @@ class Conversations:
         if "://" in path or path.startswith("data:"):
             raise ValueError(f"its medium {path[:80]} is an address; fetch the media below source.root and name in "
                              "source.strip what their paths begin with")
-        if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+        if Path(path).is_absolute() or not Path(path).parts or ".." in Path(path).parts or "\0" in path:
             raise ValueError(f"its medium {path[:200]!r} is not a path below source.root")
         return Path(path).as_posix()
 

@@ -6,6 +6,7 @@ Qwen-VL has them) and media that are parts of a message become the tag `<image>`
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +78,13 @@ def parse(entry: Any) -> Conversation:
     tags = sum(len(TAG.findall(m["content"])) for m in messages if m["role"] == "user")
     if tags and tags != len(media):
         raise ValueError(f"has {tags} media tags in its questions and {len(media)} media")
-    return Conversation(str(entry.get("id", "")), messages, [role for role, _ in turns], media, layout, options)
+    told = Conversation(str(entry.get("id", "")), messages, [role for role, _ in turns], media, layout, options)
+    try:
+        json.dumps([told.to_json(), media], ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start:error.end]
+        raise ValueError(f"a text has half of a character ({half!r}), which no file can hold") from None
+    return told
 
 
 def _list(value: Any) -> list[Any]:
