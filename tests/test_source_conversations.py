@@ -227,7 +227,8 @@ def test_what_cannot_be_shown_is_named_and_the_rest_stays(media, tmp_path):
     assert [clip.uri for clip in good] == ["a.jpg"]
     reasons = "\n".join(reason for _, reason in bad)
     for said in ("gone.jpg: no such file", "'../secret.jpg' is not a path below source.root", "'/etc/passwd' is not",
-                 "'.' is not", "https://x.org/a.jpg is an address; fetch the media", "data:image/png;base64,AA is an address",
+                 "'.' is not", "https://x.org/a.jpg is an address; fetch the media",
+                 "data:image/png;base64,AA is an address",
                  "entry 7: has the keys 'id'", "has 1 media tags in its questions and 2 media",
                  "1 conversations have no media, others have some"):
         assert said in reasons
