@@ -67,7 +67,7 @@ def truth(room: Room, stretch: float) -> dict[str, float]:
 def judged(scene: Scene, room: Room, stretch: float) -> list[tuple[str, bool, float]]:
     """(kind, whether the 95 % interval holds the truth, its half width over the value) of the plate and the camera."""
     near = [r for r in scene.regions if r.first == 0
-            and np.linalg.norm(r.point_cam[0] - (room.plate(0) - eye_centres(room, 0)[0])) < 0.25]
+            and np.linalg.norm(r.point_cam[0] - (room.plate(0) - eye_centres(room, 0)[0])) < 0.4]
     found = {(q.kind, q.span): q for q in measure(scene) if q.subjects == () or (near and q.subjects == (near[0].id,))}
     out = []
     for kind, value in truth(room, stretch).items():

@@ -227,8 +227,9 @@ def test_what_cannot_be_cut_out_is_said_before_any_work(tmp_path, packed):
     refused(source(path, pairs=[VirtualPair(fov_deg=100)]), "looks beyond the picture .* lower its fov_deg")
     refused(source(path, fov_deg=(360, 180)), "omnidirectional stereo, and a pair of fov_deg 50")
     refused(source(write(tmp_path / "mono.mp4", packed[:2], boxes=st3d(0))), "mono.mp4.* one eye only")
+    refused(source(write(tmp_path / "unsaid.mp4", packed[:2], boxes=sv3d())), "unsaid.mp4.* one eye only")
     refused(source(write(tmp_path / "own.mp4", packed[:2], boxes=st3d(3))), "layout of its own")
-    mesh = sv3d(projection=full_box(b"mshp", bytes(8)))
+    mesh = st3d(2) + sv3d(projection=full_box(b"mshp", bytes(8)))
     refused(source(write(tmp_path / "mesh.mp4", packed[:2], boxes=mesh), fov_deg=None), "projection is 'mesh'")
     refused(source(path, pairs=[VirtualPair(yaw_deg=55, fov_deg=60)]), "reaches 85 degrees to the side")
     with pytest.raises(ValueError, match="fov_deg down is 200"):
@@ -265,12 +266,17 @@ def test_ffmpeg_reads_the_same(tmp_path, packed):
     assert (ours.packing, ours.first, ours.projection) == (theirs.packing, theirs.first, theirs.projection)
     np.testing.assert_allclose(ours.bounds_deg, theirs.bounds_deg, atol=1e-6)
     np.testing.assert_allclose(ours.pose_deg, theirs.pose_deg, atol=1e-4)
-    with av.open(str(tmp_path / "v.mkv"), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
-        container.mux(stream.encode())
-    assert read_spherical(tmp_path / "v.mkv") == Spherical()
+    for name, boxes in (("a", sv3d(0.1, 0.2, 0.25, 0.125) + st3d(2)), ("b", b"")):
+        path = write(tmp_path / f"{name}.mp4", packed[:1], boxes=boxes)
+        with av.open(str(path)) as video, av.open(str(path.with_suffix(".mkv")), "w") as container:
+            stream = container.add_stream_from_template(video.streams.video[0])
+            for packet in video.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    container.mux(packet)
+        ours, theirs = read_spherical(path), read_spherical(path.with_suffix(".mkv"))
+        assert (theirs.packing, theirs.projection, theirs.cropped) == (ours.packing, ours.projection, ours.cropped)
+        assert theirs.told_by == ("ffmpeg" if boxes else "")
 
 
 def test_xml_of_the_first_version(tmp_path, packed):

@@ -91,10 +91,11 @@ class Vr180(Packed):
     def _geometry(self, path: Path, video: VideoReader) -> tuple[Layout, Lens, bool]:
         """Where the eyes are, what each shows, and whether they turn with the direction of view."""
         said = read_spherical(path)
-        packing = self.config.packing or said.packing or "side_by_side"
+        unsaid = "mono" if said.told_by else "side_by_side"  # spherical metadata without a word of stereo: one eye
+        packing = self.config.packing or said.packing or unsaid
         if packing == "mono":
-            raise BadInput(f"{path}: says that it holds one eye only (st3d or XML: monoscopic), expected stereo; if it "
-                           "does hold two, say source.packing")
+            raise BadInput(f"{path}: its metadata say that it holds one eye only (st3d or StereoMode: monoscopic, or "
+                           "not there beside spherical metadata), expected stereo; if it does hold two, say source.packing")
         if packing == "custom":
             raise BadInput(f"{path}: its st3d box gives a layout of its own, expected side by side or top-bottom; say "
                            "source.packing")
