@@ -165,6 +165,9 @@ def test_headings_tell_where_others_are(tmp_path) -> None:
     (lambda rows, poses: poses.pop(4), "city_SE3_egovehicle.feather: no pose at 3159660004"),
     (lambda rows, poses: rows.__setitem__(slice(20, 40), []), "annotations.feather: a gap of 0.600 s after sweep 4"),
     (lambda rows, poses: [row.pop("height_m") for row in rows], "annotations.feather: no column 'height_m'; found"),
+    (lambda rows, poses: [row.update(tx_m="far") for row in rows], "'tx_m' is of type string, expected numbers"),
+    (lambda rows, poses: poses[2].update(tz_m=None), "1 values of 'tz_m' are missing"),
+    (lambda rows, poses: rows.clear(), "annotations.feather: no "),
 ])
 def test_argoverse2_names_what_is_wrong(tmp_path, change, says: str) -> None:
     assert re.search(says, refusal(recipe("argoverse2", write_av2(tmp_path, change=change))))
@@ -256,6 +259,8 @@ def test_kitti_names_what_is_wrong(tmp_path) -> None:
     (root / "calib" / "0000.txt").write_text("P0: " + "1 " * 12 + "\n")
     said = refusal(recipe("kitti_tracking", root, static=True))
     assert "0000.txt: no P2 (of the left colour camera); found P0" in said
+    (root / "calib" / "0000.txt").write_text("P2: " + "0 " * 12 + "\n")
+    assert "P2 has no camera matrix" in refusal(recipe("kitti_tracking", root, static=True))
 
 
 @pytest.mark.parametrize("line, says", [
@@ -309,6 +314,8 @@ def test_few_returns_of_the_lidar_are_hidden_from_the_camera(tmp_path) -> None:
     (lambda s, b: b[1]["annotations"][1]["box"].update(height=math.nan), {}, "box 1: a box with a number that is not"),
     (lambda s, b: b[1]["annotations"][1]["box"].pop("pose"), {}, "not a DGP scene as expected: KeyError: 'pose'"),
     (lambda s, b: s.pop("samples"), {}, "not a DGP scene as expected: KeyError: 'samples'"),
+    (lambda s, b: b[1]["annotations"][1]["box"].update(height="tall"), {}, "not a DGP scene as expected: ValueError"),
+    (lambda s, b: s["samples"][1]["id"].update(timestamp="noon"), {}, "found the timestamp 'noon', expected a date"),
 ])
 def test_dgp_names_what_is_wrong(tmp_path, change, source: dict, says: str) -> None:
     assert re.search(says, refusal(recipe("dgp", write_dgp(tmp_path, change=change), **source)))

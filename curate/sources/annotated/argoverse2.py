@@ -105,6 +105,9 @@ def _columns(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     for name in names:
         if table[name].null_count:
             raise BadInput(f"{path}: {table[name].null_count} values of {name!r} are missing")
-        columns[name] = np.array(table[name].to_pylist()) if name in ("track_uuid", "category") else \
-            table[name].to_numpy()
+        is_text = name in ("track_uuid", "category")
+        columns[name] = np.array(table[name].to_pylist(), str) if is_text else table[name].to_numpy()
+        if not is_text and columns[name].dtype.kind not in ("i" if name == "timestamp_ns" else "if"):
+            raise BadInput(f"{path}: {name!r} is of type {table[name].type}, expected "
+                           f"{'whole numbers' if name == 'timestamp_ns' else 'numbers'}")
     return columns

@@ -52,7 +52,7 @@ class Dgp(AnnotatedSource):
         scene = reader.load(place, "a DGP scene")
         try:
             return self._read(reader, scene)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise BadInput(f"{place}: not a DGP scene as expected: {type(error).__name__}: {error}") from error
 
     def _read(self, reader: _Reader, scene: dict[str, Any]) -> Recording:

@@ -87,7 +87,7 @@ class KittiTracking(AnnotatedSource):
         return Recording(given, self._paths, files, "" if camera else "that of the left colour camera on a vehicle")
 
     def _file(self, pattern: str, place: Path, what: str) -> Path:
-        path = self.root / pattern.format(name=place.stem)
+        path = self.root / pattern.replace("{name}", place.stem)
         check_inside(path, self.root)
         return need(path, what)
 
@@ -96,7 +96,7 @@ class KittiTracking(AnnotatedSource):
         self._paths: list[Path] = []
         if self.config.images is None:
             return []
-        folder = self.config.images.format(name=place.stem)
+        folder = self.config.images.replace("{name}", place.stem)
         check_inside(self.root / folder, self.root)
         self._paths = list_images(self.root, folder)
         if bad := [p for p in self._paths if not p.stem.isdigit()]:
@@ -138,6 +138,9 @@ def read_matrices(path: Path) -> dict[str, np.ndarray]:
         found[names.get(words[0], words[0])] = values.reshape(3, -1)
     if "P2" not in found or found["P2"].shape != (3, 4):
         raise BadInput(f"{path}: no P2 (of the left colour camera); found {', '.join(found) or 'no matrix'}")
+    K = found["P2"][:, :3]
+    if not (K[0, 0] > 0 and K[1, 1] > 0 and np.allclose(K[2], [0, 0, 1]) and K[0, 1] == K[1, 0] == 0):
+        raise BadInput(f"{path}: P2 has no camera matrix of a rectified camera (found {K.tolist()})")
     return found
 
 

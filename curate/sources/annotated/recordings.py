@@ -19,6 +19,7 @@ from curate.sources.cut import some_good, spans, too_short
 from curate.sources.images import ImageSequence, natural
 
 MAX_FILE = 256 << 20
+MAX_PLACES = 20_000_000  # objects times frames of a recording
 GAP = 1.5  # of the median step
 
 
@@ -189,6 +190,9 @@ class TrackTable:
             BadInput: where an object comes twice in a frame, or is called another name than before.
         """
         if name not in self._tracks:
+            if len(self._tracks) * self._num > MAX_PLACES:
+                raise BadInput(f"{where}: {len(self._tracks) + 1} objects over {self._num} frames; expected at most "
+                               f"{MAX_PLACES} places in all; split the recording")
             empty = np.full((self._num, 3), np.nan)
             self._tracks[name] = Track(name, label, empty, np.tile(np.eye(3), (self._num, 1, 1)), empty.copy(),
                                        np.zeros(self._num, bool))
