@@ -18,6 +18,7 @@ import sys
 import tempfile
 import venv
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def own(consumer: Own, work: Path, environments: Path | None) -> Row:
 
 def words(form: str, media: str, rows: int, images: int, videos: int, columns: list[str]) -> str:
     files = " and ".join(f"{num} {name}" for name, num in (("images", images), ("videos", videos)) if num)
-    return f"{form}, {media}: {rows} rows with {files or 'no media'}; {', '.join(columns)}"
+    return f"{form}, {media}: {rows} rows with {files or 'no media'}; columns {', '.join(columns)}"
 
 
 def tested(consumer: Tested) -> Row:
@@ -179,6 +180,7 @@ def tested(consumer: Tested) -> Row:
     return row
 
 
+@cache
 def pytest(tests: str) -> str:
     """Why they do not hold; "" where every one passes."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", *tests.split(" ")]
@@ -209,8 +211,9 @@ package, and its documented rules are held by a test; "not shown": why stands be
 |---|---|---|---|
 {rows}
 
-Exports are written by `curate export OUT --to NAME` ({names}); the first five lines read what `curate run` publishes,
-as it lies. Media are written once a clip and referred to by every row; a question on two views gets both. What a
+Exports are written by `curate export OUT --to NAME`, NAME being one of
+{names};
+the first five lines read what `curate run` publishes, as it lies. Media are written once a clip and referred to by every row; a question on two views gets both. What a
 consumer would misread is left out, counted by rule and named in `export.json`.
 
 LLaMA-Factory, ms-swift and verl run in environments of their own, with the pins above, CPU builds of torch, and a tiny
