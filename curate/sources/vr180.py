@@ -95,7 +95,7 @@ class Vr180(Packed):
         packing = self.config.packing or said.packing or unsaid
         if packing == "mono":
             raise BadInput(f"{path}: its metadata say that it holds one eye only (st3d or StereoMode: monoscopic, or "
-                           "not there beside spherical metadata), expected stereo; if it does hold two, say source.packing")
+                           "not there beside spherical metadata), expected stereo; if it holds two, say packing")
         if packing == "custom":
             raise BadInput(f"{path}: its st3d box gives a layout of its own, expected side by side or top-bottom; say "
                            "source.packing")
