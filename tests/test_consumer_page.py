@@ -38,10 +38,10 @@ def test_the_page_here_has_a_line_for_each(tool):
 
 
 def test_pages_say_what_was_read_and_why_not(tool):
-    read = tool.words("sft", "video", 3, 1, 3, ["images", "messages"])
+    read = tool.words("sft", "video", 3, 1, 3, ["id"])
     rows = [tool.Row("a", "1.2", "run", [read, "x|y"]), tool.Row("b", "", "not shown", ["could not be installed here"])]
     text = tool.page(rows, ["trl"])
-    assert "| a | 1.2 | run | sft, video: 3 rows with 1 images and 3 videos; columns images, messages<br>x\\|y |" in text
+    assert "| a | 1.2 | run | sft, video: 3 rows with 1 images and 3 videos; columns id<br>x\\|y |" in text
     assert "| b | – | not shown | could not be installed here |" in text and "`trl`" in text
 
 

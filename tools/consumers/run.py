@@ -213,8 +213,9 @@ package, and its documented rules are held by a test; "not shown": why stands be
 
 Exports are written by `curate export OUT --to NAME`, NAME being one of
 {names};
-the first five lines read what `curate run` publishes, as it lies. Media are written once a clip and referred to by every row; a question on two views gets both. What a
-consumer would misread is left out, counted by rule and named in `export.json`.
+the first five lines read what `curate run` publishes, as it lies. Media are written once a clip and referred to by
+every row; a question on two views gets both. What a consumer would misread is left out, counted by rule and named in
+`export.json`.
 
 LLaMA-Factory, ms-swift and verl run in environments of their own, with the pins above, CPU builds of torch, and a tiny
 untrained model of Qwen2-VL's shape with its real processor. Every row goes through the consumer's own dataset class,
