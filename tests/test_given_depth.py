@@ -125,6 +125,30 @@ def test_given_poses_are_taken_with_their_errors(truth):
     np.testing.assert_array_equal(scene.pose_cov, alone)  # of each frame its own, over all windows
 
 
+class Scanned(OneView):
+    """A point every fifth row and third column, as a scan that is projected into the image."""
+
+    def read_depth(self, start, stop):
+        frames = []
+        for depth, valid, sigma in zip(*super().read_depth(start, stop), strict=True):
+            points = np.zeros(valid.shape, bool)
+            points[::5, ::3] = valid[::5, ::3]
+            frames.append(closed(depth, points, sigma, reach_px=7))
+        return tuple(np.stack(parts) for parts in zip(*frames, strict=True))
+
+
+def test_sparse_depth_gives_right_answers_too(truth):
+    frames = Scanned(truth)
+    frames.given = GivenDepth(frames.read_depth, frames.rig, error_model(15, SIGMA_PX / 4, 0)).given()
+    scene = perceive(ClipSpec("cd" * 12, "rgbd", "scene", "scene", 0, NUM_FRAMES), frames, PerceptionConfig(window=5))
+    assert scene.camera_valid.all() and scene.stats["valid_disparity"] > 0.7
+    judged = compare_scene(scene, truth)["judged"]
+    right = [j["right"] for j in judged if j["right"] is not None]
+    covered = [j["covered"] for j in judged if j["covered"] is not None]
+    assert len(right) > 40 and np.mean(right) > 0.95
+    assert len(covered) > 10 and np.mean(covered) > 0.9
+
+
 def test_one_view_without_depth_is_refused(truth):
     frames = OneView(truth)
     frames.given = {}

@@ -91,40 +91,50 @@ def closed(depth: np.ndarray, valid: np.ndarray, sigma: np.ndarray, reach_px: in
            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sparse depth (a projected scan) spread over the surfaces between its points; what lies at a step stays unknown.
 
-    A pixel takes the mean inverse depth (planes stay planes) of the points in its window, weighted by their nearness,
-    where there are at least three, some on both sides of it, and all of one surface. What they differ by, their own
-    error and what the surface may do between them make its sigma.
+    A plane is fitted to the points in the window of each pixel, weighted by their nearness; planes are linear in
+    inverse depth. A pixel takes its value where there are at least four points, some above and some below, and all lie
+    on the plane but for their own error. That error and what they are off the plane by make its sigma.
 
     Args:
         depth, sigma: [H, W] metres. valid: [H, W] bool, pixels with a point.
         reach_px: half the window's side; about the distance between the scan's lines.
-        max_step: points are of one surface if their depths differ by less than this share.
+        max_step: points are of one surface if they are off by a quarter of this share (rms), as at a step of that size,
+            beside twice their own error.
 
     Returns:
-        depth, valid, sigma as given; pixels with a point keep theirs.
+        depth, valid, sigma as given; pixels with a point keep theirs. As many pixels as a point fills err together:
+        that is the least `correlation_px` to state (`error_model`).
     """
+    offset = np.arange(-reach_px, reach_px + 1.0)
+    ramp = 1 - np.abs(offset) / (reach_px + 1)
+    inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0.0)
+
+    def moment(image: np.ndarray, in_x: int = 0, in_y: int = 0) -> np.ndarray:
+        """[H, W] weighted sum over the window of image · dx^in_x · dy^in_y."""
+        return cv2.sepFilter2D(image, cv2.CV_64F, ramp * offset**in_x, ramp * offset**in_y,
+                               borderType=cv2.BORDER_CONSTANT)
+
+    weight = valid.astype(float)
+    orders = ((0, 0), (1, 0), (0, 1))
+    total = np.maximum(moment(weight), 1e-9)
+    normal = np.empty((*depth.shape, 3, 3))
+    for a, (ax, ay) in enumerate(orders):
+        for b, (bx, by) in enumerate(orders[:a + 1]):
+            normal[..., a, b] = normal[..., b, a] = moment(weight, ax + bx, ay + by) / total
+    normal[..., (1, 2), (1, 2)] += 0.05  # px²: points on a line tell no slope across it
+    normal[..., 0, 0] += 1e-9
+    right = np.stack([moment(inverse, *order) / total for order in orders], -1)
+    plane = np.linalg.solve(normal, right[..., None])[..., 0]
+    level = plane[..., 0]
+    off = np.maximum(moment(inverse**2) / total - (plane * right).sum(-1), 0)
+    own = moment(np.where(valid, (sigma * inverse**2) ** 2, 0.0)) / total
     side = 2 * reach_px + 1
-    ramp = 1 - np.abs(np.arange(-reach_px, reach_px + 1, dtype=np.float32)) / (reach_px + 1)
-    inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
-    weight = valid.astype(np.float32)
-
-    def spread(image: np.ndarray) -> np.ndarray:
-        return cv2.sepFilter2D(image.astype(np.float32), -1, ramp, ramp, borderType=cv2.BORDER_CONSTANT)
-
-    total = spread(weight)
     count = cv2.boxFilter(weight, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    mean = spread(inverse) / np.maximum(total, 1e-6)
-    mean_square = spread(inverse**2) / np.maximum(total, 1e-6)
-    near = cv2.dilate(np.where(valid, inverse, -1).astype(np.float32), np.ones((side, side), np.uint8))
-    far = cv2.erode(np.where(valid, inverse, 1e6).astype(np.float32), np.ones((side, side), np.uint8))
-    own = spread(np.where(valid, (sigma * inverse**2) ** 2, 0)) / np.maximum(total, 1e-6)
-    above = _has_point(valid, reach_px, down=False)
-    below = _has_point(valid, reach_px, down=True)
-    known = (count >= 3) & above & below & (near - far < max_step * near)
+    known = (count >= 4) & (level > 1e-6) & (off < (max_step / 4 * level) ** 2 + 4 * own)
+    known &= _has_point(valid, reach_px, down=False) & _has_point(valid, reach_px, down=True)
     new = known & ~valid
-    between = np.maximum(mean_square - mean**2, 0) + own
-    out = np.where(new, 1 / np.maximum(mean, 1e-6), depth)
-    return out, valid | new, np.where(new, np.sqrt(between) * out**2, sigma)
+    out = np.where(new, 1 / np.maximum(level, 1e-6), depth)
+    return out, valid | new, np.where(new, np.sqrt(off + own) * out**2, sigma)
 
 
 def _has_point(valid: np.ndarray, reach: int, down: bool) -> np.ndarray:
