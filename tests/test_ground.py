@@ -210,7 +210,7 @@ def track(number: int, colour: float, after: float) -> Track:
     """Seen clearly in frames 0..9 and 20..29, of one colour before and perhaps another after."""
     frames = [*range(10), *range(20, 30)]
     figure = figure_of(np.ones((10, 5), bool))
-    return Track(number, np.zeros(4), np.eye(4), [1.7], [0.4], [0.3], dict.fromkeys(frames, figure),
+    return Track(number, np.zeros(4), np.eye(4), {0: np.array([1.7, 0.4, 0.3])}, dict.fromkeys(frames, figure),
                  {f: Sighting(np.array([float(number), f, 0]), SHARP.copy()) for f in frames},
                  {f: np.full(6, colour if f < 10 else after) for f in frames})
 
@@ -226,6 +226,14 @@ def test_identities_that_colours_do_not_tell_are_left_open():
     alike = settle([track(1, 50, 52), track(2, 51, 50)], {(1, 2): list(range(12, 18))})
     assert len(alike) == 4
     assert [max(t.sightings) for t in alike[:2]] == [9, 9] and [min(t.sightings) for t in alike[2:]] == [20, 20]
+
+
+def test_a_track_that_takes_on_other_colours_is_two_and_what_was_two_before_a_parting_is_dropped():
+    (early, late) = settle([track(1, 50, 150)], {})
+    assert max(early.sightings) == 9 and min(late.sightings) == 20
+    pair = track(1, 50, 150)
+    kept = settle([pair, track(2, 90, 90)], {}, [(1, 2, 15)])
+    assert [t.id for t in kept] == [1, 2] and min(kept[0].sightings) == 20
 
 
 # ---- rendered people ----

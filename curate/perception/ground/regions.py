@@ -91,8 +91,8 @@ def build_region(track: Track, plane: GroundPlane, time_s: np.ndarray, shape: tu
 
 def height_sigma(track: Track) -> float:
     """Standard deviation of an object's height, metres: the spread of single frames, in a few independent groups."""
-    spread = 1.4826 * float(np.median(np.abs(np.array(track.heights) - track.height)))
-    return math.hypot(spread / math.sqrt(min(len(track.heights), 4)), 0.01 * track.height)
+    spread = 1.4826 * float(np.median([abs(shape[0] - track.height) for shape in track.shapes.values()]))
+    return math.hypot(spread / math.sqrt(min(len(track.shapes), 4)), 0.01 * track.height)
 
 
 def height_on_axis(plane: GroundPlane, ground: np.ndarray, height: float, row: float) -> float:

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from curate.geometry.ground import GroundPlane
 from curate.perception.ground.config import GroundConfig
 from curate.perception.ground.figures import Expected, Figure, seen_figures
-from curate.perception.ground.identities import close, colour_of, settle
+from curate.perception.ground.identities import close, colour_of, settle, touch
 from curate.perception.ground.upright import Sighting, from_foot, seen_at, sight, slopes
 
 SPEED, ACCELERATION = 2.0, 0.8  # sigmas of what is not known: heights a second, heights a second²
@@ -32,9 +32,7 @@ class Track:
     id: int
     state: np.ndarray
     covariance: np.ndarray
-    heights: list[float]
-    widths: list[float]  # of the box, in its heights
-    areas: list[float]  # of the silhouette, in squares of the box's height
+    shapes: dict[int, np.ndarray]  # by frame where it is seen whole: height; box's width and silhouette's area in it
     figures: dict[int, Figure] = field(default_factory=dict)
     sightings: dict[int, Sighting] = field(default_factory=dict)
     colours: dict[int, np.ndarray] = field(default_factory=dict)  # of frames where it is seen clearly
@@ -42,11 +40,15 @@ class Track:
 
     @property
     def height(self) -> float:
-        return float(np.median(self.heights))
+        return float(np.median([shape[0] for shape in self.shapes.values()]))
 
     @property
     def width(self) -> float:
-        return float(np.median(self.widths))
+        return float(np.median([shape[1] for shape in self.shapes.values()]))
+
+    @property
+    def area(self) -> float:
+        return float(np.median([shape[2] for shape in self.shapes.values()]))
 
 
 class Tracker:
@@ -62,6 +64,7 @@ class Tracker:
                  config: GroundConfig) -> None:
         self.plane, self.size, self.limits, self.config = plane, size, heights, config
         self.meetings: dict[tuple[int, int], list[int]] = {}  # ids of two that are one patch -> frames
+        self.partings: list[tuple[int, int, int]] = []  # id, who came out of its patch, frame
         self.live: list[Track] = []
         self.done: list[Track] = []
         self._next = 1
@@ -94,7 +97,8 @@ class Tracker:
 
     def finish(self) -> list[Track]:
         """Every object, its identity checked, in the order of their ids."""
-        return settle([track for track in [*self.done, *self.live] if track.sightings], self.meetings)
+        return settle([track for track in [*self.done, *self.live] if track.sightings], self.meetings,
+                      self.partings)
 
     def _predict(self, track: Track, seconds: float) -> None:
         move = np.eye(4)
@@ -122,17 +126,15 @@ class Tracker:
         if sighting.known.all() and not figure.is_shared:  # before it is judged by the height: the first may be wrong
             _, tall = from_foot(self.plane, sighting)
             if np.isfinite(tall):
-                track.heights.append(tall)
-                track.widths.append((figure.box[2] - figure.box[0]) / (figure.box[3] - figure.box[1]))
-                track.areas.append(figure.area / (figure.box[3] - figure.box[1]) ** 2)
+                track.shapes[frame] = shape_of(figure, tall)
         place, height = track.state[:2], track.height
         by_place, by_height = slopes(self.plane, place, height)
         H = np.concatenate([by_place, np.zeros((3, 2))], 1)
-        spread = 0.1 * height if len(track.heights) < 3 else 0.03 * height
+        spread = 0.1 * height if len(track.shapes) < 3 else 0.03 * height
         extra = np.array([0, 0, (by_height[2] * spread) ** 2])
         expected = seen_at(self.plane, place, height)
         tall = expected[1] - expected[2]
-        gone = 1 - figure.area / (float(np.median(track.areas)) * tall**2)  # behind a pole, or of the ground's colour
+        gone = 1 - figure.area / (track.area * tall**2)  # behind a pole, or of the ground's colour
         if gone > MISSING:
             sighting.sigma[0] = np.hypot(sighting.sigma[0], gone * track.width * tall / 2)
         innovation = sighting.z - expected
@@ -140,7 +142,7 @@ class Tracker:
             sighting.known, sighting.sigma, 0) ** 2 + extra
         sighting.sigma[innovation**2 > GATE * variance] = np.inf
         is_short = sighting.z[1] - sighting.z[2] < SHORT * tall
-        if is_short and len(track.heights) >= KNOWN and sighting.known[1:].all():
+        if is_short and len(track.shapes) >= KNOWN and sighting.known[1:].all():
             sighting.sigma[1 + int((innovation[1:] ** 2 / variance[1:]).argmax())] = np.inf
         known = sighting.known
         if not known[1:].any():
@@ -159,13 +161,13 @@ class Tracker:
             if not sighting.known.all():
                 continue
             place, height = from_foot(self.plane, sighting)
-            shape = (figure.box[2] - figure.box[0]) / (figure.box[3] - figure.box[1])
-            if not (self.limits[0] <= height <= self.limits[1] and RATIO[0] <= shape <= RATIO[1]):
+            if not (self.limits[0] <= height <= self.limits[1]
+                    and RATIO[0] <= shape_of(figure, height)[1] <= RATIO[1]):
                 continue
-            found.append((figure, sighting, place, height, shape))
+            found.append((figure, sighting, place, height))
         lost = [track for track in self.live if track.since > 0]
         cost = np.full((len(found), len(lost)), np.inf)
-        for i, (_, sighting, place, height, _) in enumerate(found):
+        for i, (_, sighting, place, height) in enumerate(found):
             for j, track in enumerate(lost):
                 apart = place - track.state[:2]
                 by_place, _ = slopes(self.plane, place, height)
@@ -179,17 +181,26 @@ class Tracker:
                 if np.isfinite(cost[i, j]):
                     self._see(lost[j], frame, found[i][0])
                     taken.add(i)
-        for i, (figure, sighting, place, height, shape) in enumerate(found):
+        for i, (figure, sighting, place, height) in enumerate(found):
             if i not in taken:
-                self._begin(frame, figure, sighting, place, height, shape)
+                self._begin(frame, figure, sighting, place, height)
 
-    def _begin(self, frame: int, figure: Figure, sighting: Sighting, place: np.ndarray, height: float,
-               shape: float) -> None:
+    def _begin(self, frame: int, figure: Figure, sighting: Sighting, place: np.ndarray, height: float) -> None:
         by_place, _ = slopes(self.plane, place, height)
         covariance = np.zeros((4, 4))
         covariance[:2, :2] = np.linalg.inv(by_place.T @ (by_place / sighting.sigma[:, None] ** 2))
         covariance[2:, 2:] = (SPEED * height) ** 2 * np.eye(2)
-        track = Track(self._next, np.concatenate([place, np.zeros(2)]), covariance, [height], [shape],
-                      [figure.area / (figure.box[3] - figure.box[1]) ** 2], {frame: figure}, {frame: sighting})
+        track = Track(self._next, np.concatenate([place, np.zeros(2)]), covariance,
+                      {frame: shape_of(figure, height)}, {frame: figure}, {frame: sighting})
         self._next += 1
+        for other in self.live:
+            about = self._expected(other)
+            if about is not None and touch(about.box, figure.box):
+                self.partings.append((other.id, track.id, frame))
         self.live.append(track)
+
+
+def shape_of(figure: Figure, height: float) -> np.ndarray:
+    """[3]: an object's height as given; its box's width in box heights; its silhouette's area in squares of them."""
+    rows = figure.box[3] - figure.box[1]
+    return np.array([height, (figure.box[2] - figure.box[0]) / rows, figure.area / rows**2])
