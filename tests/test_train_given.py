@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,10 @@ pytest.importorskip("transformers")
 
 import numpy as np
 import torch
+import yaml
+from click.testing import CliRunner
 
+from curate.cli.main import main
 from curate.marks import mark_jpeg
 from curate.mixture.config import MixtureRecipe
 from curate.mixture.plan import plan, write
@@ -31,6 +35,7 @@ from curate.train.data_config import DataConfig
 from curate.train.frames import chosen_frames
 from curate.train.mixed import from_mixture
 from curate.train.students import tiny_student
+from curate.train.watch import read_log
 from curate.video.encode import encode_h264
 from tests.test_given_conversations import as_record
 from tests.train_sets import SIZE, clip_sample, clip_video, write_set
@@ -217,3 +222,19 @@ def test_a_set_that_has_changed_is_not_trained_on(tmp_path, talks):
     publish(tmp_path / "own", [clip_sample(2)])
     with pytest.raises(ShardError, match=r"set 'asked' of the mixture: .* has changed"):
         recipe(folder)
+
+
+def test_a_run_goes_through_the_stages_and_is_judged_by_what_can_be(tmp_path, talks, asked):
+    pytest.importorskip("accelerate")
+    folder = mixed(tmp_path / "m", talks, asked)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({
+        "mixture": str(folder), "student": {"tiny": SMALL}, "strategy": {"name": "sft"},
+        "data": {"frames": 2, "short_clips": "repeat", "image_size": [32, 32], "batch_size": 5, "workers": 1},
+        "stages": [{"name": "both", "lr": 0.001}], "eval": {"before": False, "method": "generate", "max_new_tokens": 2},
+        "watch": {"tensorboard": False, "pictures_every": 0}}))
+    done = CliRunner().invoke(main, ["train", str(path), "--out", str(tmp_path / "run"), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert [line["stage"] for line in read_log(tmp_path / "run" / "log.jsonl")] == ["look"] * 2 + ["both"] * 4
+    judged = json.loads((tmp_path / "run" / "eval-after.json").read_text())["student"]["items"]
+    assert len(judged) == 2 * 4, "the questions of ours that are held out"
