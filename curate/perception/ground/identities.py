@@ -99,7 +99,9 @@ def _changes(track: Track) -> int | None:
     """Last clear frame before a track takes on other colours for good: it went over to somebody who was not followed.
     None where it never does."""
     frames = sorted(track.colours)
-    far = [_far(_signature(track, frames[max(k - LOOKS, 0):k]), _signature(track, frames[k:k + LOOKS]))
+    colours = np.array([track.colours[f] for f in frames])
+    # means: their difference is largest exactly at the change
+    far = [_far(colours[max(k - LOOKS, 0):k].mean(0), colours[k:k + LOOKS].mean(0))
            for k in range(FEWEST, len(frames) - FEWEST + 1)]
     if not far or max(far) < CHANGED:
         return None
