@@ -61,7 +61,7 @@ class ImageSet:
     def __str__(self) -> str:
         colour = "grey" if self.is_grey else "colour"
         named = "" if self.is_numbered else ", not numbered"
-        named = f", named by time ({self.fps:.4g} a second)" if self.fps else named
+        named = f", named by time ({self.fps:.4g} a second)" if self.fps and self.fps <= 500 else named
         return f"{self.count} image{'s' * (self.count > 1)} {self.width}x{self.height} {colour} {self.bits} bit{named}"
 
 
