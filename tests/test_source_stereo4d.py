@@ -279,6 +279,18 @@ def test_stated_errors_of_a_fit_hold():
     assert 0.3 < np.mean(distance) / 3 < 1.6  # tracks that lie close together count as one, which widens it
 
 
+def test_a_body_that_comes_into_view_is_defined_where_enough_is_seen():
+    """Not by the rim of it that shows first; one that is far at first is there all the same."""
+    tracks, owner, path = moving_world(6, 0.0)
+    body = tracks[owner == 1]
+    entering = body.copy()
+    entering[:, :8][body[:, 0, 0] < np.sort(body[:, 0, 0])[-8]] = np.nan  # eight of its tracks, till frame 8
+    fitted = fit(entering, path, NOISE, 1.0)
+    assert fitted.first == 8 and not fitted.seen[:8].any() and fitted.seen[8:].all()
+    far = np.linspace([0, 0, 6.0], [0, 0, 0], T)
+    assert fit(cloud(np.random.default_rng(0), (0, 0, 2), 0.8, 100)[:, None] + far, path, NOISE, 1.0).first == 0
+
+
 def test_parts_that_move_against_each_other_are_no_rigid_body(tmp_path):
     """A region of which one half goes up while the other goes down is said to be non-rigid."""
     tracks, owner, path = moving_world(4, 0.0)

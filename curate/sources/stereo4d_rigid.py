@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3
-from curate.sources.stereo4d_groups import StereoNoise
+from curate.sources.stereo4d_groups import StereoNoise, in_image
 
 MIN_SEEN = 6  # tracks, for a frame to count
 ROUNDS = 4  # of places on the body and poses in turn
@@ -16,6 +16,7 @@ STEPS = 2  # of Gauss and Newton for one pose
 OUTLIER = 3.0  # standard deviations from which a track's weight falls
 TURN_STEP_RAD = 0.1  # standard deviation of the turn between two frames, where the tracks do not tell
 TURN_GAIN = 4.0  # a turn is believed where each of its numbers lowers the misfit by this much
+FIRST_SHARE = 0.3  # of the most that is ever seen of a body, for the frame where it is defined
 PATCH_PX = 16.0  # tracks within such a square share their error
 LEAST_SCALE = 0.1  # of stated errors; published tracks are smoothed, and look better than they are
 
@@ -52,6 +53,8 @@ def fit(tracks: np.ndarray, poses: Pose, noise: StereoNoise, limit: float, may_t
     """
     there = np.isfinite(tracks[..., 0])
     seen = there.sum(0) >= min(MIN_SEEN, len(tracks))
+    area = _areas(tracks, there, poses, noise)
+    seen[: int(np.argmax(seen & (area >= FIRST_SHARE * area.max())))] = False  # it is still coming into view
     if seen.sum() < 2:
         return None
     problem = _Problem(tracks, there, seen, poses, noise)
@@ -63,6 +66,16 @@ def fit(tracks: np.ndarray, poses: Pose, noise: StereoNoise, limit: float, may_t
         if straight.misfit - turned.misfit > TURN_GAIN * 3 * (seen.sum() - 1) * scale:
             best = turned
     return problem.body(best, limit)
+
+
+def _areas(tracks: np.ndarray, there: np.ndarray, poses: Pose, noise: StereoNoise) -> np.ndarray:
+    """[T] how far the tracks that are seen spread, m² up to a factor. (Their number says little: tracks are begun anew
+    all the time.)"""
+    out = np.zeros(tracks.shape[1])
+    for t in np.flatnonzero(there.sum(0) > 2):
+        at = in_image(tracks[there[:, t], t], poses[int(t)], noise)
+        out[t] = np.sqrt(max(np.linalg.det(np.cov(at[:, :2].T)), 0)) / np.median(at[:, 2]) ** 2
+    return out
 
 
 @dataclass
