@@ -158,6 +158,48 @@ def test_rgbd_needs_its_cameras(tmp_path):
     assert {one.partition(":")[0] for one in found.missing} == {"color", "registration"}
 
 
+def test_tum_pairs_by_its_lists(tmp_path):
+    lines: dict[str, list[str]] = {"rgb": [], "depth": [], "ground": []}
+    for i in range(10):
+        for name, at, picture in (("rgb", 1305031102.1753 + i / 30, texture(i)),
+                                  ("depth", 1305031102.1793 + i / 30, np.full((64, 96), 5000, np.uint16))):
+            image(tmp_path / name / f"{at:.6f}.png", picture)
+            lines[name].append(f"{at:.6f} {name}/{at:.6f}.png\n")
+        lines["ground"].append(f"{1305031102.17 + i / 30:.4f} 0 0 {i * 0.01} 0 0 0 1\n")
+    for name, file in (("rgb", "rgb.txt"), ("depth", "depth.txt"), ("ground", "groundtruth.txt")):
+        (tmp_path / file).write_text("# list\n" + "".join(lines[name]))
+    found = inspect(tmp_path).best
+    assert found.kind == "rgbd" and found.source == {"layout": "tum", "registration": {"kind": "registered"}}
+    assert [one.partition(":")[0] for one in found.missing] == ["color"] and "TUM's sets are" in found.notes[0]
+
+
+def test_colmap_has_no_unit(tmp_path):
+    for camera in ("camA", "camB"):
+        for i in range(8):
+            image(tmp_path / "images" / camera / f"{i:05d}.jpg", texture(i))
+    (tmp_path / "sparse").mkdir()
+    (tmp_path / "sparse" / "cameras.txt").write_text(
+        "# Camera list with one line of data per camera:\n1 PINHOLE 96 64 80 80 47.5 31.5\n"
+        "2 PINHOLE 96 64 80 80 47.5 31.5\n")
+    (tmp_path / "sparse" / "images.txt").write_text(
+        "# Image list with two lines of data per image:\n1 1 0 0 0 0 0 0 1 camA/00000.jpg\n\n"
+        "2 1 0 0 0 -0.2 0 0 2 camB/00000.jpg\n\n")
+    found = inspect(tmp_path).best
+    assert found.kind == "multiview" and found.source == {"calibration": "sparse", "media": "images/{name}"}
+    assert {"times", "unit"} <= {one.partition(":")[0] for one in found.missing}
+
+
+def test_a_calibration_in_millimetres_asks_for_its_unit(tmp_path):
+    write_pair(tmp_path, 8)
+    (tmp_path / "calib.json").unlink()
+    camera = [[80, 0, 47.5], [0, 80, 31.5], [0, 0, 1]]
+    (tmp_path / "stereo.yaml").write_text(yaml.safe_dump(
+        {"cameraMatrix1": camera, "cameraMatrix2": [row[:] for row in camera], "T": [-110, 0, 0], "R": [0, 0, 0]}))
+    found = inspect(tmp_path).best
+    assert found.source["calibration"] == "stereo.yaml" and "calibration_unit" not in found.source
+    assert any(one.startswith("calibration_unit") for one in found.missing)
+
+
 def test_several_cameras_by_the_names_in_their_calibration(tmp_path):
     camera = ("[cameras.{n}]\ncam_id = {n}\nsize = [96, 64]\nmatrix = [[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]\n"
               "distortions = [0.0, 0, 0, 0, 0]\nrotation = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]\n"
