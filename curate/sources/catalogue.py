@@ -41,9 +41,9 @@ class About:
 ABOUT: dict[str, About] = {
     "stereo_pair": About(
         "2, rectified when opened", "estimated", "estimated", "estimated", "calibrated", "all",
-        "EuRoC (5 frames of an almost still camera: rows 12.9 px apart before, 0.13 px after, no motion claimed), KITTI "
-        "odometry (38 grey, 20 colour pairs); "
-        "fisheye, 16 bit, turned and unevenly timed media: closed-form tests", ("euroc", "kitti_odometry"),
+        "EuRoC (5 frames of an almost still camera: rows 12.9 px apart before, 0.13 px after, no motion claimed), "
+        "KITTI odometry (38 grey, 20 colour pairs); fisheye, 16 bit, turned and unevenly timed media: closed-form "
+        "tests", ("euroc", "kitti_odometry"),
         {"left": "cam0", "right": "cam1", "calibration": ["cam0_sensor.yaml", "cam1_sensor.yaml"]}),
     "side_by_side": About(
         "2, cut out of one video", "estimated", "estimated", "estimated", "calibrated", "all",
