@@ -49,7 +49,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def is_of_training(path: Path) -> bool:
     """Whether a file names a student to train, or a mixture to train on, and no source; no file at all is not."""
     keys = _top_keys(path)
-    return ("student" in keys or {"mixture", "data"} <= keys) and "source" not in keys
+    return bool({"student", "mixture"} & keys) and "source" not in keys
 
 
 def is_of_dataset(path: Path) -> bool:

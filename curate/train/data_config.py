@@ -34,10 +34,15 @@ def _or_paths(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [*one, {"type": schema.pop("type"), "items": {"anyOf": one}, "minItems": schema.pop("minItems")}]
 
 
+def _sets_may_come_of_a_mixture(schema: dict[str, Any]) -> None:
+    """An editor cannot tell; what is missing is said when the recipe is read."""
+    schema.pop("required", None)
+
+
 class DataConfig(BaseModel):
     """What a student is trained on, and how it sees it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_sets_may_come_of_a_mixture)
 
     sets: tuple[SetConfig, ...] = Field(min_length=1, description="shard sets, mixed by their weights; one may be "
                                         "given as a path alone", json_schema_extra=_or_paths)
