@@ -21,6 +21,8 @@ from curate.sources.inspect import survey as surveys
 from curate.video.encode import encode_h264
 from tests.euroc_media import START_NS, Rig, write_euroc
 from tests.source_media import CALIBRATION, eyes, texture, write_packed, write_pair
+from tests.spherical_scene import st3d, sv3d
+from tests.spherical_scene import write as write_spherical
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -128,6 +130,13 @@ def test_packed_video_is_told_by_its_halves(tmp_path, kind, axis):
         assert found.kind == kind and any("show the same" in why for why in found.why)
     other = write_packed(tmp_path / "other" / "clip.mp4", eyes(8), axis)  # two different pictures
     assert kind not in {c.kind for c in inspect(other.parent).candidates}
+
+
+def test_spherical_metadata_tell_vr180(tmp_path):
+    eye = np.stack([texture(i, 0, 128, 128) for i in range(9)])
+    write_spherical(tmp_path / "v.mp4", np.concatenate([eye, np.roll(eye, -3, axis=2)], 2), boxes=st3d(2) + sv3d())
+    found = best(tmp_path)
+    assert found.kind == "vr180" and "63 mm" in found.notes[0]
 
 
 def test_a_lone_video_has_no_scale(tmp_path):
