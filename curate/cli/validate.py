@@ -64,4 +64,6 @@ def of_training(path: Path, overrides: tuple[str, ...]) -> str:
     if "\nrft:" in f"\n{path.read_text(encoding='utf-8')}":
         return f"reinforcement with {load_checked(path, overrides, RftRecipe).rft.reward}"
     made = load_checked(path, overrides, TrainRecipe)
+    if made.mixture is not None:
+        return f"strategy {made.strategy.name}, stages of the mixture {made.mixture}"
     return f"strategy {made.strategy.name}, {sum(stage.steps for stage in made.plan())} steps"
