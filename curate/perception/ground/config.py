@@ -25,5 +25,7 @@ class GroundConfig(BaseModel):
     side_sigma: float = Field(0.02, gt=0, description="the same of its middle column")
     pixel_sigma: float = Field(1.0, gt=0, description="sigma of each of them, pixels, whatever the height")
     drift_sigma: float = Field(0.02, gt=0, description="what of this error changes slowly: of the height, in a second")
+    drift_share: float = Field(0.4, ge=0, description="and of a place's variance in one frame, in a second: of a low "
+                                                      "camera a row is far")
     shared_sigma: float = Field(0.06, gt=0, description="what all frames share (the foot seen for the body's axis), "
                                                         "along the line of sight, of the height")

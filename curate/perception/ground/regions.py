@@ -57,7 +57,8 @@ def build_region(track: Track, plane: GroundPlane, time_s: np.ndarray, shape: tu
         return np.where(seen[:, None, None], out, np.nan)
 
     steps = np.diff(time_s, prepend=time_s[0])
-    slow = (config.drift_sigma * height) ** 2 * steps[:, None, None] * np.eye(2)
+    typical = covariance[frames][np.argsort(np.trace(covariance[frames], axis1=1, axis2=2))[len(frames) // 4]]
+    slow = steps[:, None, None] * ((config.drift_sigma * height) ** 2 * np.eye(2) + config.drift_share * typical)
     shared = np.full((num, 2, 2), np.nan)
     for t in frames:
         away = axes.T @ point[t]
