@@ -184,7 +184,7 @@ class Multiview:
         """Of each camera [n] seconds of its frames, offsets added."""
         shared = self.config.timestamps is not None and "{name}" not in self.config.timestamps
         table = self._table(folder / self.config.timestamps) if shared else {}
-        out = []
+        out, untimed = [], []
         for name, one in zip(names, media):
             if shared:
                 where = f"{folder / self.config.timestamps}: camera {name}"
@@ -201,6 +201,8 @@ class Multiview:
                 check_increasing(named, str(one.paths[0].parent))
                 times = named * 1e-9
             elif self.config.fps is not None:
+                untimed.append((name, one))
+                _check_alike(untimed, folder)
                 times = np.arange(one.num_frames) / self.config.fps
             else:
                 raise BadInput(f"{folder}: images of camera {name} without times; give timestamps (a file) or fps")
@@ -259,6 +261,17 @@ class Multiview:
         name = self.kind if uri == "." else uri.rsplit("/", 1)[-1]  # not the root's: it may be moved
         return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{name}-{content[:8]}", start,
                         num_frames, {"licence": self.config.licence, "sha256": content, "views": views})
+
+
+def _check_alike(untimed: list[tuple[str, ImageSequence]], folder: Path) -> None:
+    """Images that no time tells apart belong together by their number: the last camera has those that the first has."""
+    (first, one), (name, other) = untimed[0], untimed[-1]
+    stems, others = ({path.stem for path in media.paths} for media in (one, other))
+    if one.num_frames != other.num_frames:
+        alone = sorted(stems ^ others) if 2 * len(stems & others) > max(len(stems), len(others)) else []
+        raise BadInput(f"{folder}: camera {name} has {other.num_frames} images, camera {first} {one.num_frames}"
+                       + (f"; {alone[0]} is of one of them alone" if alone else "")
+                       + "; expected the same number, or timestamps")
 
 
 def _checked(times: np.ndarray, num_frames: int, where: str) -> np.ndarray:

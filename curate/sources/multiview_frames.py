@@ -128,6 +128,11 @@ def in_step(times: Sequence[np.ndarray], names: Sequence[str], where: str) -> tu
                        "(offsets_s)")
     indices = [kept]
     for time_s, name in zip(times[1:], names[1:]):
+        every = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
+        if every > 3 * half:
+            raise BadInput(f"{where}: camera {name} has a frame every {every * 1e3:.1f} ms, {names[0]} every "
+                           f"{2 * half * 1e3:.1f} ms; expected a reference camera that is no faster than the others "
+                           "(source.reference)")
         after = np.clip(np.searchsorted(time_s, reference[kept]), 1, max(len(time_s) - 1, 1))
         near = np.where(len(time_s) > 1, after - (reference[kept] - time_s[after - 1]
                                                   < time_s[np.minimum(after, len(time_s) - 1)] - reference[kept]), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from curate.geometry.rotations import exp_so3, log_so3
@@ -21,8 +22,11 @@ MIN_AGREE = 0.5  # share of a frame's observations that its pose explains
 MIN_SHARE = 0.75  # of a track's observations that the body's motion explains
 OF_EXTENT = 0.2  # what is left of a track's motion by the body's is a smaller share of it
 MAX_SIGMA = 0.2  # of the body's size: points known worse are left out
-REACH = 1.0  # of the body's size: how far from its points a track may lie to be of it
+REACH = 0.7  # of the body's size: how far from those of its points that several views see a place may lie to be of it
+REACH_ALONE = 0.25  # the same of a track of one view: what moves elsewhere is explained too, at a wrong distance
 MIN_SIZE_M = 1e-3
+LOOKED_AT = 6  # frames
+MIN_OF_SEEN = 0.5  # share of what is seen within a body's outline that must go with it
 
 
 @dataclass
@@ -47,9 +51,16 @@ class Body:
     seen: Observed | None = None
 
     @property
+    def anchors(self) -> np.ndarray:
+        """[n, 3] those of its points that several tracks see: a track is of one view, and a place has one of each."""
+        several = np.bincount(self.owner[self.owner >= 0], minlength=len(self.shape)) > 1
+        return self.shape[several] if several.sum() >= 3 else self.shape
+
+    @property
     def size_m(self) -> float:
-        """Radius that holds most of its points."""
-        away = np.linalg.norm(self.shape - np.median(self.shape, 0), axis=1)
+        """Radius that holds most of its points that several views see."""
+        anchors = self.anchors
+        away = np.linalg.norm(anchors - np.median(anchors, 0), axis=1)
         return max(float(np.percentile(away, 90)), MIN_SIZE_M)
 
 
@@ -178,6 +189,33 @@ def moves_along(body: Body, cameras: Cameras, places: Places, chosen: np.ndarray
     return bool(np.mean(share >= MIN_SHARE) > 0.5)
 
 
+def share_of_what_is_seen(body: Body, cameras: Cameras, tracks: Tracks, mine: np.ndarray) -> float:
+    """Share of the tracks within the body's outline, in some frames and all views, that go with it. A body hides what
+    is behind it; where most of what is seen inside moves otherwise, or rests, its matches are wrong (from one part of a
+    pattern to another, or dragged along an edge).
+
+    Args:
+        mine: [number of tracks] bool, those that go with it.
+    """
+    own = inside = 0
+    known = np.flatnonzero(body.known)
+    for t in known[np.unique(np.linspace(0, len(known) - 1, LOOKED_AT).astype(int))]:
+        rows = np.flatnonzero(tracks.frame == t)
+        track = tracks.track[rows]
+        points = body.anchors @ body.rotation[t].T + body.translation[t]
+        for view in range(len(cameras)):
+            uv = cameras.project(np.full(len(points), view), points)
+            here = tracks.view[track] == view
+            if not np.isfinite(uv).all() or not (mine[track] & here).any():
+                continue
+            hull = cv2.convexHull(np.float32(uv))
+            within = np.array([cv2.pointPolygonTest(hull, (float(u), float(v)), False) >= 0
+                               for u, v in tracks.at[rows[here]]])
+            inside += int(within.sum())
+            own += int((within & mine[track[here]]).sum())
+    return own / inside if inside else 0.0
+
+
 def _claim_units(body: Body, cameras: Cameras, tracks: Tracks, units: list[list[int]],
                  config: ViewsConfig) -> list[list[int]]:
     """Adds those units [tracks of one point] that fit, the longest where there are too many; returns those that do
@@ -211,9 +249,10 @@ def _fitting(body: Body, cameras: Cameras, tracks: Tracks, units: list[list[int]
     with np.errstate(invalid="ignore", divide="ignore"):
         least = np.linalg.eigvalsh(found.information)[:, 0]
         sigma = config.sigma_px / np.sqrt(np.maximum(least, 1e-12))
-        size = body.size_m
-        away = np.min(np.linalg.norm(found.points[:, None] - body.shape[None], axis=2), axis=1)
-        good = ((count >= config.min_frames) & (fits >= MIN_SHARE) & (sigma < MAX_SIGMA * size) & (away < REACH * size)
+        size, several = body.size_m, np.array([len(u) > 1 for u in units])
+        away = np.min(np.linalg.norm(found.points[:, None] - body.anchors[None], axis=2), axis=1)
+        near = away < np.where(several, REACH, REACH_ALONE) * size
+        good = ((count >= config.min_frames) & (fits >= MIN_SHARE) & (sigma < MAX_SIGMA * size) & near
                 & (middle < OF_EXTENT * extent) & np.isfinite(found.points).all(1))
     return good, count, found.points
 

@@ -10,8 +10,8 @@ import numpy as np
 from curate.geometry.rotations import skew
 from curate.sources.base import View
 
-TUKEY_PX = 4.685  # of a robust fit, in standard deviations
-ITERATIONS = 6
+TUKEY = 4.685  # of a robust fit, in standard deviations
+WIDER = (16, 8, 4, 2, 1, 1, 1)  # than that at first: no ray is given up before the others agree
 
 
 class Cameras:
@@ -117,11 +117,11 @@ def triangulate(K: np.ndarray, R: np.ndarray, t: np.ndarray, uv: np.ndarray, poi
     weight = np.ones(len(uv))
     H = np.tile(np.eye(3), (num_points, 1, 1))
     with np.errstate(invalid="ignore"):
-        for _ in range(ITERATIONS):
+        for wider in WIDER:
             seen, J = project(K, R, t, X[point])
             error = uv - seen
             size = np.linalg.norm(error, axis=1)
-            weight = np.nan_to_num(np.clip(1 - (size / (TUKEY_PX * 2 * sigma_px)) ** 2, 0, None) ** 2)
+            weight = np.nan_to_num(np.clip(1 - (size / (TUKEY * 2 * sigma_px * wider)) ** 2, 0, None) ** 2)
             J, error = np.nan_to_num(J), np.nan_to_num(error)
             weighted = J * weight[:, None, None]
             H = total(np.swapaxes(weighted, 1, 2) @ J, point, num_points)

@@ -10,9 +10,17 @@ import numpy as np
 
 from curate.geometry.poses import Pose
 from curate.perception.multiview import NAME, VERSION
-from curate.perception.multiview.bodies import Body, followers, grow_body, moves_along
+from curate.perception.multiview.bodies import (
+    MIN_OF_SEEN,
+    Body,
+    followers,
+    grow_body,
+    moves_along,
+    share_of_what_is_seen,
+)
 from curate.perception.multiview.cameras import Cameras
 from curate.perception.multiview.config import ViewsConfig
+from curate.perception.multiview.loose import loose_regions
 from curate.perception.multiview.matching import group, matched_pairs
 from curate.perception.multiview.places import Places, triangulate_places
 from curate.perception.multiview.regions import build_region
@@ -58,30 +66,37 @@ def perceive_views(clip: ClipSpec, frames: Frames, config: PerceptionConfig, tap
         _spent(timings, "taps", begin)
     begin = time.perf_counter()
     cameras = Cameras(frames.views)
-    view_time_s = getattr(frames, "view_time_s", np.tile(frames.time_s, (len(cameras), 1)))
-    tracks = Tracks([tracker.tracks for tracker in trackers], np.asarray(view_time_s, float))
+    view_time_s = np.asarray(getattr(frames, "view_time_s", np.tile(frames.time_s, (len(cameras), 1))), float)
+    tracks = Tracks([tracker.tracks for tracker in trackers], view_time_s)
     pairs = matched_pairs(cameras, tracks, [tracker.tracks.described for tracker in trackers], settings)
     places = triangulate_places(cameras, tracks, group(tracks, pairs, len(cameras)), frames.num_frames, settings)
     begin = _spent(timings, "matches", begin)
     rng = np.random.default_rng(clip_seed(clip.key))
-    bodies = find_bodies(cameras, tracks, places, frames.num_frames, settings, rng)
+    bodies, owner = find_bodies(cameras, tracks, places, frames.num_frames, settings, rng)
+    # cameras that are not triggered together: what they are apart by is taken off, and known no better than it is large
+    sync_s = float(np.sqrt(np.mean((view_time_s[1:] - view_time_s[0]) ** 2)))
     regions: list[Region] = []
     for body in bodies:
-        region = build_region(len(regions) + 1, body, cameras, frames.views[0].camera, frames.num_frames, settings)
+        region = build_region(len(regions) + 1, body, cameras, frames.views[0].camera,
+                              np.asarray(frames.time_s, float), sync_s, settings)
         if region is not None:
             regions.append(region)
+    camera = frames.views[0].camera
+    regions += loose_regions(len(regions) + 1, cameras, tracks, bodies, owner, camera, frames.num_frames, settings)
     _spent(timings, "bodies", begin)
     stats = {"scale_sigma": float(getattr(frames, "scale_sigma", config.lift.baseline_relative_sigma)),
              "views": float(len(cameras)), "tracks": float(len(tracks)), "places": float(len(places.members)),
-             "places_moving": float(places.moving.sum()), "regions_seen": float(len(bodies)),
+             "places_moving": float(places.moving.sum()),
+             "regions_seen": float(len(bodies) + sum(not region.rigid for region in regions)),
              "regions_measured": float(len(regions))}
     return _scene(clip, frames, regions, stats)
 
 
 def find_bodies(cameras: Cameras, tracks: Tracks, places: Places, num_frames: int, config: ViewsConfig,
-                rng: np.random.Generator) -> list[Body]:
-    """Rigid bodies, the best supported first; each takes its tracks from the others."""
-    free = np.ones(len(tracks), bool)
+                rng: np.random.Generator) -> tuple[list[Body], np.ndarray]:
+    """Rigid bodies, the best supported first, and which of them each track goes with [number of tracks], -1 with none;
+    each takes its tracks from the others."""
+    free, owner = np.ones(len(tracks), bool), np.full(len(tracks), -1)
     bodies: list[Body] = []
     tries = 0
     while len(bodies) < config.max_bodies and tries < 2 * config.max_bodies:
@@ -90,9 +105,11 @@ def find_bodies(cameras: Cameras, tracks: Tracks, places: Places, num_frames: in
         seed = find_seed(places, unowned, config, rng)
         if seed is None:
             break
-        if any(moves_along(body, cameras, places, seed.places, config) for body in bodies):
+        along = next((n for n, body in enumerate(bodies)
+                      if moves_along(body, cameras, places, seed.places, config)), None)
+        if along is not None:  # more of one that is there
             for place in seed.places:
-                free[places.members[place]] = False
+                free[places.members[place]], owner[places.members[place]] = False, along
             continue
         body = grow_body(cameras, tracks, places, seed, free, num_frames, config)
         if body is None:
@@ -100,9 +117,14 @@ def find_bodies(cameras: Cameras, tracks: Tracks, places: Places, num_frames: in
                 free[places.members[place]] = False
             continue
         free[body.owner >= 0] = False
-        free[followers(body, cameras, tracks, free, config)] = False
+        mine = body.owner >= 0
+        mine[followers(body, cameras, tracks, free, config)] = True
+        if share_of_what_is_seen(body, cameras, tracks, mine) < MIN_OF_SEEN:
+            continue
+        owner[mine] = len(bodies)
+        free &= owner < 0
         bodies.append(body)
-    return bodies
+    return bodies, owner
 
 
 def _scene(clip: ClipSpec, frames: Frames, regions: list[Region], stats: dict[str, float]) -> Scene:

@@ -22,18 +22,21 @@ TRACK_CORRELATION = 6.0  # a followed feature errs alike in neighbouring frames,
 SURFACE_FRAMES = 5  # points first seen within so many frames of the first are of the surface that it shows
 ALONE = 4.0  # times the usual distance to neighbours: such a point is none of the surface
 SURFACE_SAMPLES = 1500
+RIGID = 6.0 * 1.5  # standard deviations within which a match goes with the body, as `curate.lift.path` has it
 MIN_VISIBLE = 4  # points of a body that the reference view must see
 MIN_VIEW_SHARE = 0.03  # of a body's observations, for a view to count
 NEAREST_PERCENT = 2
 
 
-def build_region(number: int, body: Body, cameras: Cameras, camera: Intrinsics, num_frames: int,
+def build_region(number: int, body: Body, cameras: Cameras, camera: Intrinsics, time_s: np.ndarray, sync_s: float,
                  config: ViewsConfig) -> Region | None:
     """The scene's record of a body; None where the reference view hardly sees it.
 
     Args:
         camera: of the reference view, view 0.
+        time_s: [T]. sync_s: standard deviation of when a frame was taken: where a body moves it errs with its speed.
     """
+    num_frames = len(time_s)
     fit, frames, seen_by = body.fit, body.fit_frames, body.seen
     agree = fit.residual < config.agree_px
     in_reference = agree & (seen_by.view == 0)
@@ -69,12 +72,14 @@ def build_region(number: int, body: Body, cameras: Cameras, camera: Intrinsics, 
     path = Path(measured, filled(3), np.zeros((num_frames, 3, 3)), np.zeros((num_frames, 3)),
                 np.zeros((num_frames, 3, 3)), np.zeros((num_frames, 3, 3)), filled(3, 3), filled(3, 3))
     where = np.searchsorted(frames, at)
-    path.point[at], path.cov_frame[at] = point[where], own[where]
+    speed = np.gradient(point[where], time_s[at], axis=0)
+    path.point[at] = point[where]
+    path.cov_frame[at] = own[where] + sync_s**2 * speed[:, :, None] * speed[:, None]
     path.cov_shared[at] = shared[where] + (errors.reference_share * size) ** 2 * np.eye(3)
     path.step_cov[at] = _steps(drift[where])
     path.rotation[at] = body.rotation[at] @ T_first[0].T
     path.rotation_cov[at] = turn[where]
-    path.rigidity = float(agree.mean())
+    path.rigidity = float((fit.residual < RIGID * config.sigma_px).mean())
 
     box, nearest, nearest_sigma, fraction = filled(4), filled(), filled(), np.zeros(num_frames)
     areas = {}
