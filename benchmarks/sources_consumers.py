@@ -100,7 +100,7 @@ def _raw(root: Path) -> list[Row]:
 
     rates = best({"webdataset": by_webdataset, "in order": lambda: sum(1 for _ in index.each()),
                   "at random": lambda: sum(1 for _ in index.each(shuffled)),
-                  "alone": lambda: sum(1 for number in order if index.raw(number)), "read": items})
+                  "alone": lambda: sum(1 for number in order if index.raw(number)), "read": items}, 2 * TURNS)
     size = sum(map(len, index.raw(0).values())) / 1e6
     what = f"samples of {size:.1f} MB, not decoded"
     return [row(f"{what}: plain webdataset", rates["webdataset"], "samples/s"),
