@@ -124,7 +124,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
         "strategy": {**arm.strategy, "timestamps": arm.timestamps},
         "optim": {"steps": size.steps, "lr": size.lr},
         "stages": [{"name": "all", "data": {"family_shares": SHARES}}],
-        "eval": {"before": False, "method": "generate", "max_questions": None, "batch_size": 64, "max_new_tokens": 12},
+        "eval": {"before": False, "method": "generate", "max_questions": 2500, "batch_size": 64, "max_new_tokens": 12},
         "watch": {"tensorboard": False, "pictures_every": 0, "log_every": 5},
         "checkpoints": {"every": 100, "last": 1}}
 
