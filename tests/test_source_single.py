@@ -106,7 +106,9 @@ def test_a_homography_makes_a_clip_metric_and_brings_its_camera(tmp_path):
     small = walkers.homography(plane) @ np.diag([640 / WIDTH, 480 / HEIGHT, 1])
     shifted = small @ np.array([[1, 0, 0.5 - 0.5 * WIDTH / 640], [0, 1, 0.5 - 0.5 * HEIGHT / 480], [0, 0, 1]])
     frames = opened(tmp_path, ground={"homography": shifted.tolist(), "scale_sigma": 0.02})
-    assert frames.scale == "calibrated" and frames.scale_sigma == 0.02
+    plane = frames.given["ground"]
+    assert frames.scale == "calibrated"
+    assert frames.scale_sigma == pytest.approx(np.hypot(0.02, plane.distance_relative_sigma))
     assert frames.given["ground"].height_m == pytest.approx(6.0, rel=0.1)
     assert frames.views[0].camera == frames.given["ground"].camera
 

@@ -8,7 +8,7 @@ as it was given, so that feet land exactly where it says; the column for the hei
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class GroundPlane:
         projection: [3, 4]; pixel ~ projection @ (X, Y, height, 1), with a positive last entry in front of the camera.
         axes: [3, 3] whose columns are the plane's X, its Y and up, unit vectors in camera axes.
         origin: [3] m, the point (0, 0) of the plane in camera axes.
-        focal_relative_sigma: error of the focal length, which distances from the camera share.
+        focal_relative_sigma: error of the focal length, where it was derived.
+        distance_relative_sigma: what it makes of distances from the camera; places on the ground do not depend on it.
         residual: share by which X and Y of a given homography are not two legs of a square seen by such a camera.
     """
 
@@ -37,6 +38,7 @@ class GroundPlane:
     origin: np.ndarray
     focal_relative_sigma: float = 0.0
     residual: float = 0.0
+    distance_relative_sigma: float = 0.0
 
     @property
     def up(self) -> np.ndarray:
@@ -136,7 +138,14 @@ def from_homography(matrix: np.ndarray, width: int, height: int, focal_px: float
         raise ValueError(f"homography puts the camera {-up @ origin:.3g} m over the ground; is it from pixels to "
                          "metres, and not the other way?")
     projection = np.column_stack([seen[:, 0], seen[:, 1], scale * camera.matrix @ up, seen[:, 2]])
-    return GroundPlane(camera, projection, np.column_stack([legs, up]), origin, spread, residual)
+    found = GroundPlane(camera, projection, np.column_stack([legs, up]), origin, spread, residual)
+    if not spread:
+        return found
+    seen_at = found.to_ground(np.array([camera.cx, 0.75 * height]))
+    distances = [np.linalg.norm(from_homography(matrix, width, height, focal_px * factor).to_camera(seen_at))
+                 for factor in (1 - min(spread, 0.5), 1 + spread)]
+    change = abs(distances[1] - distances[0]) / 2 / np.linalg.norm(found.to_camera(seen_at))
+    return replace(found, distance_relative_sigma=float(change))
 
 
 def _equations(seen: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,8 +61,10 @@ def scale_of(config: SingleVideoConfig, folder: Path, root: Path, media, camera:
         plane, files = ground_plane(config.ground, folder, root, camera, config.calibration is not None)
         stats = {"ground_camera_height_m": plane.height_m, "ground_focal_relative_sigma": plane.focal_relative_sigma,
                  "ground_residual": plane.residual}
-        return ScaleOfView(plane.camera, "calibrated", None, lambda start, stop: {"ground": plane},
-                           config.ground.scale_sigma, undistort, files, stats)
+        # a derived focal length moves nothing on the ground, and all distances from the camera by one share
+        sigma = math.hypot(config.ground.scale_sigma, plane.distance_relative_sigma)
+        return ScaleOfView(plane.camera, "calibrated", None, lambda start, stop: {"ground": plane}, sigma, undistort,
+                           files, stats)
     if config.depth is not None:
         return _dense(config.depth, folder, root, media, camera, undistort)
     if config.lidar is not None:

@@ -3,7 +3,7 @@
 The reference point is on the object's axis, at the height of the middle of its silhouette in its first frame: it moves
 over the ground as the foot does. Its error is in four parts: of each frame by itself, what changes slowly (a step, a
 shadow that is taken for a foot), what all frames share (the foot that is seen is not below the axis; the height, where
-only the head is seen; the focal length, where it was derived), and the scale of the ground.
+only the head is seen), and the scale: of the ground, and what a derived focal length makes of distances.
 """
 
 from __future__ import annotations
@@ -78,13 +78,11 @@ def build_region(track: Track, plane: GroundPlane, time_s: np.ndarray, shape: tu
     flow[:-1] = np.diff(centroid, axis=0)
     distance = np.linalg.norm(point, axis=-1)
     width = track.width * height
-    rays = plane.focal_relative_sigma * point  # where the camera is behind what it sees, all alike
-    shared = in_camera(shared, UP_SIGMA * height) + rays[:, :, None] * rays[:, None, :]
     return Region(
         id=track.id, first=first, last=last, seen=seen, box=box, centroid_px=centroid, flow_px=flow,
         flow_sigma_px=np.where(np.isfinite(flow).all(-1), math.sqrt(2) * config.pixel_sigma, np.nan),
         visible_fraction=visible, point_cam=point, cov_frame=in_camera(covariance, UP_SIGMA * height),
-        cov_shared=shared, step_cov=np.where(
+        cov_shared=in_camera(shared, UP_SIGMA * height), step_cov=np.where(
             seen[:, None, None], axes @ slow @ axes.T, np.nan), steady=STEADY,
         nearest_m=distance - width / 2,
         nearest_sigma_m=np.where(seen, width / 4 + config.shared_sigma * height, np.nan),
