@@ -121,7 +121,7 @@ def board_region(scene: Scene, board: Board, start: int):
         local = np.einsum("tji,tj->ti", region.rotation_cam[at], away)
         return float(np.median(np.linalg.norm(local - np.median(local, 0), axis=1)))
 
-    found = [(scatter(region), region.id, region) for region in scene.regions]
+    found = [(scatter(region), region.id, region) for region in scene.regions if region.rigid]
     return min(found)[2] if found and min(found)[0] < np.inf else None
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from curate.api import ask
+from curate.augment.mirror import mirror
 from curate.geometry.cameras import Intrinsics
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import angle_between, exp_so3, log_so3
@@ -20,6 +23,7 @@ from curate.perception.multiview.tracker import ViewTracks
 from curate.perception.multiview.tracks import Tracks
 from curate.perception.pipeline import perceive
 from curate.scene import Scene
+from curate.shards.sample import sample_json
 from curate.sources.base import BadInput, View
 from tests.multiview_scenes import FOUR, MultiviewScene, MultiviewSceneFrames, clip_spec, moving_box, room
 
@@ -93,6 +97,25 @@ def test_questions_come_out_as_for_stereo(one_box):
     assert {"object_displacement", "object_camera_distance"} <= families or len(families) > 5, families
     assert windows[0][0] == 0 and windows[-1][0] + windows[-1][1] == truth.num_frames
     assert not families & {"view_shift", "disparity_order"}  # no rectified second view
+
+
+def test_records_state_where_every_camera_stands(one_box):
+    _, scene, _, frames = one_box
+    several = [{"name": v.name, **vars(v.camera), "T_rig_view": v.T_rig_view.matrix()[:3].tolist()}
+               for v in frames.views]
+    told = replace(scene, clip=scene.clip | {"params": {"views": several}})
+    media = {f"v{k}.mp4": b"" for k in range(3)}
+    for k, view in enumerate(sample_json(told, [], media=media)["views"]):
+        assert view["part"] == f"v{k}.mp4" and view["fx"] == SMALL.fx
+        np.testing.assert_allclose(view["T_rig_view"], frames.views[k].T_rig_view.matrix()[:3])
+    # in the mirror a point at (x, y, z) of the rig is at (-x, y, z), and its pixel u at width - 1 - u
+    view = sample_json(mirror(told), [], media=media)["views"][1]
+    point = np.array([0.2, -0.1, 2.0])
+    u, v = SMALL.project((frames.views[1].T_rig_view.inverse() @ point)[None])[0]
+    pose = np.asarray(view["T_rig_view"])
+    local = pose[:, :3].T @ (point * [-1, 1, 1] - pose[:, 3])
+    np.testing.assert_allclose([view["fx"] * local[0] / local[2] + view["cx"],
+                                view["fy"] * local[1] / local[2] + view["cy"]], [SMALL.width - 1 - u, v])
 
 
 def test_the_same_clip_gives_the_same_scene(one_box):

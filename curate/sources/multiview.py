@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.sources.base import BadInput, ClipSpec, Scale, check_inside, clip_key, file_digest, reason_of
-from curate.sources.config import ClipConfig
+from curate.sources.base import BadInput, ClipSpec, Scale, check_inside, file_digest
 from curate.sources.config_multiview import MultiviewConfig
-from curate.sources.cut import some_good, spans, too_short
-from curate.sources.images import ImageSequence, natural
+from curate.sources.folders import FolderSource, Look, planned_span
+from curate.sources.images import ImageSequence
 from curate.sources.multiview_frames import MultiviewFrames, Undistortion, in_step, undistortion, views_of
 from curate.sources.rigs import UNITS, RigCamera, format_of, load_rig
-from curate.sources.stereo_pair import digest_of, glob, open_media
+from curate.sources.stereo_pair import digest_of, open_media
 from curate.sources.times import check_increasing, read_times, times_of_names
 from curate.video.decode import VideoReader
 
@@ -47,34 +45,21 @@ class Recording:
             media.close()
 
 
-class Multiview:
+class Multiview(FolderSource):
     """kind: multiview."""
 
     kind = "multiview"
+    config: MultiviewConfig
 
-    def __init__(self, config: MultiviewConfig, clip: ClipConfig) -> None:
-        self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
+    def _unseen(self, place: Path) -> Look:
+        return Look(params={"views": []})
 
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
-
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        for folder in self._recordings():
-            uri = folder.relative_to(self.root).as_posix()
-            try:
-                recording = self._open(folder)
-                recording.close()
-                digests, total = self._digests(folder, recording), recording.num_frames
-                views = self._views_json(folder, recording)
-            except (BadInput, OSError) as error:
-                yield self._spec(uri, 0, 0, [], []), reason_of(error, folder)
-                continue
-            if reason := too_short(total, self.clip):
-                yield self._spec(uri, 0, total, digests, views), f"{folder}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield self._spec(uri, start, count, digests, views)
+    def look(self, place: Path, found: Look) -> None:
+        recording = self._open(place)
+        recording.close()
+        digests = self._digests(place, recording)
+        found.params = {"views": self._views_json(place, recording)}
+        found.digests, found.num_frames = digests, recording.num_frames
 
     def open(self, clip: ClipSpec) -> MultiviewFrames:
         """
@@ -84,9 +69,7 @@ class Multiview:
         folder = self.root / clip.uri
         recording = self._open(folder)
         try:
-            span = slice(clip.start, clip.start + clip.num_frames)
-            if span.stop > recording.num_frames:
-                raise BadInput(f"{folder}: {recording.num_frames} frames, expected at least {span.stop} as planned")
+            span = planned_span(clip, recording.num_frames, folder)
             unit_m, scale = self._unit(folder)
             up = None if self.config.up is None else np.asarray(self.config.up, float)
             return MultiviewFrames(
@@ -97,16 +80,6 @@ class Multiview:
         except BaseException:
             recording.close()
             raise
-
-    def _recordings(self) -> list[Path]:
-        if not self.root.is_dir():
-            raise BadInput(f"{self.root}: no such folder (source.root)")
-        if self.config.recordings is None:
-            return [self.root]
-        folders = sorted((p for p in glob(self.root, self.config.recordings) if p.is_dir()), key=natural)
-        if not folders:
-            raise BadInput(f"{self.root}: no folder matches recordings: {self.config.recordings!r}")
-        return folders
 
     def _open(self, folder: Path) -> Recording:
         """
@@ -255,12 +228,6 @@ class Multiview:
             names = recording.names if "{name}" in self.config.timestamps else recording.names[:1]
             digests += [file_digest(folder / self.config.timestamps.replace("{name}", name)) for name in names]
         return digests
-
-    def _spec(self, uri: str, start: int, num_frames: int, digests: list[str], views: list[dict]) -> ClipSpec:
-        content = hashlib.sha256("".join(digests).encode()).hexdigest()
-        name = self.kind if uri == "." else uri.rsplit("/", 1)[-1]  # not the root's: it may be moved
-        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{name}-{content[:8]}", start,
-                        num_frames, {"licence": self.config.licence, "sha256": content, "views": views})
 
 
 def _check_alike(untimed: list[tuple[str, ImageSequence]], folder: Path) -> None:

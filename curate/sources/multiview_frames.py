@@ -12,6 +12,7 @@ import numpy as np
 from curate.geometry.cameras import Intrinsics
 from curate.geometry.poses import Pose
 from curate.sources.base import BadInput, Scale, View
+from curate.sources.frames import ClipFrames
 from curate.sources.rigs import RigCamera
 
 PADDING_PX = 16  # codecs store whole macroblocks; what is cut off again lies at the right and below
@@ -150,7 +151,7 @@ def in_step(times: Sequence[np.ndarray], names: Sequence[str], where: str) -> tu
     return np.stack(indices), np.stack([time_s[index] for time_s, index in zip(times, indices)])
 
 
-class MultiviewFrames:
+class MultiviewFrames(ClipFrames):
     """Frames of one clip, read window by window.
 
     Attributes beyond the protocol:
@@ -191,8 +192,7 @@ class MultiviewFrames:
             IndexError: outside of the clip.
             BadInput: where the media cannot be decoded.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         out = []
         for read, undistorted, index in zip(self._read, self._undistortions, self._indices[:, start:stop]):
             if len(index) and index[-1] - index[0] == len(index) - 1:
@@ -206,12 +206,6 @@ class MultiviewFrames:
 
     def close(self) -> None:
         self._close()
-
-    def __enter__(self) -> MultiviewFrames:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
 
 def views_of(undistortions: Sequence[Undistortion], names: Sequence[str], unit_m: float) -> tuple[View, ...]:

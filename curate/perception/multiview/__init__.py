@@ -4,5 +4,5 @@ Features are tracked in each view, matched across views at key frames under the 
 what moves is parted into rigid bodies whose poses and points are adjusted together, in all views and frames.
 """
 
-VERSION = "2"
+VERSION = "3"
 NAME = "multiview"

@@ -18,7 +18,10 @@ from curate.perception.multiview.cameras import Cameras, project
 from curate.perception.multiview.config import ViewsConfig
 from curate.scene import Region
 
-TRACK_CORRELATION = 6.0  # a followed feature errs alike in neighbouring frames, and beside it: fewer are independent
+# A followed feature errs alike in neighbouring frames, and so do its neighbours: so many count as one. On a few
+# rendered boxes (`tests/multiview_scenes.py`) the mean square of errors was that of about this many.
+TRACK_CORRELATION = 15.0
+TURN_CORRELATION = 45.0  # the same of turns: what slides along a slant turns a body, and hardly moves it
 SURFACE_FRAMES = 5  # points first seen within so many frames of the first are of the surface that it shows
 ALONE = 4.0  # times the usual distance to neighbours: such a point is none of the surface
 SURFACE_SAMPLES = 1500
@@ -170,7 +173,7 @@ def _path(body: Body, cameras: Cameras, frames: np.ndarray, start: int, referenc
     turn_back = -turned
     turn = (C[at, :3, at, :3] + turn_back @ C[start, :3, start, :3] @ np.swapaxes(turn_back, 1, 2))
     turn_cross = C[at, :3, start, :3] @ np.swapaxes(turn_back, 1, 2)
-    turn = TRACK_CORRELATION * (turn + turn_cross + np.swapaxes(turn_cross, 1, 2))
+    turn = TURN_CORRELATION * (turn + turn_cross + np.swapaxes(turn_cross, 1, 2))
     shared = _by_calibration(body, cameras, point, config)
     # calibration errs alike where the body is alike in the pictures, and otherwise half a picture away
     uv = cameras.project(np.zeros(len(frames), int), point)
