@@ -26,10 +26,11 @@ from curate.sources.config import ClipConfig, SideBySideConfig, TopBottomConfig
 from curate.sources.config_conversations import ConversationsConfig
 from curate.sources.conversations_parse import IMAGE, Conversation, parse
 from curate.sources.cut import some_good
+from curate.sources.folders import glob
+from curate.sources.frames import ClipFrames
 from curate.sources.images import SUFFIXES, ImageSequence, list_images, load_image, natural
 from curate.sources.media import Picked
 from curate.sources.packed import Packed
-from curate.sources.stereo_pair import glob
 from curate.video.decode import VideoReader, open_video
 
 MAX_TEXT = 16 << 20  # bytes of all conversations about one medium
@@ -302,7 +303,7 @@ class _FirstEye:
         self._media.close()
 
 
-class MediumFrames:
+class MediumFrames(ClipFrames):
     """The frames of one medium, one view or none, and what was said of it (`given["conversations"]`)."""
 
     rig, scale = None, "relative"
@@ -319,8 +320,7 @@ class MediumFrames:
         Raises:
             IndexError: outside of the clip. BadInput: where the media cannot be decoded.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         return [self._media.read(start, stop)]
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Frames of a stereo clip, whatever stores them: two folders, two videos, or one packed video."""
+"""Frames of a clip: what all kinds of them share, and those of a stereo clip, whatever stores them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,7 +15,26 @@ from curate.sources.rectify import Rectification
 Reader = Callable[[int, int], list[np.ndarray]]
 
 
-class StereoFrames:
+class ClipFrames:
+    """What the frames of a clip do alike, whatever they are read from."""
+
+    num_frames: int
+
+    def _check(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.num_frames:
+            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+
+    def close(self) -> None:
+        """Lets go of the media; here: there are none."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class StereoFrames(ClipFrames):
     """The rectified pair of one clip, read window by window; nothing is kept between windows.
 
     Attributes beyond the protocol:
@@ -56,16 +75,9 @@ class StereoFrames:
             IndexError: outside of the clip.
             BadInput: where the media cannot be decoded.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         pair = self._read(self._start + start, self._start + stop)
         return [self._rectification.apply(view, images) for view, images in enumerate(pair)]
 
     def close(self) -> None:
         self._close()
-
-    def __enter__(self) -> StereoFrames:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +9,13 @@ import cv2
 import numpy as np
 
 from curate.sources import calibration as calibrations
-from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
+from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest
 from curate.sources.calibration import StereoCameras
 from curate.sources.config import ClipConfig, SideBySideConfig, TopBottomConfig
-from curate.sources.cut import some_good, spans, too_short
+from curate.sources.folders import FolderSource, Look, content_of, glob, planned_span
 from curate.sources.frames import StereoFrames
 from curate.sources.images import natural
 from curate.sources.rectify import rectify
-from curate.sources.stereo_pair import glob
 from curate.video.decode import VideoReader, open_video
 
 
@@ -69,38 +66,25 @@ class Layout:
                        K_right=calibrations.scaled(full.K_right, sx, sy), size=self.size)
 
 
-class Packed:
+class Packed(FolderSource):
     """side_by_side and top_bottom."""
 
+    config: SideBySideConfig | TopBottomConfig
+
     def __init__(self, config: SideBySideConfig | TopBottomConfig, clip: ClipConfig) -> None:
-        self.config, self.clip, self.kind = config, clip, config.kind
-        root = Path(config.root).expanduser()
-        self._only = root if root.is_file() else None
-        self.root = root.parent if self._only else root
+        super().__init__(config, clip)
+        self.kind = config.kind
+        self._only = self.root if self.root.is_file() else None
+        self.root = self.root.parent if self._only else self.root
 
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
-
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        for path in self._videos():
-            uri = path.relative_to(self.root).as_posix()
-            digests: list[str] = []
-            try:
-                for file in self._files(path):
-                    if file.is_file():
-                        check_inside(file, self.root)
-                        digests.append(file_digest(file))
-                with open_video(path) as video:
-                    self._check(path, video)
-                    total = video.num_frames
-            except (BadInput, OSError) as error:
-                yield self._spec(path, uri, 0, 0, digests), reason_of(error, path)
-                continue
-            if reason := too_short(total, self.clip):
-                yield self._spec(path, uri, 0, total, digests), f"{path}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield from self._clips(path, uri, start, count, digests)
+    def look(self, place: Path, found: Look) -> None:
+        for file in self._files(place):
+            if file.is_file():
+                check_inside(file, self.root)
+                found.digests.append(file_digest(file))
+        with open_video(place) as video:
+            self._check(place, video)
+            found.num_frames = video.num_frames
 
     def open(self, clip: ClipSpec) -> StereoFrames:
         """
@@ -111,14 +95,12 @@ class Packed:
         check_inside(path, self.root)
         video = open_video(path, self.config.decoder)
         try:
-            stop = clip.start + clip.num_frames
-            if stop > video.num_frames:
-                raise BadInput(f"{path}: {video.num_frames} frames, expected at least {stop} as planned")
+            span = planned_span(clip, video.num_frames, path)
             layout = self._layout(video)
             cameras = layout.cameras(self._cameras(path), str(path))
             return StereoFrames(
                 lambda start, stop: layout.split(video.read(start, stop)), video.close,
-                video.time_s[clip.start:stop], clip.start, rectify(cameras, str(path)),
+                video.time_s[span], clip.start, rectify(cameras, str(path)),
                 baseline_sigma_m=calibrations.baseline_sigma(cameras, self.config.baseline_sigma_m),
                 is_grey=video.is_grey)
         except BaseException:
@@ -135,11 +117,8 @@ class Packed:
         layout = self._layout(video)
         rectify(layout.cameras(self._cameras(path), str(path)), str(path))
 
-    def _clips(self, path: Path, uri: str, start: int, num_frames: int, digests: list[str]) -> Iterator[ClipSpec]:
-        """The clips of one span of frames."""
-        yield self._spec(path, uri, start, num_frames, digests)
-
-    def _videos(self) -> list[Path]:
+    def recordings(self) -> list[Path]:
+        """The videos."""
         if self._only:
             return [self._only]
         if not self.root.is_dir():
@@ -174,7 +153,7 @@ class Packed:
                            "{fx: ..., baseline_m: ...} in the recipe")
         return calibrations.load(file)
 
-    def _spec(self, path: Path, uri: str, start: int, num_frames: int, digests: list[str]) -> ClipSpec:
-        content = hashlib.sha256("".join(digests).encode()).hexdigest()
-        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{path.stem}-{content[:8]}", start,
-                        num_frames, {"licence": self.config.licence, "sha256": digests[0] if digests else ""})
+    def _spec(self, uri: str, start: int, num_frames: int, found: Look) -> ClipSpec:
+        return ClipSpec(clip_key(uri, start, num_frames, found.digests), self.kind, uri,
+                        f"{Path(uri).stem}-{content_of(found.digests)[:8]}", start, num_frames,
+                        {"licence": self.config.licence, "sha256": next(iter(found.digests), "")})

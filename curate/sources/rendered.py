@@ -13,13 +13,14 @@ from curate.geometry.poses import Pose
 from curate.sources.base import BadInput, ClipSpec, Scale, View, clip_key
 from curate.sources.config import ClipConfig, RenderedConfig
 from curate.sources.cut import some_good, spans, too_short
+from curate.sources.frames import ClipFrames
 from curate.synth.distribution import load_distribution
 from curate.synth.renderer import Renderer
 from curate.synth.sample import sample_scene
 from curate.synth.scene import SceneTruth
 
 
-class RenderedFrames:
+class RenderedFrames(ClipFrames):
     """Frames of one clip, rendered when read. The rig is exact, so its baseline has no error.
 
     Attributes beyond the protocol:
@@ -45,8 +46,7 @@ class RenderedFrames:
         Raises:
             IndexError: outside of the clip.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         camera = self.rig.left
         pair = [np.empty((stop - start, camera.height, camera.width, 3), np.uint8) for _ in range(2)]
         for i, frame in enumerate(range(self._start + start, self._start + stop)):
@@ -55,12 +55,6 @@ class RenderedFrames:
 
     def close(self) -> None:
         self._renderer = None
-
-    def __enter__(self) -> RenderedFrames:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
 
 class Rendered:

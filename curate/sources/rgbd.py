@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,54 +12,39 @@ import numpy as np
 from curate.geometry.cameras import Intrinsics
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3
-from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
+from curate.sources.base import BadInput, ClipSpec, check_inside, file_digest
 from curate.sources.config import ClipConfig
 from curate.sources.config_rgbd import ERRORS_PX, PinholeConfig, RgbdConfig
-from curate.sources.cut import some_good, spans, too_short
-from curate.sources.images import ImageSequence, natural
+from curate.sources.folders import FolderSource, Look, planned_span
+from curate.sources.images import ImageSequence
 from curate.sources.rgbd_cameras import intrinsics, read_open3d_intrinsics, undistorted, undistortion
 from curate.sources.rgbd_depth import DepthReader, load_depth
 from curate.sources.rgbd_frames import RgbdFrames
 from curate.sources.rgbd_layouts import Listed, list_frames
 from curate.sources.rgbd_register import Registration, refine_turn
-from curate.sources.stereo_pair import glob
 
 LOOKS = 6  # frames at which edges are compared
 log = logging.getLogger(__name__)
 
 
-class Rgbd:
+class Rgbd(FolderSource):
     """kind: rgbd."""
 
     kind = "rgbd"
+    config: RgbdConfig
 
     def __init__(self, config: RgbdConfig, clip: ClipConfig) -> None:
-        self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
+        super().__init__(config, clip)
         self._registrations: dict[str, Registration | None] = {}  # of recordings, that no clip looks at again
 
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
-
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        for folder in self._recordings():
-            uri = folder.relative_to(self.root).as_posix()
-            try:
-                listed = list_frames(folder, self.config, self.root)
-                color = ImageSequence(listed.color)
-                self._cameras(folder, color, self._first_depth(listed))
-                digests, total = self._digests(folder, listed), len(listed.color)
-            except (BadInput, OSError) as error:
-                yield self._spec(uri, 0, 0, []), reason_of(error, folder)
-                continue
-            if listed.skipped:
-                log.warning("%s: %d colour images are left out, for want of depth (or a pose) near in time", folder,
-                            listed.skipped)
-            if reason := too_short(total, self.clip):
-                yield self._spec(uri, 0, total, digests), f"{folder}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield self._spec(uri, start, count, digests)
+    def look(self, place: Path, found: Look) -> None:
+        listed = list_frames(place, self.config, self.root)
+        color = ImageSequence(listed.color)
+        self._cameras(place, color, self._first_depth(listed))
+        found.digests, found.num_frames = self._digests(place, listed), len(listed.color)
+        if listed.skipped:
+            log.warning("%s: %d colour images are left out, for want of depth (or a pose) near in time", place,
+                        listed.skipped)
 
     def open(self, clip: ClipSpec) -> RgbdFrames:
         """
@@ -69,9 +53,7 @@ class Rgbd:
         """
         folder = self.root / clip.uri
         listed = list_frames(folder, self.config, self.root)
-        stop = clip.start + clip.num_frames
-        if stop > len(listed.color):
-            raise BadInput(f"{folder}: {len(listed.color)} frames, expected at least {stop} as planned")
+        planned_span(clip, len(listed.color), folder)
         color = ImageSequence(listed.color)
         shape = self._first_depth(listed)
         raw, depth_camera, calibrated = self._cameras(folder, color, shape)
@@ -94,16 +76,6 @@ class Rgbd:
         if kind in ("unknown", "refined"):
             log.warning("%s: depth is not registered to colour (source.registration: %s); it may lie %.1f px beside "
                         "its pixel: left out within twice that of edges, less sure on slants", folder, kind, error_px)
-
-    def _recordings(self) -> list[Path]:
-        if not self.root.is_dir():
-            raise BadInput(f"{self.root}: no such folder (source.root)")
-        if self.config.recordings is None:
-            return [self.root]
-        folders = sorted((p for p in glob(self.root, self.config.recordings) if p.is_dir()), key=natural)
-        if not folders:
-            raise BadInput(f"{self.root}: no folder matches recordings: {self.config.recordings!r}")
-        return folders
 
     # ---- cameras ----
 
@@ -205,9 +177,3 @@ class Rgbd:
         if isinstance(self.config.color, str):
             digests.append(hashlib.sha256(self._color_config(folder)[0].model_dump_json().encode()).hexdigest())
         return digests
-
-    def _spec(self, uri: str, start: int, num_frames: int, digests: list[str]) -> ClipSpec:
-        content = hashlib.sha256("".join(digests).encode()).hexdigest()
-        name = self.kind if uri == "." else uri.rsplit("/", 1)[-1]
-        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{name}-{content[:8]}", start,
-                        num_frames, {"licence": self.config.licence, "sha256": content})

@@ -12,6 +12,7 @@ from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.sources.base import ClipSpec, Scale, View
 from curate.sources.config_rgbd import GivenPosesConfig, RgbdConfig
+from curate.sources.frames import ClipFrames
 from curate.sources.given_depth import GivenDepth, error_model, virtual_rig
 from curate.sources.images import ImageSequence
 from curate.sources.rgbd_depth import ERROR_REACH, DepthReader, load_depth, sensor_sigma
@@ -23,7 +24,7 @@ BLOCKS = 8  # across an image: in their means a pixel's noise is small
 TYPICAL_M = 2.0  # where the shared part of the sensor's error is taken: of structured light it is the same everywhere
 
 
-class RgbdFrames:
+class RgbdFrames(ClipFrames):
     """One view, read window by window.
 
     Attributes beyond the protocol:
@@ -112,18 +113,8 @@ class RgbdFrames:
         config = self._config
         return load_depth(path, config.units_a_metre, config.invalid, config.min_depth_m, config.max_depth_m)
 
-    def _check(self, start: int, stop: int) -> None:
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
-
     def close(self) -> None:
         self._color.close()
-
-    def __enter__(self) -> RgbdFrames:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
 
 def _blocks(depth: np.ndarray, valid: np.ndarray) -> np.ndarray:

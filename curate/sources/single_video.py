@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ import numpy as np
 
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
-from curate.sources.base import BadInput, ClipSpec, Scale, View, check_inside, clip_key, file_digest, reason_of
-from curate.sources.config import ClipConfig
+from curate.sources.base import BadInput, ClipSpec, Scale, View, check_inside, file_digest
 from curate.sources.config_single import OneCamera, SingleVideoConfig
-from curate.sources.cut import some_good, spans, too_short
-from curate.sources.images import ImageSequence, natural
+from curate.sources.folders import FolderSource, Look, planned_span
+from curate.sources.frames import ClipFrames
+from curate.sources.images import ImageSequence
 from curate.sources.single_video_scale import ScaleOfView, scale_of
-from curate.sources.stereo_pair import digest_of, glob, open_media
+from curate.sources.stereo_pair import digest_of, open_media
 from curate.sources.times import check_increasing, read_times, times_of_names
 from curate.video.decode import VideoReader
 
@@ -36,7 +35,7 @@ class Recording:
         self.media.close()
 
 
-class SingleFrames:
+class SingleFrames(ClipFrames):
     """Frames of one clip of one camera, undistorted; nothing is kept between windows.
 
     Attributes beyond the protocol:
@@ -71,8 +70,7 @@ class SingleFrames:
             IndexError: outside of the clip.
             BadInput: where the media cannot be decoded.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         images = self._read(self._start + start, self._start + stop)
         if self._undistort is not None and len(images):
             images = np.stack([cv2.remap(image, *self._undistort, cv2.INTER_LINEAR) for image in images])
@@ -81,38 +79,15 @@ class SingleFrames:
     def close(self) -> None:
         self._close()
 
-    def __enter__(self) -> SingleFrames:
-        return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-class SingleVideo:
+class SingleVideo(FolderSource):
     kind = "single_video"
+    config: SingleVideoConfig
 
-    def __init__(self, config: SingleVideoConfig, clip: ClipConfig) -> None:
-        self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
-
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
-
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        for folder in self._recordings():
-            uri = folder.relative_to(self.root).as_posix()
-            try:
-                recording = self._open(folder)
-                recording.close()
-                digests, total = self._digests(folder, recording), len(recording.time_s)
-            except (BadInput, OSError) as error:
-                yield self._spec(uri, 0, 0, []), reason_of(error, folder)
-                continue
-            if reason := too_short(total, self.clip):
-                yield self._spec(uri, 0, total, digests), f"{folder}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield self._spec(uri, start, count, digests)
+    def look(self, place: Path, found: Look) -> None:
+        recording = self._open(place)
+        recording.close()
+        found.digests, found.num_frames = self._digests(place, recording), len(recording.time_s)
 
     def open(self, clip: ClipSpec) -> SingleFrames:
         """
@@ -122,27 +97,15 @@ class SingleVideo:
         folder = self.root / clip.uri
         recording = self._open(folder)
         try:
-            stop = clip.start + clip.num_frames
-            if stop > len(recording.time_s):
-                raise BadInput(f"{folder}: {len(recording.time_s)} frames, expected at least {stop} as planned")
+            span = planned_span(clip, len(recording.time_s), folder)
             media, of = recording.media, recording.scale
             return SingleFrames(
-                media.read, media.close, recording.time_s[clip.start:stop], clip.start, of.camera,
-                is_grey=media.is_grey, scale=of.scale, rig=of.rig, given=of.given(clip.start, stop),
+                media.read, media.close, recording.time_s[span], clip.start, of.camera,
+                is_grey=media.is_grey, scale=of.scale, rig=of.rig, given=of.given(span.start, span.stop),
                 scale_sigma=of.scale_sigma, undistort=of.undistort, stats=of.stats)
         except BaseException:
             recording.close()
             raise
-
-    def _recordings(self) -> list[Path]:
-        if not self.root.is_dir():
-            raise BadInput(f"{self.root}: no such folder (source.root)")
-        if self.config.recordings is None:
-            return [self.root]
-        folders = sorted((p for p in glob(self.root, self.config.recordings) if p.is_dir()), key=natural)
-        if not folders:
-            raise BadInput(f"{self.root}: no folder matches recordings: {self.config.recordings!r}")
-        return folders
 
     def _open(self, folder: Path) -> Recording:
         """
@@ -185,12 +148,6 @@ class SingleVideo:
         """Of the media, the times and what the scale is taken from: what the clip's key stands for."""
         more = [folder / self.config.timestamps] if self.config.timestamps else []
         return [digest_of(recording.media), *(file_digest(p) for p in [*more, *recording.scale.files])]
-
-    def _spec(self, uri: str, start: int, num_frames: int, digests: list[str]) -> ClipSpec:
-        content = hashlib.sha256("".join(digests).encode()).hexdigest()
-        name = self.kind if uri == "." else uri.rsplit("/", 1)[-1]  # not the root's: it may be moved
-        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{name}-{content[:8]}", start,
-                        num_frames, {"licence": self.config.licence, "sha256": content})
 
 
 def camera_of(model: OneCamera | None, width: int, height: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,15 @@ import numpy as np
 from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.scene import Scene
-from curate.sources.base import (
-    BadInput,
-    ClipSpec,
-    Scale,
-    View,
-    check_inside,
-    clip_key,
-    file_digest,
-    reason_of,
-)
+from curate.sources.base import BadInput, ClipSpec, Scale, View, check_inside, clip_key, file_digest
 from curate.sources.config import ClipConfig
 from curate.sources.config_spherical import EYE_DISTANCE_M, Stereo4DConfig
-from curate.sources.cut import some_good, spans, too_short
 from curate.sources.equirect import Equirectangular, Resampler
+from curate.sources.folders import FolderSource, Look, glob, planned_span
+from curate.sources.frames import ClipFrames
 from curate.sources.images import natural
 from curate.sources.packed import Layout
 from curate.sources.stereo4d_npz import Stereo4D, read_stereo4d
-from curate.sources.stereo_pair import glob
 from curate.video.decode import VideoReader, open_video
 
 LEFT = {"rectified": "processed/{name}/{name}-left_rectified.mp4", "side_by_side": "processed/{name}/{name}.mp4",
@@ -51,7 +42,7 @@ class Media:
     close: Callable[[], None]
 
 
-class Stereo4DFrames:
+class Stereo4DFrames(ClipFrames):
     """Frames of one clip: one view or both; `given` holds the scene, or the camera path alone."""
 
     def __init__(self, media: Media, start: int, time_s: np.ndarray, config: Stereo4DConfig,
@@ -74,54 +65,39 @@ class Stereo4DFrames:
             IndexError: outside of the clip.
             BadInput: where the media cannot be decoded.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         return self._media.read(self._start + start, self._start + stop)
 
     def close(self) -> None:
         self._media.close()
 
-    def __enter__(self) -> Stereo4DFrames:
-        return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+@dataclass
+class Stereo4DLook(Look):
+    recording: str = ""  # the video's id
 
 
-class Stereo4DSource:
+class Stereo4DSource(FolderSource):
     """kind: stereo4d. A file of annotations is a recording's clip; longer ones are divided as any recording is."""
 
     kind = "stereo4d"
+    config: Stereo4DConfig
 
     def __init__(self, config: Stereo4DConfig, clip: ClipConfig) -> None:
-        self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
+        super().__init__(config, clip)
         self._read: OrderedDict[Path, Stereo4D] = OrderedDict()
 
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
+    def _unseen(self, place: Path) -> Look:
+        return Stereo4DLook(recording=place.stem)
 
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        for path in self._files():
-            uri = path.relative_to(self.root).as_posix()
-            digests: list[str] = []
-            recording, total = path.stem, 0
-            try:
-                check_inside(path, self.root)
-                digests.append(file_digest(path))
-                data = self._data(path)
-                recording, total = data.video_id, data.num_frames
-                media = self._media(path, data)
-                media.close()
-                digests += [file_digest(video) for video in self._videos(path, data)]
-            except (BadInput, OSError) as error:
-                yield self._spec(uri, recording, 0, total, digests), reason_of(error, path)
-                continue
-            if reason := too_short(total, self.clip):
-                yield self._spec(uri, recording, 0, total, digests), f"{path}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield self._spec(uri, recording, start, count, digests)
+    def look(self, place: Path, found: Stereo4DLook) -> None:
+        check_inside(place, self.root)
+        found.digests.append(file_digest(place))
+        data = self._data(place)
+        found.recording, found.num_frames = data.video_id, data.num_frames
+        media = self._media(place, data)
+        media.close()
+        found.digests += [file_digest(video) for video in self._videos(place, data)]
 
     def open(self, clip: ClipSpec) -> Stereo4DFrames:
         """
@@ -131,13 +107,11 @@ class Stereo4DSource:
         path = self.root / clip.uri
         check_inside(path, self.root)
         data = self._data(path)
-        stop = clip.start + clip.num_frames
-        if stop > data.num_frames:
-            raise BadInput(f"{path}: {data.num_frames} frames, expected at least {stop} as planned")
+        span = planned_span(clip, data.num_frames, path)
         media = self._media(path, data)
         try:
-            time_s = (data.time_us[clip.start:stop] - data.time_us[clip.start]) * 1e-6
-            poses, tracks = self._places(data, clip.start, stop)
+            time_s = (data.time_us[span] - data.time_us[clip.start]) * 1e-6
+            poses, tracks = self._places(data, span.start, span.stop)
             given = {"scene": lambda: self._scene(clip, time_s, media, poses, tracks)}
             if self.config.use == "pixels":
                 from curate.sources.stereo4d_scene import camera_step_cov
@@ -170,7 +144,8 @@ class Stereo4DSource:
                 self._read.popitem(last=False)
         return self._read[path]
 
-    def _files(self) -> list[Path]:
+    def recordings(self) -> list[Path]:
+        """The annotations."""
         if not self.root.is_dir():
             raise BadInput(f"{self.root}: no such folder (source.root)")
         patterns = [self.config.annotations] if isinstance(self.config.annotations, str) else self.config.annotations
@@ -214,9 +189,9 @@ class Stereo4DSource:
                 video.close()
             raise
 
-    def _spec(self, uri: str, recording: str, start: int, num_frames: int, digests: list[str]) -> ClipSpec:
-        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, recording, start, num_frames,
-                        {"licence": self.config.licence, "sha256": digests[0] if digests else ""})
+    def _spec(self, uri: str, start: int, num_frames: int, found: Stereo4DLook) -> ClipSpec:
+        return ClipSpec(clip_key(uri, start, num_frames, found.digests), self.kind, uri, found.recording, start,
+                        num_frames, {"licence": self.config.licence, "sha256": next(iter(found.digests), "")})
 
 
 def _rectified(path: Path, data: Stereo4D, videos: list[VideoReader], config: Stereo4DConfig) -> Media:

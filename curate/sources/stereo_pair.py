@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from curate.sources import calibration as calibrations
-from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
+from curate.sources.base import BadInput, ClipSpec, check_inside, file_digest
 from curate.sources.calibration import StereoCameras
-from curate.sources.config import ClipConfig, StereoCalibration, StereoPairConfig
-from curate.sources.cut import some_good, spans, too_short
+from curate.sources.config import StereoCalibration, StereoPairConfig
+from curate.sources.folders import FolderSource, Look, planned_span
 from curate.sources.frames import StereoFrames
-from curate.sources.images import SUFFIXES, ImageSequence, list_images, natural
+from curate.sources.images import SUFFIXES, ImageSequence, list_images
 from curate.sources.media import AsStored, Picked, Readable
 from curate.sources.rectify import rectify
 from curate.sources.times import (
@@ -49,32 +48,15 @@ class Recording:
         self.right.close()
 
 
-class StereoPair:
+class StereoPair(FolderSource):
     kind = "stereo_pair"
+    config: StereoPairConfig
 
-    def __init__(self, config: StereoPairConfig, clip: ClipConfig) -> None:
-        self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
-
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
-
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        for folder in self._recordings():
-            uri = folder.relative_to(self.root).as_posix()
-            try:
-                recording = self._open(folder)
-                recording.close()
-                rectify(recording.cameras, str(folder))
-                digests, total = self._digests(folder, recording), len(recording.time_s)
-            except (BadInput, OSError) as error:
-                yield self._spec(uri, 0, 0, []), reason_of(error, folder)
-                continue
-            if reason := too_short(total, self.clip):
-                yield self._spec(uri, 0, total, digests), f"{folder}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield self._spec(uri, start, count, digests)
+    def look(self, place: Path, found: Look) -> None:
+        recording = self._open(place)
+        recording.close()
+        rectify(recording.cameras, str(place))
+        found.digests, found.num_frames = self._digests(place, recording), len(recording.time_s)
 
     def open(self, clip: ClipSpec) -> StereoFrames:
         """
@@ -84,27 +66,15 @@ class StereoPair:
         folder = self.root / clip.uri
         recording = self._open(folder)
         try:
-            stop = clip.start + clip.num_frames
-            if stop > len(recording.time_s):
-                raise BadInput(f"{folder}: {len(recording.time_s)} frames, expected at least {stop} as planned")
+            span = planned_span(clip, len(recording.time_s), folder)
             rectification = rectify(recording.cameras, str(folder))
             return StereoFrames(
-                recording.read, recording.close, recording.time_s[clip.start:stop], clip.start, rectification,
+                recording.read, recording.close, recording.time_s[span], clip.start, rectification,
                 baseline_sigma_m=calibrations.baseline_sigma(recording.cameras, self.config.baseline_sigma_m),
                 is_grey=recording.left.is_grey and recording.right.is_grey)
         except BaseException:
             recording.close()
             raise
-
-    def _recordings(self) -> list[Path]:
-        if not self.root.is_dir():
-            raise BadInput(f"{self.root}: no such folder (source.root)")
-        if self.config.recordings is None:
-            return [self.root]
-        folders = sorted((p for p in glob(self.root, self.config.recordings) if p.is_dir()), key=natural)
-        if not folders:
-            raise BadInput(f"{self.root}: no folder matches recordings: {self.config.recordings!r}")
-        return folders
 
     def _open(self, folder: Path) -> Recording:
         """
@@ -209,12 +179,6 @@ class StereoPair:
         digests = [*map(digest_of, recording.media), *map(file_digest, self._calibration_paths(folder))]
         return digests + [file_digest(folder / f) for f in (self.config.timestamps, self.config.timestamps_right) if f]
 
-    def _spec(self, uri: str, start: int, num_frames: int, digests: list[str]) -> ClipSpec:
-        content = hashlib.sha256("".join(digests).encode()).hexdigest()
-        name = self.kind if uri == "." else uri.rsplit("/", 1)[-1]  # not the root's: it may be moved
-        return ClipSpec(clip_key(uri, start, num_frames, digests), self.kind, uri, f"{name}-{content[:8]}", start,
-                        num_frames, {"licence": self.config.licence, "sha256": content})
-
 
 def open_media(folder: Path, pattern: str, decoder: Decoder = "av", is_turned: bool = True) -> Media:
     """A folder or glob of images, or a video.
@@ -243,17 +207,6 @@ def digest_of(media: Media) -> str:
     for path in (media.paths[0], media.paths[-1]):
         digest.update(file_digest(path).encode())
     return digest.hexdigest()
-
-
-def glob(root: Path, pattern: str) -> list[Path]:
-    """
-    Raises:
-        BadInput: where the pattern is not one below `root`.
-    """
-    try:
-        return list(root.glob(pattern))
-    except (ValueError, NotImplementedError) as error:
-        raise BadInput(f"{pattern!r}: not a pattern relative to {root}: {error}") from error
 
 
 def _share_depth(left: Media, right: Media, bits: int | None) -> None:

@@ -15,6 +15,7 @@ from curate.sources.base import BadInput, ClipSpec, check_inside
 from curate.sources.config import ClipConfig
 from curate.sources.config_spherical import OMNIDIRECTIONAL_DEG, WIDEST_DEG, VirtualPair, Vr180Config
 from curate.sources.equirect import Equirectangular, Fisheye, Lens, Resampler, aim
+from curate.sources.folders import Look, planned_span
 from curate.sources.frames import StereoFrames
 from curate.sources.packed import Layout, Packed
 from curate.sources.rectify import Rectification
@@ -41,9 +42,7 @@ class Vr180(Packed):
         pair = VirtualPair.model_validate(clip.params["pair"])
         video = open_video(path, self.config.decoder)
         try:
-            stop = clip.start + clip.num_frames
-            if stop > video.num_frames:
-                raise BadInput(f"{path}: {video.num_frames} frames, expected at least {stop} as planned")
+            span = planned_span(clip, video.num_frames, path)
             layout, lens, turns = self._geometry(path, video)
             camera, R_eye_view = aim(pair, turns)
             resampler = Resampler(lens, camera, R_eye_view, str(path))
@@ -57,7 +56,7 @@ class Vr180(Packed):
                 return views
 
             rig = StereoRig(camera, self.config.eye_distance_m)
-            return StereoFrames(read, video.close, video.time_s[clip.start:stop], clip.start,
+            return StereoFrames(read, video.close, video.time_s[span], clip.start,
                                 Rectification(rig, camera, R_eye_view.T, None, 0.0),
                                 baseline_sigma_m=eye_distance_sigma(self.config, pair, turns), is_grey=video.is_grey,
                                 scale="assumed")
@@ -82,8 +81,8 @@ class Vr180(Packed):
             camera, R_eye_view = aim(pair, turns)
             Resampler(lens, camera, R_eye_view, str(path))
 
-    def _clips(self, path: Path, uri: str, start: int, num_frames: int, digests: list[str]) -> Iterator[ClipSpec]:
-        clip = self._spec(path, uri, start, num_frames, digests)
+    def _clips(self, uri: str, start: int, num_frames: int, found: Look) -> Iterator[ClipSpec]:
+        clip = self._spec(uri, start, num_frames, found)
         for pair in self.config.pairs:
             key = hashlib.sha256(f"{clip.key} {pair.model_dump_json()}".encode()).hexdigest()[:24]
             yield replace(clip, key=key, params={**clip.params, "pair": pair.model_dump()})

@@ -10,10 +10,11 @@ from curate.geometry.poses import Pose
 from curate.sources.annotated.cuboids import Annotated, given_scene
 from curate.sources.base import ClipSpec, Scale, View
 from curate.sources.config_annotated import AnnotatedConfig
+from curate.sources.frames import ClipFrames
 from curate.sources.images import ImageSequence
 
 
-class AnnotatedFrames:
+class AnnotatedFrames(ClipFrames):
     """One clip.
 
     Args:
@@ -40,16 +41,5 @@ class AnnotatedFrames:
         Raises:
             IndexError: outside of the clip. BadInput: an image that cannot be read, or of another size.
         """
-        if not 0 <= start <= stop <= self.num_frames:
-            raise IndexError(f"frames {start}..{stop} of a clip of {self.num_frames}")
+        self._check(start, stop)
         return [] if self._images is None else [self._images.read(start, stop)]
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> AnnotatedFrames:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,9 @@ import numpy as np
 
 from curate.sources.annotated.cuboids import Annotated, Track
 from curate.sources.annotated.frames import AnnotatedFrames
-from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest, reason_of
-from curate.sources.config import ClipConfig
+from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest
 from curate.sources.config_annotated import AnnotatedConfig
-from curate.sources.cut import some_good, spans, too_short
+from curate.sources.folders import FolderSource, Look, planned_span
 from curate.sources.images import ImageSequence, natural
 
 MAX_FILE = 256 << 20
@@ -33,14 +32,10 @@ class Recording:
     viewpoint: str  # what the camera is, where there are no pictures
 
 
-class AnnotatedSource(ABC):
+class AnnotatedSource(FolderSource):
     """A kind of annotated recording: which there are, and how one is read."""
 
-    kind: str
-
-    def __init__(self, config: AnnotatedConfig, clip: ClipConfig) -> None:
-        self.config, self.clip = config, clip
-        self.root = Path(config.root).expanduser()
+    config: AnnotatedConfig
 
     @abstractmethod
     def places(self) -> list[Path]:
@@ -50,26 +45,18 @@ class AnnotatedSource(ABC):
     def read(self, place: Path) -> Recording:
         """One recording. Raises BadInput, which names the file, what was found and what was expected."""
 
-    def plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
-        return some_good(self._plan(), str(self.root), self.clip.max_clips)
-
-    def _plan(self) -> Iterator[ClipSpec | tuple[ClipSpec, str]]:
+    def recordings(self) -> Iterator[Path]:
         if not self.root.is_dir():
             raise BadInput(f"{self.root}: no such folder (source.root)")
         for place in self.places():
             check_inside(place, self.root)
-            try:
-                recording = self.read(place)
-                digests = [file_digest(path) for path in recording.files]
-            except (BadInput, OSError) as error:
-                yield self._spec(place, 0, 0, [], ""), reason_of(error, place)
-                continue
-            total = len(recording.given.time_s)
-            if reason := too_short(total, self.clip):
-                yield self._spec(place, 0, total, digests, recording.viewpoint), f"{place}: {reason}"
-                continue
-            for start, count in spans(total, self.clip):
-                yield self._spec(place, start, count, digests, recording.viewpoint)
+            yield place
+
+    def look(self, place: Path, found: Look) -> None:
+        recording = self.read(place)
+        found.digests = [file_digest(path) for path in recording.files]
+        found.num_frames = len(recording.given.time_s)
+        found.params = {"viewpoint": recording.viewpoint} if recording.viewpoint else {}
 
     def open(self, clip: ClipSpec) -> AnnotatedFrames:
         """
@@ -79,10 +66,8 @@ class AnnotatedSource(ABC):
         place = self.root / clip.uri
         check_inside(place, self.root)
         recording = self.read(place)
-        given, stop = recording.given, clip.start + clip.num_frames
-        if stop > len(given.time_s):
-            raise BadInput(f"{place}: {len(given.time_s)} frames, expected at least {stop} as planned")
-        cut = slice(clip.start, stop)
+        given = recording.given
+        cut = planned_span(clip, len(given.time_s), place)
         tracks = [Track(t.name, t.label, t.centre[cut], t.rotation[cut], t.size[cut], t.in_sight[cut])
                   for t in given.tracks
                   if t.annotated[cut].any()]
@@ -93,13 +78,12 @@ class AnnotatedSource(ABC):
                            f"{given.camera.width}x{given.camera.height} as the recording's first")
         return AnnotatedFrames(clip, part, self.config, images)
 
-    def _spec(self, place: Path, start: int, num_frames: int, digests: list[str], viewpoint: str) -> ClipSpec:
-        uri = place.relative_to(self.root).as_posix()
+    def _spec(self, uri: str, start: int, num_frames: int, found: Look) -> ClipSpec:
         settings = hashlib.sha256(self.config.model_dump_json(exclude={"root", "licence"}).encode()).hexdigest()
         recording = self.root.name if uri == "." else uri
-        return ClipSpec(clip_key(uri, start, num_frames, [*digests, settings]), self.kind, uri, recording, start,
-                        num_frames, {"licence": self.config.licence, "sha256": digests[0] if digests else "",
-                                     **({"viewpoint": viewpoint} if viewpoint else {})})
+        return ClipSpec(clip_key(uri, start, num_frames, [*found.digests, settings]), self.kind, uri, recording, start,
+                        num_frames, {"licence": self.config.licence, "sha256": next(iter(found.digests), ""),
+                                     **found.params})
 
 
 def find(root: Path, pattern: str, what: str, folders: bool = False) -> list[Path]:
