@@ -18,7 +18,7 @@ from curate.questions.doubts import doubts
 from curate.report import build_report
 from curate.report.answers import answer, certainty, error_split, interval
 from curate.report.birdseye import birdseye, camera_covariance, ground_axes, region_track
-from curate.report.build import _family
+from curate.report.build import _family, with_tables
 from curate.report.collect import clips
 from curate.report.rig import rig_facts
 from curate.report.scores import curves_of
@@ -199,6 +199,30 @@ def test_birdseye_keeps_proportions_and_stays_inside():
     assert np.allclose(pixels * [1, -1], (a - b) * drawn["bar"]["pixels"] / bar, atol=0.5)
     for track in drawn["tracks"]:
         assert 0 <= track["end"][0] <= drawn["width"] and 0 <= track["end"][1] <= drawn["height"]
+
+
+def test_nothing_to_draw_is_no_map_and_a_relative_scale_has_no_metres():
+    of = shard_samples.scene(0)
+    poses = of.T_world_cam
+    still = replace(of, regions=[], T_world_cam=replace(poses, translation=np.zeros_like(poses.translation)))
+    assert birdseye(still, {}) is None
+    assert birdseye(of, {})["bar"]["text"].endswith(" m")
+    assert "no known unit" in birdseye(replace(of, scale="relative"), {})["bar"]["text"]
+
+
+def test_a_question_with_a_table_shows_a_table_and_escapes_it():
+    shown = with_tables("Before <R1>.\n| | at 0 s |\n|---|---|\n| <R1> | <b>[1, 2]</b> |\n\nAfter | it.")
+    assert re.sub(r"<b class=.*?</b>", "R1", shown) == (
+        'Before R1.<div class="scroll"><table class="given"><tr><td></td><td>at 0 s</td></tr>'
+        "<tr><td>R1</td><td>&lt;b&gt;[1, 2]&lt;/b&gt;</td></tr></table></div>\nAfter | it.")
+
+
+def test_a_clip_without_pictures_or_rig_says_neither_focal_length_nor_baseline(tmp_path, monkeypatch):
+    made = replace(shard_samples.scene(0), baseline_m=0.0, has_pictures=False)
+    monkeypatch.setattr(shard_samples, "scene", lambda seed: made)
+    page = build_report(stage(tmp_path, 1, publish_it=False)).read_text()
+    assert "no pictures" in page
+    assert "baseline" not in page.partition("<body>")[2] and "left view" not in page
 
 
 @pytest.mark.parametrize("value, low, high", [(1.8, 1.7, 1.9), (-0.5, -0.9, 0.1), (0.0, -1.0, 1.0), (0.0, 0.0, 0.0)])

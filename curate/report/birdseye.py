@@ -126,7 +126,7 @@ def _labels(tracks: Sequence[Track], view: _Map) -> list[tuple[float, float]]:
     return out
 
 
-def birdseye(scene: Scene, colours: dict[int, str]) -> dict[str, object]:
+def birdseye(scene: Scene, colours: dict[int, str]) -> dict[str, object] | None:
     """What the page's SVG template draws.
 
     Args:
@@ -135,11 +135,14 @@ def birdseye(scene: Scene, colours: dict[int, str]) -> dict[str, object]:
 
     Returns:
         {"width", "height", "grid": lines, "bar": scale bar, "wedge": field of view, "tracks": [...]}; pixels.
+        None where there is nothing to draw: a camera that stays, and no region whose place is known.
     """
     axes = ground_axes(scene)
     camera = Track("camera", "", scene.T_world_cam.translation @ axes.T, [])
     camera_cov = axes @ camera_covariance(scene) @ axes.T
     tracks = [t for r in scene.regions if (t := region_track(scene, r, axes, colours.get(r.id, "#888")))]
+    if not tracks and not np.ptp(camera.points, axis=0).any():
+        return None
     everything = np.concatenate([camera.points, *(t.points for t in tracks)])
     size = (WIDTH, int(np.clip(WIDTH * scene.camera.height / scene.camera.width, *HEIGHT)))
     view = _Map(everything.min(0), everything.max(0), size)
@@ -153,9 +156,10 @@ def birdseye(scene: Scene, colours: dict[int, str]) -> dict[str, object]:
     xs, ys = (np.arange(np.ceil(low[i] / unit), high[i] / unit) * unit for i in (0, 1))
     grid = [(*view((x, low[1])), *view((x, high[1]))) for x in xs]
     grid += [(*view((low[0], y)), *view((high[0], y))) for y in ys]
+    metre = "m" if scene.scale != "relative" else "of no known unit"
     return {
         "width": size[0], "height": size[1], "grid": grid,
-        "bar": {"pixels": round(unit * view.scale, 1), "text": f"{unit:g} m"},
+        "bar": {"pixels": round(unit * view.scale, 1), "text": f"{unit:g} {metre}"},
         "wedge": view.path(np.stack([start + reach * heading[0], start, start + reach * heading[1]])),
         "camera": {"path": view.path(camera.points), "start": view(start), "end": view(camera.points[-1]),
                    "ellipse": _placed_ellipse(view, camera.points[-1], camera_cov)},

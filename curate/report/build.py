@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,20 @@ def with_chips(text: str) -> Markup:
         return f'<b class="chip" style="--c:{_css(colour_of(max(number, 1)))}">R{number}</b>'
 
     return Markup(_MARK.sub(chip, str(escape(text))))
+
+
+def with_tables(text: str) -> Markup:
+    """As `with_chips`; lines of a table (`| a | b |`, as questions without pictures have them) are one that scrolls."""
+    out = []
+    for is_table, lines in groupby(text.split("\n"), lambda line: line.startswith("|") and line.endswith("|")):
+        if not is_table:
+            out.append(with_chips("\n".join(lines)))
+            continue
+        rows = [[with_chips(cell.strip()) for cell in line[1:-1].split("|")] for line in lines if line.strip("|-")]
+        html = Markup().join(Markup("<tr>{}</tr>").format(Markup().join(Markup("<td>{}</td>").format(c) for c in row))
+                             for row in rows)
+        out.append(Markup('<div class="scroll"><table class="given">{}</table></div>').format(html))
+    return Markup().join(out)
 
 
 def _number(value: float) -> str:
@@ -139,7 +154,7 @@ def build_report(out_dir: Path | str, *, max_clips: int = MAX_CLIPS, score: Path
     total = collect.num_clips(out, summary)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"chips": with_chips, "number": _number}
+    environment.filters |= {"chips": with_chips, "number": _number, "prose": with_tables}
     style = Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
     html = environment.get_template("page.html.j2").render(
         summary=summary, cards=cards, more=total - len(cards), style=style, scores=scores,
