@@ -20,6 +20,7 @@ from curate.sources.base import BadInput, ClipSpec, Frames
 from curate.storage.sync import sync
 
 if TYPE_CHECKING:
+    from curate.geometry.cameras import Intrinsics
     from curate.perception.estimator import Estimator, Window
 
 FOLDER = "scenes"
@@ -143,22 +144,24 @@ def sweep(out: Path, key: str, pid: int) -> None:
     shutil.rmtree(out / FOLDER / f".{key}.{pid}", ignore_errors=True)
 
 
+def video_size(camera: Intrinsics, max_height: int) -> tuple[int, int]:
+    """(width, height) of a view's video: no taller than asked, even, as yuv420p wants it."""
+    scale = min(1.0, max_height / camera.height)
+    return max(2, round(camera.width * scale / 2) * 2), max(2, round(camera.height * scale / 2) * 2)
+
+
 class MediaTap:
     """Takes every window once: encodes each view, keeps the first frame and a depth thumbnail."""
 
     def __init__(self, frames: Any, recipe: Recipe) -> None:
         from curate.video.encode import H264Encoder
 
-        self.encoders, self.files = [], {}
-        if not frames.views:
-            return  # places alone: no pictures
-        camera = frames.views[0].camera
-        scale = min(1.0, recipe.media.max_height / camera.height)
-        # yuv420p wants even sizes
-        self.size = (max(2, round(camera.width * scale / 2) * 2), max(2, round(camera.height * scale / 2) * 2))
-        num_views = len(frames.views) if recipe.media.views == "all" else 1
-        self.encoders = [H264Encoder(*self.size, time_s=np.asarray(frames.time_s), crf=recipe.media.crf)
-                         for _ in range(num_views)]
+        self.files: dict[str, bytes] = {}
+        # places alone have no pictures; cameras of one rig may differ in size
+        views = frames.views if recipe.media.views == "all" else frames.views[:1]
+        self.sizes = [video_size(view.camera, recipe.media.max_height) for view in views]
+        self.encoders = [H264Encoder(*size, time_s=np.asarray(frames.time_s), crf=recipe.media.crf)
+                         for size in self.sizes]
 
     def __call__(self, window: Window) -> None:
         import cv2
@@ -166,10 +169,10 @@ class MediaTap:
         from curate.marks import depth_jpeg
         from curate.video.encode import jpeg
 
-        for encoder, images in zip(self.encoders, window.images):
+        for encoder, size, images in zip(self.encoders, self.sizes, window.images):
             fresh = images[window.overlap:]
-            if fresh.shape[2] != self.size[0] or fresh.shape[1] != self.size[1]:
-                fresh = np.stack([cv2.resize(image, self.size, interpolation=cv2.INTER_AREA) for image in fresh])
+            if (fresh.shape[2], fresh.shape[1]) != size:
+                fresh = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in fresh])
             encoder.add(fresh)
         if window.start == 0:
             self.files["frame.jpg"] = jpeg(window.images[0][0], quality=92)
