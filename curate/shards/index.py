@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.shards import schema, tar
+from curate.shards import tar
 from curate.shards.errors import ShardError
-from curate.shards.reader import CACHED_PARTS, Media, _Cache, _Shard, group, load_json, read
+from curate.shards.reader import CACHED_PARTS, Media, _Cache, _Shard, group, read
 from curate.storage import RemotePath
 
 OPEN_SHARDS = 64  # files kept open; what is known of a shard is kept of all
@@ -61,17 +61,8 @@ class Index(Sequence):
             IndexError: for a number beyond the split. KeyError: for a key that is not in it.
         """
         shard, members = self._find(which)
-        json_member = members.pop("json")
-        where = f"{shard.path}: {json_member.key}.json"
-        record = load_json(shard.read(json_member), where)
-        if record.get("key") != json_member.key:
-            raise ShardError(f"{where} says key {record.get('key')!r}; the shard is altered")
-        try:
-            sample = schema.decode(record)
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ShardError(f"{where} is not of the schema ({type(error).__name__}: {error}); the shard is altered"
-                             ) from None
-        return {"key": json_member.key, "json": sample, "media": Media(shard, members, self._cache)}
+        sample = shard.sample(members.pop("json"))
+        return {"key": sample["key"], "json": sample, "media": Media(shard, members, self._cache)}
 
     def raw(self, which: int | str) -> dict[str, bytes]:
         """Every part of a clip as it is stored, json too; nothing is decoded or kept."""

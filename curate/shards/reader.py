@@ -44,6 +44,18 @@ class _Shard:
             raise ShardError(f"{self.path}: cut while {member.key}.{member.part} was read; fetch the shard again")
         return data
 
+    def sample(self, member: tar.Member) -> dict[str, Any]:
+        """The decoded record of a clip, by its json."""
+        where = f"{self.path}: {member.key}.json"
+        record = load_json(self.read(member), where)
+        if record.get("key") != member.key:
+            raise ShardError(f"{where} says key {record.get('key')!r}; the shard is altered")
+        try:
+            return schema.decode(record)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ShardError(f"{where} is not of the schema ({type(error).__name__}: {error}); the shard is altered"
+                             ) from None
+
 
 class _Cache:
     """The parts read last: the questions of one clip share its media."""
@@ -217,16 +229,7 @@ class Reader:
             teacher = dict if teachers is None else self._teacher_of(key, teachers, path)
             if (count - 1) % stride != offset:
                 continue
-            json_member = members.pop("json")
-            record = load_json(shard.read(json_member), f"{path}: {key}.json")
-            if record.get("key") != key:
-                raise ShardError(f"{path}: {key}.json says key {record.get('key')!r}; the shard is altered")
-            try:
-                sample = schema.decode(record)
-            except (KeyError, TypeError, ValueError, RecursionError) as error:
-                raise ShardError(f"{path}: {key}.json is not of the schema ({type(error).__name__}: {error}); "
-                                 "the shard is altered") from None
-            yield sample, Media(shard, members, self._cache), teacher
+            yield shard.sample(members.pop("json")), Media(shard, members, self._cache), teacher
         if info["samples"] not in (None, count):
             raise ShardError(f"{path}: {count} samples, the manifest says {info['samples']}; fetch the shard again")
 

@@ -23,7 +23,6 @@ from curate.sources import calibration_files as files
 from curate.sources.base import BadInput
 from curate.sources.config import BASELINE_RELATIVE_SIGMA, StereoCalibration
 
-MAX_FILE_BYTES = 1 << 20
 BASELINES_M = (1e-6, 1e6)  # from a microscope's to an aeroplane's; another number is in another unit, or none
 SHOWN = 60  # characters of a value that is wrong
 FOCALS_PX = (1e-2, 1e7)
@@ -162,12 +161,7 @@ def load(path: Path, cameras: tuple[int, int] | None = None, is_grey: bool | Non
     """
     if path.suffix.lower() in (".yaml", ".yml", ".xml"):
         return load_files([path], cameras, lens=lens, unit=unit)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadInput(f"{path}: {path.stat().st_size} bytes, expected a calibration of at most {MAX_FILE_BYTES}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot read the calibration: {error}") from error
+    text = files.read_text(path)
     if path.suffix.lower() == ".json":
         return check(_from_json(text, path, cameras, is_grey), str(path))
     projections = {int(n): _numbers(rest, f"{path}: P{n}")

@@ -67,18 +67,26 @@ def _expanded(node: yaml.Node, known: dict[int, float]) -> float:
 _Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", lambda loader, node: loader.construct_mapping(node, True))
 
 
+def read_text(path: Path, most: int = MAX_FILE_BYTES, encoding: str = "utf-8") -> str:
+    """
+    Raises:
+        BadInput: missing, longer than `most` bytes, or no text.
+    """
+    try:
+        if path.stat().st_size > most:
+            raise BadInput(f"{path}: {path.stat().st_size} bytes, expected a calibration of at most {most}")
+        return path.read_text(encoding=encoding)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot read the calibration: {error}") from error
+
+
 def read_plain(path: Path) -> dict[str, Any]:
     """A yaml or xml file as nested dictionaries.
 
     Raises:
         BadInput: missing, too long, or not what its ending says.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadInput(f"{path}: {path.stat().st_size} bytes, expected a calibration of at most {MAX_FILE_BYTES}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot read the calibration: {error}") from error
+    text = read_text(path)
     try:
         if path.suffix.lower() == ".xml":
             return _xml(text, path)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from curate.sources.config_annotated import Argoverse2Config, DgpConfig, KittiTrackingConfig
-from curate.sources.config_base import Decoder, Finite, Positive, Strict
+from curate.sources.config_base import Decoder, Finite, Pinhole, Positive, Strict
 from curate.sources.config_conversations import ConversationsConfig
 from curate.sources.config_multiview import MultiviewConfig
 from curate.sources.config_rgbd import RgbdConfig
@@ -24,13 +24,9 @@ Lens = Annotated[Literal["radtan", "fisheye"], Field(description=(
     "fisheye module and Kalibr's `equidistant`"))]
 
 
-class CameraCalibration(Strict):
+class CameraCalibration(Pinhole):
     """One camera before rectification."""
 
-    fx: Positive = Field(description="focal length along x, pixels")
-    fy: Positive | None = Field(None, description="focal length along y, pixels; default fx")
-    cx: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (W-1)/2")
-    cy: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (H-1)/2")
     distortion: list[Finite] = Field(
         default_factory=list, description="OpenCV k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]; empty: none. Of a "
                                           "fisheye lens k1 k2 k3 k4")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from curate.sources.config_base import Decoder, Finite, Positive, Strict
+from curate.sources.config_base import Decoder, Finite, Positive, Strict, Up
 
 Turn = Literal[0, 90, 180, 270]
 
@@ -33,7 +33,7 @@ class MultiviewConfig(Strict):
                           "without one its scale is relative")
     scale_relative_sigma: float = Field(
         0.005, gt=0, lt=1, description="standard deviation of the calibration's scale, as a share of every length")
-    up: Annotated[list[Finite], Field(min_length=3, max_length=3)] | None = Field(
+    up: Up | None = Field(
         None, description="direction against gravity in the calibration's world, [0, 0, 1] where its z points up; "
                           "default: unknown")
     timestamps: str | None = Field(
@@ -56,11 +56,4 @@ class MultiviewConfig(Strict):
         if isinstance(value, str) and "{name}" not in value:
             raise ValueError(f"media {value!r} names one file for all cameras; put {{name}} where the camera's name "
                              f"stands, or give camera: path for each")
-        return value
-
-    @field_validator("up")
-    @classmethod
-    def _long(cls, value: list[float] | None) -> list[float] | None:
-        if value is not None and not sum(v * v for v in value) > 1e-12:
-            raise ValueError("up must have a length, got zeros")
         return value

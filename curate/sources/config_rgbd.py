@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from curate.sources.config_base import Finite, Positive, Strict
+from curate.sources.config_base import Finite, Pinhole, Positive, Strict, Up
 
 Vector = Annotated[list[Finite], Field(min_length=3, max_length=3)]
 Layout = Literal["tum", "7-scenes", "folders"]
@@ -14,13 +14,9 @@ SCALES = {"tum": 5000.0, "7-scenes": 1000.0, "folders": 1000.0}  # a metre, in u
 ERRORS_PX = {"registered": 1.0, "known": 1.5, "refined": 2.0, "unknown": 15.0}
 
 
-class PinholeConfig(Strict):
+class PinholeConfig(Pinhole):
     """One camera of the sensor."""
 
-    fx: Positive = Field(description="focal length along x, pixels")
-    fy: Positive | None = Field(None, description="focal length along y, pixels; default fx")
-    cx: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (W-1)/2")
-    cy: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (H-1)/2")
     distortion: list[Finite] = Field(
         default_factory=list, description="OpenCV k1 k2 p1 p2 [k3 [k4 k5 k6]]; empty: none")
 
@@ -104,16 +100,9 @@ class GivenPosesConfig(Strict):
     translation_sigma_m: Positive = Field(0.01, description="accuracy of each position, metres, per axis")
     rotation_sigma_deg: Positive = Field(0.2, description="accuracy of each rotation, degrees, per axis")
     tolerance_s: Positive = Field(0.05, description="a frame's pose lies between two at most this far from it")
-    up: Vector | None = Field(
+    up: Up | None = Field(
         None, description="direction against gravity in the poses' world ([0, 0, 1] where its z points up); "
                           "default: unknown")
-
-    @field_validator("up")
-    @classmethod
-    def _long(cls, value: list[float] | None) -> list[float] | None:
-        if value is not None and not sum(v * v for v in value) > 1e-12:
-            raise ValueError("up must have a length, got zeros")
-        return value
 
 
 class RgbdConfig(Strict):

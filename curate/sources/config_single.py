@@ -6,16 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from curate.sources.config_base import Decoder, Finite, Positive, Strict
+from curate.sources.config_base import Decoder, Finite, Pinhole, Positive, Strict
 
 
-class OneCamera(Strict):
+class OneCamera(Pinhole):
     """Intrinsics of the one camera."""
 
-    fx: Positive = Field(description="focal length along x, pixels")
-    fy: Positive | None = Field(None, description="focal length along y, pixels; default fx")
-    cx: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (W-1)/2")
-    cy: Finite | None = Field(None, description="principal point, pixels, pixel centres at integers; default (H-1)/2")
     distortion: list[Finite] = Field(
         default_factory=list, description="OpenCV k1 k2 p1 p2 [k3 ...]; empty: none. Frames are undistorted when read")
 

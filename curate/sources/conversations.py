@@ -31,10 +31,10 @@ from curate.sources.frames import ClipFrames
 from curate.sources.images import SUFFIXES, ImageSequence, list_images, load_image, natural
 from curate.sources.media import Picked
 from curate.sources.packed import Packed
+from curate.sources.single_video import unknown_camera
 from curate.video.decode import VideoReader, open_video
 
 MAX_TEXT = 16 << 20  # bytes of all conversations about one medium
-UNKNOWN_FOCAL = 1.2  # of the longer side, where nobody says; nothing is measured by it
 
 
 @dataclass(slots=True)
@@ -312,7 +312,8 @@ class MediumFrames(ClipFrames):
         self._media, self.time_s, self.given = media, time_s, given
         self.num_frames = len(time_s)
         self.is_grey = media is not None and media.is_grey
-        self.views = () if media is None else (View("view", camera_of(media), Pose.identity("rig", "view")),)
+        self.views = () if media is None else (
+            View("view", unknown_camera(media.width, media.height), Pose.identity("rig", "view")),)
 
     def read(self, start: int, stop: int) -> list[np.ndarray]:
         """[frames], [stop - start, H, W, 3] uint8 RGB.
@@ -328,19 +329,13 @@ class MediumFrames(ClipFrames):
             self._media.close()
 
 
-def camera_of(media: Any) -> Intrinsics:
-    """Nobody says what the camera was; nothing is measured by this one."""
-    focal = UNKNOWN_FOCAL * max(media.width, media.height)
-    return Intrinsics(focal, focal, (media.width - 1) / 2, (media.height - 1) / 2, media.width, media.height)
-
-
 def scene_without(clip: ClipSpec, media: Any, time_s: np.ndarray) -> Scene:
     """A scene that says nothing: no region, no pose that is known, no scale."""
     num = len(time_s)
     return Scene(
         key=clip.key, clip=clip.to_json(), time_s=time_s,
-        camera=Intrinsics(1, 1, 0, 0, 1, 1) if media is None else camera_of(media), baseline_m=0.0,
-        baseline_sigma_m=0.0, scale="relative", up="camera", up_world=np.array([0.0, -1.0, 0.0]),
+        camera=Intrinsics(1, 1, 0, 0, 1, 1) if media is None else unknown_camera(media.width, media.height),
+        baseline_m=0.0, baseline_sigma_m=0.0, scale="relative", up="camera", up_world=np.array([0.0, -1.0, 0.0]),
         T_world_cam=Pose("world", "cam", np.tile(np.eye(3), (num, 1, 1)), np.zeros((num, 3))),
         step_cov=np.zeros((num, 6, 6)), camera_valid=np.zeros(num, bool), regions=[],
         origin={"conversations": "given", "camera": "unknown", "poses": "unknown"}, has_pictures=media is not None)

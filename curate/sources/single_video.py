@@ -22,7 +22,7 @@ from curate.sources.stereo_pair import digest_of, open_media
 from curate.sources.times import check_increasing, read_times, times_of_names
 from curate.video.decode import VideoReader
 
-UNKNOWN_FOCAL = 1.2  # of the longer side, where nobody says: a common lens; nothing is measured by it
+UNKNOWN_FOCAL = 1.2  # of the longer side: a common lens
 
 
 @dataclass
@@ -150,6 +150,12 @@ class SingleVideo(FolderSource):
         return [digest_of(recording.media), *(file_digest(p) for p in [*more, *recording.scale.files])]
 
 
+def unknown_camera(width: int, height: int) -> Intrinsics:
+    """Where nobody says what the camera was; nothing is measured by it."""
+    focal = UNKNOWN_FOCAL * max(width, height)
+    return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
+
+
 def camera_of(model: OneCamera | None, width: int, height: int
               ) -> tuple[Intrinsics, tuple[np.ndarray, np.ndarray] | None]:
     """The pinhole camera of the frames as they are read, and OpenCV's maps that make them so.
@@ -158,8 +164,7 @@ def camera_of(model: OneCamera | None, width: int, height: int
         BadInput: a principal point outside of the image.
     """
     if model is None:
-        focal = UNKNOWN_FOCAL * max(width, height)
-        return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height), None
+        return unknown_camera(width, height), None
     cx = (width - 1) / 2 if model.cx is None else model.cx
     cy = (height - 1) / 2 if model.cy is None else model.cy
     if not (0 <= cx <= width and 0 <= cy <= height):

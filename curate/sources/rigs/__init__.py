@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from curate.sources.base import BadInput
+from curate.sources.calibration_files import read_text
 from curate.sources.rigs.camera import RigCamera
 
 MAX_FILE_BYTES = 1 << 22
@@ -43,12 +44,7 @@ def load_rig(path: Path) -> list[RigCamera]:
         from curate.sources.rigs.colmap import read_colmap
 
         return read_colmap(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadInput(f"{path}: {path.stat().st_size} bytes, expected a calibration of at most {MAX_FILE_BYTES}")
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot read the calibration: {error}") from error
+    text = read_text(path, MAX_FILE_BYTES, "utf-8-sig")
     if kind == "qualisys":
         from curate.sources.rigs.qualisys import read_qualisys
 
