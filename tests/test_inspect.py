@@ -111,6 +111,8 @@ def test_stills_are_no_recording(tmp_path):
     (tmp_path / "calib.json").write_text(json.dumps(CALIBRATION))
     report = inspect(tmp_path)
     assert report.best is None and "no motion" in report.candidates[0].missing[0]
+    image(tmp_path / "one" / "photo.png", texture(0, 0))
+    assert "a still shows no motion" in inspect(tmp_path / "one").candidates[0].missing[0]
     for name in ("chair", "kitchen", "garden"):
         image(tmp_path / "more" / f"{name}_left.png", texture(0, 0))
         image(tmp_path / "more" / f"{name}_right.png", texture(0, 1))
@@ -333,6 +335,25 @@ def test_the_command_says_where_nothing_is(tmp_path):
     empty = curate("inspect", tmp_path)
     assert empty.exit_code == 1 and "saw nothing that is known" in empty.output
     assert curate("inspect", tmp_path, "--write", tmp_path / "r.yaml").exit_code == 1
+
+
+def test_media_that_do_not_open_are_named_with_the_reason(tmp_path):
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.png").write_text("no picture")
+    told = curate("inspect", tmp_path)
+    assert told.exit_code == 1 and "saw nothing" not in told.output
+    assert "empty.mp4: empty (0 bytes)" in told.output and "text.png: " in told.output
+    alone = curate("inspect", tmp_path / "empty.mp4")
+    assert alone.exit_code == 1 and "empty (0 bytes)" in alone.output
+    device = curate("inspect", "/dev/null")
+    assert device.exit_code == 2 and "neither a folder nor a plain file" in device.output
+
+
+def test_what_is_missing_is_said_once(tmp_path):
+    for n in range(8):
+        image(tmp_path / f"{n:06d}.png", texture(n, 0))
+    candidate = inspect(tmp_path).best
+    assert not candidate.loads and len([m for m in candidate.missing if "times" in m]) == 1
 
 
 def test_as_json(tmp_path):

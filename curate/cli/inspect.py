@@ -98,6 +98,7 @@ def _print(report: Report, chosen: Candidate | None) -> None:
         click.echo("")
     for number, candidate in enumerate([c for c in report.candidates if c.kind], 1):
         state = {True: "loads", False: "does not load yet", None: "not tried"}[candidate.loads]
+        state += ", but something is missing" if candidate.loads and candidate.missing else ""
         click.echo(f"\n{number}. {candidate.kind}: {state}" + (f" ({candidate.planned})" if candidate.planned else ""))
         _details(candidate)
     for candidate in (c for c in report.candidates if not c.kind):

@@ -132,5 +132,7 @@ def _saw(looked: Looked) -> Iterator[tuple[str, str]]:
     for fact in looked.facts:
         many = f" (and {fact.count - 1} like it)" if fact.count > 1 else ""
         yield fact.topic, f"{fact.file}: {fact.text}{many}"
+    for line in looked.survey.unread[:10]:
+        yield "unreadable", line
     if looked.survey.is_cut:
         yield "note", f"looked at the first {len(looked.survey.files)} files only"

@@ -72,12 +72,14 @@ class Survey:
     Attributes:
         root: the folder. only: the file, where one was asked about.
         files: paths relative to root, in natural order. is_cut: there were more.
+        unread: images and videos that were looked at and do not open, and why.
     """
 
     root: Path
     only: str | None = None
     files: list[str] = field(default_factory=list)
     is_cut: bool = False
+    unread: list[str] = field(default_factory=list)
     _spent: int = 0
     _texts: dict[str, str | None] = field(default_factory=dict)
 
@@ -156,7 +158,8 @@ class Survey:
                 return None
             self._spent += size
             first = load_image(paths[0])
-        except (BadInput, OSError):
+        except (BadInput, OSError) as error:
+            self._cannot_open(members[0], error)
             return None
         times = times_of_names(paths)
         grey = first.ndim == 2 or bool((first[..., :1] == first[..., 1:]).all())
@@ -171,9 +174,13 @@ class Survey:
         for file in self.suffixed(*VIDEOS)[:MAX_VIDEOS]:
             try:
                 out[file] = probe(self.root / file)
-            except BadInput:
-                continue
+            except BadInput as error:
+                self._cannot_open(file, error)
         return out
+
+    def _cannot_open(self, file: str, error: Exception) -> None:
+        reason = " ".join(str(error).split()).removeprefix(f"{self.root / file}: ")
+        self.unread.append(f"{file}: {reason}")
 
 
 def survey(path: Path) -> Survey:
@@ -187,7 +194,7 @@ def survey(path: Path) -> Survey:
     if path.is_file():
         return Survey(path.parent, path.name, [path.name])
     if not path.is_dir():
-        raise BadInput(f"{path}: no such folder or file")
+        raise BadInput(f"{path}: {'neither a folder nor a plain file' if path.exists() else 'no such folder or file'}")
     found = Survey(path)
     try:
         next(os.scandir(path), None)

@@ -39,7 +39,9 @@ def try_out(candidate: Candidate, root: Path) -> None:
         first = (None, str(error))
     if first is None or isinstance(first, tuple):
         reason = "no clip" if first is None else first[1].partition("; nothing else to do in ")[0]
+        if "images without times" in reason and any(m.startswith("times: ") for m in candidate.missing):
+            return  # the sniffer said so already
         candidate.missing.append(reason if len(reason) <= MAX_REASON else reason[:MAX_REASON] + "...")
         return
     candidate.loads = True
-    candidate.planned = f"first clip: {first.num_frames} frames of {first.uri}"
+    candidate.planned = f"first clip: {first.num_frames} frames" + (f" of {first.uri}" if first.uri != "." else "")
