@@ -15,7 +15,9 @@ import yaml
 from click.testing import CliRunner
 
 from curate.cli.main import main
+from curate.geometry.poses import Pose
 from curate.recipe import load_recipe
+from curate.sources import make_source
 from curate.sources.inspect import inspect, sniffers
 from curate.sources.inspect import survey as surveys
 from curate.video.encode import encode_h264
@@ -23,6 +25,7 @@ from tests.euroc_media import START_NS, Rig, write_euroc
 from tests.source_media import CALIBRATION, eyes, texture, write_packed, write_pair
 from tests.spherical_scene import st3d, sv3d
 from tests.spherical_scene import write as write_spherical
+from tests.stereo4d_files import Dataset, arrays
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -100,8 +103,6 @@ def test_recordings_side_by_side(tmp_path):
     assert set(report.parts) == {"a", "b", "c"} and report.best.source["recordings"] == "*"
     path = tmp_path / "recipe.yaml"
     assert curate("inspect", tmp_path, "--write", path).exit_code == 0
-    from curate.sources import make_source
-
     assert len(list(make_source(load_recipe(path).source).plan())) == 3
 
 
@@ -254,6 +255,33 @@ def test_published_tracks_and_poses(tmp_path):
     assert found.kind == "stereo4d" and any("video" in one for one in found.missing)
 
 
+@pytest.mark.parametrize("below", ["", "sets"])
+def test_annotations_and_the_videos_of_them_are_one_set(tmp_path, below):
+    """Also where the videos' folder holds recordings by itself."""
+    times = np.arange(9) / 10
+    path = Pose("world", "cam", np.tile(np.eye(3), (9, 1, 1)), np.zeros((9, 3)))
+    for name in ("abc-D_1000", "xyz-E_2000"):
+        data = Dataset(tmp_path / below, name, arrays(np.ones((20, 9, 3)), path, times, name)).annotate()
+        for eye in ("left", "right"):
+            data.video(eye, np.stack([texture(i, 0, 128, 128) for i in range(9)]))
+    write_pair(tmp_path / below / "processed" / "a", 9)
+    write_pair(tmp_path / below / "processed" / "b", 9)
+    report = inspect(tmp_path)
+    assert report.parts == {} and report.best.kind == "stereo4d" and report.best.loads
+    assert report.best.root == below
+    assert any("abc-D_1000-left_rectified.mp4" in why for why in report.best.why)
+
+
+def test_two_sets_of_annotations_stay_two(tmp_path):
+    path = Pose("world", "cam", np.tile(np.eye(3), (9, 1, 1)), np.zeros((9, 3)))
+    for name in ("one", "two"):
+        data = Dataset(tmp_path / name, written=arrays(np.ones((20, 9, 3)), path, np.arange(9) / 10)).annotate()
+        data.video("left", np.stack([texture(i, 0, 128, 128) for i in range(9)]))
+    report = inspect(tmp_path)
+    assert {name: (part.kind, part.loads) for name, part in report.parts.items()} == {
+        "one": ("stereo4d", True), "two": ("stereo4d", True)}
+
+
 # Nothing is run, nothing is endless
 
 def test_pickles_are_never_opened(tmp_path):
@@ -354,6 +382,27 @@ def test_what_is_missing_is_said_once(tmp_path):
         image(tmp_path / f"{n:06d}.png", texture(n, 0))
     candidate = inspect(tmp_path).best
     assert not candidate.loads and len([m for m in candidate.missing if "times" in m]) == 1
+
+
+@pytest.mark.parametrize("kind", ["single_video", "side_by_side", "vr180"])
+def test_the_recipe_of_one_file_reads_that_file(tmp_path, kind, monkeypatch):
+    left = np.stack([texture(i, 0, 128, 128) for i in range(9)])
+    video = tmp_path / "data" / "clip.mp4"
+    video.parent.mkdir()
+    if kind == "single_video":
+        video.write_bytes(encode_h264(left, crf=10, fps=20))
+    elif kind == "side_by_side":
+        write_packed(video, [left[:, :64], np.roll(left, -4, axis=2)[:, :64]], 2, CALIBRATION | {"cx": 63.5})
+    else:
+        write_spherical(video, np.concatenate([left, np.roll(left, -3, axis=2)], 2), boxes=st3d(2) + sv3d())
+    monkeypatch.chdir(video.parent)
+    for named in (video, Path("clip.mp4"), Path("..") / "data" / "clip.mp4"):
+        recipe = tmp_path / "recipe.yaml"
+        done = curate("inspect", named, "--write", recipe, "--force")
+        assert done.exit_code == 0, done.output
+        source = load_recipe(recipe).source
+        assert source.kind == kind and "clip.mp4/clip.mp4" not in source.root
+        assert next(iter(make_source(source).plan())).num_frames == 9
 
 
 def test_as_json(tmp_path):

@@ -59,16 +59,16 @@ def command(ctx: click.Context, path: Path, recipe: Path | None, pick: int, forc
         if recipe.exists() and not force:
             raise click.UsageError(f"{recipe} is there already; --force replaces it", ctx)
         recipe.parent.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(text_of(chosen, path), encoding="utf-8")
+        recipe.write_text(text_of(chosen, report), encoding="utf-8")
         click.echo(f"{recipe}: written; next: curate plan {recipe}", err=as_json)
     ctx.exit(0 if any(c.loads for c in [*kinds, *report.parts.values()]) or (not is_tried and kinds) else 1)
 
 
-def text_of(candidate: Candidate, path: Path) -> str:
+def text_of(candidate: Candidate, report: Report) -> str:
     """The proposal as a YAML recipe, with what was seen and what is missing as comments."""
     import yaml
 
-    body = yaml.safe_dump(candidate.recipe(str(path), name_of(path)), sort_keys=False, allow_unicode=True,
+    body = yaml.safe_dump(candidate.recipe(str(report.root), name_of(report.path)), sort_keys=False, allow_unicode=True,
                           default_flow_style=None, width=110)
     lines = ["# Proposed by `curate inspect`, because:", *(f"#   {why}" for why in candidate.why)]
     if candidate.missing:
@@ -111,7 +111,7 @@ def _print(report: Report, chosen: Candidate | None) -> None:
         click.echo("a folder of several; look at one: curate inspect PATH/NAME")
     if chosen is not None:
         click.echo(f"\nrecipe{'' if chosen.loads else ' (incomplete)'}:\n")
-        click.echo("".join(f"  {line}\n" for line in text_of(chosen, report.path).splitlines() if line[:1] != "#"))
+        click.echo("".join(f"  {line}\n" for line in text_of(chosen, report).splitlines() if line[:1] != "#"))
     elif not report.parts:
         click.echo("\nno recipe to propose; `curate sources` lists the layouts that are read")
 
@@ -125,7 +125,7 @@ def _details(candidate: Candidate) -> None:
 def _plain(report: Report) -> dict:
     def one(c: Candidate) -> dict:
         return {"kind": c.kind, "score": c.score, "loads": c.loads, "why": c.why, "missing": c.missing,
-                "notes": c.notes, "recipe": c.recipe(str(report.path), name_of(report.path)) if c.kind else None}
+                "notes": c.notes, "recipe": c.recipe(str(report.root), name_of(report.path)) if c.kind else None}
 
     return {"path": str(report.path), "saw": [{"topic": t, "text": x} for t, x in report.saw],
             "candidates": [one(c) for c in report.candidates], "parts": {n: one(c) for n, c in report.parts.items()}}

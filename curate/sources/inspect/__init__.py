@@ -45,6 +45,7 @@ class Looked:
 class Report:
     """
     Attributes:
+        root: the folder that was looked at, or that holds the file: what candidates are relative to.
         candidates: best first, by score; what does not load yet counts less.
         parts: of a folder of recordings: sub-folder -> its best candidate, where the folder itself is none.
     """
@@ -53,6 +54,10 @@ class Report:
     saw: list[tuple[str, str]]  # (topic, text)
     candidates: list[Candidate]
     parts: dict[str, Candidate] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.path.parent if self.path.is_file() else self.path
 
     @property
     def best(self) -> Candidate | None:
@@ -79,7 +84,7 @@ def inspect(path: Path, is_tried: bool = True) -> Report:
     found = look_over(path)
     looked = Looked(found, facts(found))
     report = Report(path, list(_saw(looked)), [])
-    report.parts = _parts(found, is_tried)
+    report.parts = _parts(looked, is_tried)
     if report.parts:
         together = _of_all(report.parts)
         report.candidates = [together] if together else []
@@ -88,12 +93,15 @@ def inspect(path: Path, is_tried: bool = True) -> Report:
     return report
 
 
-def _parts(whole: Survey, is_tried: bool) -> dict[str, Candidate]:
+def _parts(folder: Looked, is_tried: bool) -> dict[str, Candidate]:
     """Sub-folders that are recordings by themselves, where there are two or more; else none."""
+    whole = folder.survey
     names = sorted({f.partition("/")[0] for f in whole.files if "/" in f})[:MAX_PARTS]
     looked = {name: Looked(part, facts(part)) for name in names if (part := within(whole, name)).files}
     alone = {name: found[0] for name, one in looked.items() if (found := _candidates(one, False))}
     if sum(bool(c.kind) and c.score >= SURE for c in alone.values()) < 2:
+        return {}
+    if any(set(alone) <= c.together for c in _candidates(folder, False)):
         return {}
     out = {}
     for name in alone:

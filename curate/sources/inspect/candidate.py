@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 
@@ -19,6 +20,7 @@ class Candidate:
         root: folder below the one looked at, or a file in it; "" the folder itself.
         clip: settings of `clip:`.
         loads: whether its plan has a clip; None: not tried. planned: that clip in words.
+        together: sub-folders of the one looked at that this takes as one: none of them is a recording by itself.
     """
 
     kind: str
@@ -31,15 +33,16 @@ class Candidate:
     clip: dict[str, Any] = field(default_factory=dict)
     loads: bool | None = None
     planned: str = ""
+    together: frozenset[str] = frozenset()
 
     def recipe(self, path: str, name: str) -> dict[str, Any]:
         """The recipe as plain data.
 
         Args:
-            path: what was looked at, as the user named it.
+            path: the folder that was looked at, or that holds the file, as the user named it.
             name: of the data set.
         """
-        root = f"{path.rstrip('/')}/{self.root}" if self.root else path
+        root = str(PurePath(path) / self.root)
         recipe: dict[str, Any] = {"name": name, "source": {"kind": self.kind, "root": root, **self.source}}
         return recipe | ({"clip": self.clip} if self.clip else {})
 
