@@ -19,6 +19,9 @@ FISHEYE = (-0.013, 0.021, -0.012, 0.003)
 LEFT_K = (190.0, 189.0, 158.2, 121.4)
 RIGHT_K = (191.5, 190.6, 162.1, 118.3)
 START_NS = 1_403_715_273_262_142_976
+LAYOUT = {"left": "mav0/cam0/data", "right": "mav0/cam1/data",
+          "calibration": ["mav0/cam0/sensor.yaml", "mav0/cam1/sensor.yaml"], "fps": None}
+EVEN = [START_NS + i * 50_000_000 for i in range(8)]
 POINTS = np.array([[-0.7, -0.4, 2.0], [0.6, 0.45, 2.5], [0.1, -0.1, 1.4], [-0.5, 0.5, 3.0], [0.75, -0.45, 2.2]])
 
 

@@ -49,6 +49,11 @@ def refused(source, words: str) -> str:
     return str(caught.value)
 
 
+def image(path: Path, value: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), value)
+
+
 def write_packed(path: Path, eyes: list[np.ndarray], axis: int, calibration: dict | None = CALIBRATION, **settings):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_h264(np.concatenate(eyes, axis), crf=4, **(settings or {"fps": 20})))

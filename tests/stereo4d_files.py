@@ -109,3 +109,9 @@ def room_dataset(root: Path, room: Room, view: Intrinsics, eyes: tuple[str, ...]
             dataset.video(eye, np.stack([room.colours(eye_centres(room, t)[number], view.rays(), t)
                                          for t in tracks.time_s]))
     return dataset
+
+
+def cloud(rng: np.random.Generator, centre, size: float, count: int) -> np.ndarray:
+    """[count, 3] on a bowed piece of surface that faces the camera."""
+    x, y = rng.uniform(-size / 2, size / 2, (2, count))
+    return np.asarray(centre) + np.stack([x, y, 0.3 * (x**2 + y**2) / size], 1)
