@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from curate.geometry.cameras import StereoRig
 from curate.geometry.poses import Pose
 from curate.sources import calibration as calibrations
+from curate.sources import calibration_files
 from curate.sources.base import BadInput
-from curate.sources.config import CameraCalibration, StereoCalibration, StereoPairConfig
+from curate.sources.config import StereoCalibration, StereoPairConfig
 from curate.sources.images import SUFFIXES, natural
 from curate.sources.rectify import Rectification, rectify
 
@@ -188,30 +188,19 @@ def _fps(path: Path) -> float | None:
 
 def _euroc(folder: Path, left: str, right: str) -> tuple[StereoCalibration, Pose, float | None] | None:
     """Calibration, the left camera in the body, and the rate, from two sensor yamls that name intrinsics and T_BS."""
-    sensors = []
+    sensors = {}
     for view in (left, right):
         name = view.split("/")[0]
         for path in [folder / name / "sensor.yaml", *sorted(folder.glob(f"{name}*.y*ml"))]:
-            if path.is_file():
-                content = yaml.safe_load(re.sub(r"^%YAML.*$", "", path.read_text(), flags=re.MULTILINE))
-                if isinstance(content, dict) and {"T_BS", "intrinsics"} <= set(content):
-                    sensors.append(content)
-                    break
+            if path.is_file() and {"T_BS", "intrinsics"} <= set(content := calibration_files.read_plain(path)):
+                sensors[path] = content
+                break
     if len(sensors) != 2:
         return None
-    body = [Pose.from_matrix("body", side, np.array(s["T_BS"]["data"], float).reshape(4, 4))
-            for s, side in zip(sensors, ("left", "right"))]
-    T_right_left = body[1].inverse() @ body[0]
-    cameras = [CameraCalibration(fx=s["intrinsics"][0], fy=s["intrinsics"][1], cx=s["intrinsics"][2],
-                                 cy=s["intrinsics"][3], distortion=s.get("distortion_coefficients", []))
-               for s in sensors]
-    width, height = sensors[0]["resolution"]
-    calibration = StereoCalibration(
-        **cameras[0].model_dump(), right=cameras[1], width=width, height=height,
-        rotation_right_left=T_right_left.rotation.ravel().tolist(),
-        translation_right_left_m=T_right_left.translation.tolist())
-    reference = Pose("reference", "left", body[0].rotation, body[0].translation)
-    return calibration, reference, sensors[0].get("rate_hz")
+    fields = calibration_files.fields_of(list(sensors.values()), " and ".join(map(str, sensors)))
+    first = next(iter(sensors.values()))
+    body = Pose.from_matrix("reference", "left", np.array(first["T_BS"]["data"], float).reshape(4, 4))
+    return StereoCalibration(**fields), body, first.get("rate_hz")
 
 
 def _tables(folder: Path) -> dict[Path, np.ndarray]:

@@ -152,7 +152,11 @@ def test_frames_that_belong_together_are_within_half_an_interval(offset, jitter,
     rng = np.random.default_rng(jitter)
     first = np.arange(20) / 10 + rng.uniform(0, 0.01, 20)
     other = np.arange(20 * rate) / (10 * rate) + offset + rng.uniform(0, 0.01, 20 * rate)
-    indices, times = in_step([first, other], ["a", "b"], "test")
+    try:
+        indices, times = in_step([first, other], ["a", "b"], "test")
+    except BadInput:  # right between two frames of a camera that is no faster, which is nearer is chance
+        assert rate == 1 and 0.03 < abs(offset) % 0.1 < 0.07
+        return
     assert (np.abs(times[1] - times[0]) <= 0.06).all()
     assert (np.diff(indices[0]) == 1).all() and (np.diff(indices[1]) >= 1).all()
     inside = (first > other[0] + 0.06) & (first < other[-1] - 0.06)

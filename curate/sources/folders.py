@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.sources.base import BadInput, ClipSpec, clip_key, reason_of
+from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, reason_of
 from curate.sources.config import ClipConfig
 from curate.sources.cut import some_good, spans, too_short
 from curate.sources.images import natural
@@ -83,6 +83,17 @@ class FolderSource(ABC):
                 continue
             for start, count in spans(found.num_frames, self.clip):
                 yield from self._clips(uri, start, count, found)
+
+    def _beside(self, place: Path, name: str, is_there: Callable[[Path], bool] = Path.is_file) -> Path | None:
+        """A file of a recording: its own, else the one below the root that all share, or None.
+
+        Raises:
+            BadInput: where it leads out of the root.
+        """
+        found = next((path for path in (place / name, self.root / name) if is_there(path)), None)
+        if found is not None:
+            check_inside(found, self.root)
+        return found
 
     def _unseen(self, place: Path) -> Look:
         """What is known before anything is looked at."""

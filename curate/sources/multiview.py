@@ -16,7 +16,7 @@ from curate.sources.folders import FolderSource, Look, planned_span
 from curate.sources.images import ImageSequence
 from curate.sources.multiview_frames import MultiviewFrames, Undistortion, in_step, undistortion, views_of
 from curate.sources.rigs import UNITS, RigCamera, format_of, load_rig
-from curate.sources.stereo_pair import digest_of, open_media
+from curate.sources.stereo_pair import check_media, digest_of, open_media
 from curate.sources.times import check_increasing, read_times, times_of_names
 from curate.video.decode import VideoReader
 
@@ -134,16 +134,13 @@ class Multiview(FolderSource):
             media = open_media(folder, pattern, self.config.decoder)
         except BadInput as error:
             raise BadInput(f"camera {name}: {error}") from error
-        for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
-            check_inside(path, self.root)
+        check_media(media, self.root)
         return media
 
     def _calibration_path(self, folder: Path) -> Path:
-        places = [folder / self.config.calibration, self.root / self.config.calibration]
-        found = next((p for p in places if p.exists()), None)
+        found = self._beside(folder, self.config.calibration, Path.exists)
         if found is None:
-            raise BadInput(f"{places[0]}: no such calibration (source.calibration)")
-        check_inside(found, self.root)
+            raise BadInput(f"{folder / self.config.calibration}: no such calibration (source.calibration)")
         return found
 
     def _unit(self, folder: Path) -> tuple[float, Scale]:

@@ -12,7 +12,7 @@ import numpy as np
 from curate.geometry.cameras import Intrinsics
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3
-from curate.sources.base import BadInput, ClipSpec, check_inside, file_digest
+from curate.sources.base import BadInput, ClipSpec, file_digest
 from curate.sources.config import ClipConfig
 from curate.sources.config_rgbd import ERRORS_PX, PinholeConfig, RgbdConfig
 from curate.sources.folders import FolderSource, Look, planned_span
@@ -111,12 +111,10 @@ class Rgbd(FolderSource):
     def _color_config(self, folder: Path) -> tuple[PinholeConfig, tuple[int, int] | None]:
         if not isinstance(self.config.color, str):
             return self.config.color, None
-        places = [folder / self.config.color, self.root / self.config.color]
-        found = next((p for p in places if p.is_file()), None)
+        found = self._beside(folder, self.config.color)
         if found is None:
-            raise BadInput(f"{places[0]}: no such file of intrinsics (source.color); write Open3D's json, or give "
-                           "color: {fx: ...} in the recipe")
-        check_inside(found, self.root)
+            raise BadInput(f"{folder / self.config.color}: no such file of intrinsics (source.color); write Open3D's "
+                           "json, or give color: {fx: ...} in the recipe")
         return read_open3d_intrinsics(found)
 
     def _depth_maps(self, raw: PinholeConfig, color: Intrinsics, camera: Intrinsics):

@@ -18,7 +18,7 @@ from curate.sources.folders import FolderSource, Look, planned_span
 from curate.sources.frames import ClipFrames
 from curate.sources.images import ImageSequence
 from curate.sources.single_video_scale import ScaleOfView, scale_of
-from curate.sources.stereo_pair import digest_of, open_media
+from curate.sources.stereo_pair import check_media, digest_of, open_media
 from curate.sources.times import check_increasing, read_times, times_of_names
 from curate.video.decode import VideoReader
 
@@ -114,8 +114,7 @@ class SingleVideo(FolderSource):
         """
         media = open_media(folder, self.config.media, self.config.decoder)
         try:
-            for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
-                check_inside(path, self.root)
+            check_media(media, self.root)
             time_s = self._times(folder, media)
             camera, undistort = camera_of(self.config.calibration, media.width, media.height)
             scale = scale_of(self.config, folder, self.root, media, camera, undistort)

@@ -90,8 +90,7 @@ class StereoPair(FolderSource):
             raise
         try:
             for media in (left, right):
-                for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
-                    check_inside(path, self.root)
+                check_media(media, self.root)
             _check_alike(left, right, folder, self.config.pairing)
             _share_depth(left, right, self.config.bits)
             time_s, *kept = self._times(folder, left, right)
@@ -123,12 +122,10 @@ class StereoPair(FolderSource):
         return [self._calibration_path(folder, name) for name in names]
 
     def _calibration_path(self, folder: Path, name: str) -> Path:
-        places = [folder / name, self.root / name]
-        found = next((p for p in places if p.is_file()), None)
+        found = self._beside(folder, name)
         if found is None:
-            raise BadInput(f"{places[0]}: no such calibration file; write one, or give calibration: "
+            raise BadInput(f"{folder / name}: no such calibration file; write one, or give calibration: "
                            "{fx: ..., baseline_m: ...} in the recipe")
-        check_inside(found, self.root)
         return found
 
     def _times(self, folder: Path, left: Media, right: Media
@@ -195,6 +192,15 @@ def open_media(folder: Path, pattern: str, decoder: Decoder = "av", is_turned: b
     if path.is_file():
         raise BadInput(f"{path}: one image, expected a folder of images, a glob of images or a video")
     return ImageSequence(list_images(folder, pattern), is_turned)
+
+
+def check_media(media: Media, root: Path) -> None:
+    """
+    Raises:
+        BadInput: where a file of it leads out of `root`.
+    """
+    for path in media.paths if isinstance(media, ImageSequence) else [media.path]:
+        check_inside(path, root)
 
 
 def digest_of(media: Media) -> str:
