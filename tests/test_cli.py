@@ -380,3 +380,16 @@ def test_the_demo_scores_every_answer(tmp_path):
         assert rows["questions"] > 0 and "Answers against the known truth" in done.stdout
         assert "time:" in done.stdout and (out / "run" / "preview" / "index.html").is_file()
         assert (out / "train" / "shards" / "manifest.json").is_file(), "shards to train on"
+
+
+def test_a_recording_that_is_the_root_itself_is_not_called_a_dot(capsys):
+    from types import SimpleNamespace
+
+    from curate.cli.summary import doubt_lines, list_failures
+
+    failed = {"state": "quarantined", "uri": ".", "start": 0, "num_frames": 8, "reason": "no\nscans"}
+    summary = SimpleNamespace(doubts=[{"uri": ".", "doubt": "depth is known in 35 %"}, {"uri": "a.mp4", "doubt": "b"}],
+                              failures=[failed], counts={"quarantined": 1, "filtered": 0})
+    assert doubt_lines(summary) == ["the recording: depth is known in 35 %", "a.mp4: b"]
+    list_failures(summary)
+    assert "quarantined: the recording frames 0..7: no scans" in capsys.readouterr().err

@@ -44,6 +44,6 @@ def command(ctx: click.Context, out: Path, recipe: Path, overrides: tuple[str, .
             click.echo(f"error: not published: {summary.unpublished}", err=True)
         ctx.exit(FAILURE)
     if summary.counts["missing"]:
-        click.echo(f"error: {summary.counts['missing']} scenes are gone from {out}; `curate run` makes them again",
-                   err=True)
+        click.echo(f"error: {summary.counts['missing']} of the plan's clips have no scene in {out} and no questions "
+                   "above: not perceived yet, or gone; `curate run` makes them", err=True)
         ctx.exit(FAILURE)

@@ -142,6 +142,11 @@ def mixture_table(summary: Summary):
     return table
 
 
+def named(uri: str) -> str:
+    """A clip's medium; "." is the root itself, where that is the one recording."""
+    return "the recording" if uri == "." else uri
+
+
 def doubt_lines(summary: Summary) -> list[str]:
     """One line for each kind of doubt, with how many clips have it and the first of them."""
     groups: dict[str, list[dict[str, str]]] = {}
@@ -151,7 +156,7 @@ def doubt_lines(summary: Summary) -> list[str]:
     for group in sorted(groups.values(), key=len, reverse=True)[:MAX_DOUBTS]:
         first, more = group[0], len(group) - 1
         also = f" (and {more} more clip{'s' if more > 1 else ''} alike)" if more else ""
-        lines.append(f"{first['uri']}: {first['doubt']}{also}")
+        lines.append(f"{named(first['uri'])}: {first['doubt']}{also}")
     return lines
 
 
@@ -159,7 +164,7 @@ def list_failures(summary: Summary) -> None:
     """One line for each clip that is not in the shards, on stderr."""
     for entry in summary.failures[:MAX_FAILURES]:
         span = f" frames {entry['start']}..{entry['start'] + entry['num_frames'] - 1}" if entry["num_frames"] else ""
-        click.echo(f"{entry['state']}: {entry['uri']}{span}: {' '.join(entry['reason'].split())}", err=True)
+        click.echo(f"{entry['state']}: {named(entry['uri'])}{span}: {' '.join(entry['reason'].split())}", err=True)
     more = summary.counts["quarantined"] + summary.counts["filtered"] - MAX_FAILURES
     if more > 0:
         click.echo(f"and {more} more in {summary.out / 'ledger.jsonl'}", err=True)

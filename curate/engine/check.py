@@ -201,7 +201,8 @@ def _check_ends(out: Path, index: ClipIndex, clips: Path, again: str) -> Iterato
         yield Problem(f"{FOLDER}/{key}", key, "is missing, and the ledger says that the clip is done",
                       f"`curate run RECIPE --out {out}` makes it again")
     if unsettled:
-        yield Problem(LEDGER, "", f"{len(unsettled)} planned clips have no end yet", again, tuple(unsettled[:NAMED]))
+        yield Problem(LEDGER, "", f"planned clips without an end yet: {len(unsettled)}", again,
+                      tuple(unsettled[:NAMED]))
     yield from _check_published(out, set(ready))
 
 
@@ -218,7 +219,7 @@ def _check_published(out: Path, ready: set[str]) -> Iterator[Problem]:
         return  # `curate.shards.verify` says so
     ask = f"run `curate ask {out} --recipe RECIPE` to write the set anew"
     if missing := sorted(ready - published):
-        yield Problem("shards", "", f"{len(missing)} clips that are staged are not in the published set", ask,
+        yield Problem("shards", "", f"staged clips that are not in the published set: {len(missing)}", ask,
                       tuple(missing[:NAMED]))
     if strange := sorted({key for key in published if recorded(key) not in ready} - ready):
         yield Problem("shards", "", f"{len(strange)} published clips are not staged, or not of the plan any more", ask,
