@@ -22,7 +22,7 @@ from curate.report.build import _family, with_tables
 from curate.report.collect import clips
 from curate.report.rig import rig_facts
 from curate.report.scores import curves_of
-from curate.scene import RigState
+from curate.scene import RigState, Scene
 from curate.shards import ShardError, manifest
 from curate.shards.publish import publish
 from curate.shards.sample import make_sample
@@ -223,6 +223,14 @@ def test_a_clip_without_pictures_or_rig_says_neither_focal_length_nor_baseline(t
     page = build_report(stage(tmp_path, 1, publish_it=False)).read_text()
     assert "no pictures" in page
     assert "baseline" not in page.partition("<body>")[2] and "left view" not in page
+
+
+def test_a_frame_without_regions_is_not_said_to_have_marks(tmp_path):
+    folder = stage(tmp_path, 1)
+    assert "marks in the first frame" in build_report(folder).read_text()
+    path = next((folder / "scenes").glob("*/scene.npz"))
+    path.write_bytes(replace(Scene.load(path), regions=[]).to_bytes())
+    assert "marks in the first frame" not in build_report(folder).read_text()
 
 
 @pytest.mark.parametrize("value, low, high", [(1.8, 1.7, 1.9), (-0.5, -0.9, 0.1), (0.0, -1.0, 1.0), (0.0, 0.0, 0.0)])
