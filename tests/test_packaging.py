@@ -265,6 +265,7 @@ class TestReadme:
     def test_the_own_video_lines_make_a_valid_recipe(self):
         from curate.recipe import load_recipe
 
-        overrides = re.findall(r"--set (source\.[\w.=/-]+)", self.text.split("## A stereo video, step by step")[1].split("```")[1])
+        block = self.text.split("## A stereo video, step by step")[1].split("```")[1]
+        overrides = re.findall(r"--set (source\.[\w.=/-]+)", block)
         recipe = load_recipe(ROOT / "recipes" / "side_by_side.yaml", overrides)
         assert recipe.source.calibration.baseline_m == 0.12 and recipe.source.root.endswith("my.mp4")
