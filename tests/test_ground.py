@@ -107,8 +107,8 @@ def test_foot_and_head_tell_place_and_height(plane, height):
     ground = in_sight(plane)[1]
     sighting = Sighting(seen_at(plane, ground, height), SHARP.copy())
     found, tall = from_foot(plane, sighting)
-    np.testing.assert_allclose(found, ground, atol=1e-3)
-    assert tall == pytest.approx(height, abs=1e-3)
+    np.testing.assert_allclose(found, ground, atol=1e-5)
+    assert tall == pytest.approx(height, abs=1e-5)
     exact, _ = place(plane, sighting, height, ground + 0.3)
     np.testing.assert_allclose(exact, ground, atol=1e-4)
 

@@ -15,6 +15,7 @@ from curate.perception.ground.config import GroundConfig
 from curate.perception.ground.figures import Figure
 
 STEP = 1e-4  # of the height, for slopes
+NEWTON_STEPS = 10  # at most; two or three do
 ALONE = 3.0  # by how much more a place errs than stated where foot or head is hidden
 END, END_SIGMA = 0.15, 0.06  # head or feet: share of the silhouette's rows; sigma of their column, of its height
 
@@ -87,14 +88,20 @@ def slopes(plane: GroundPlane, ground: np.ndarray, height: float) -> tuple[np.nd
 def from_foot(plane: GroundPlane, sighting: Sighting) -> tuple[np.ndarray, float]:
     """Place (X, Y) and height of an object whose foot and head are seen; nan where there are none such."""
     u, foot, head = sighting.z
-    ground, height = plane.to_ground(np.array([u, foot])), np.nan
-    for _ in range(3):  # the axis leans in the picture: the foot is not quite below the middle
-        height = height_at(plane, ground, head)
-        if not np.isfinite(height):
+    ground = plane.to_ground(np.array([u, foot]))
+    height = height_at(plane, ground, head)
+    for _ in range(NEWTON_STEPS):  # the axis leans in the picture: the foot is not quite below the middle
+        if not np.isfinite(height) or not height > 0:
             return np.full(2, np.nan), np.nan
-        lean = plane.to_pixels(ground, height)[0] - plane.to_pixels(ground)[0]
-        ground = plane.to_ground(np.array([u - lean / 2, foot]))
-    return ground, height
+        by_place, by_height = slopes(plane, ground, height)
+        miss = sighting.z - seen_at(plane, ground, height)
+        if not (np.isfinite(miss).all() and np.isfinite(by_place).all() and np.isfinite(by_height).all()):
+            return np.full(2, np.nan), np.nan
+        step = np.linalg.lstsq(np.column_stack([by_place, by_height]), miss, rcond=None)[0]
+        ground, height = ground + step[:2], height + float(step[2])
+        if np.abs(step).max() < 1e-7 * plane.height_m:
+            break
+    return (ground, height) if height > 0 else (np.full(2, np.nan), np.nan)
 
 
 def height_at(plane: GroundPlane, ground: np.ndarray, row: float) -> float:
