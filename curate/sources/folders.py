@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,17 @@ class FolderSource(ABC):
 def content_of(digests: list[str]) -> str:
     """One digest of all."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+@contextmanager
+def closed_on_error(*opened: Any) -> Iterator[None]:
+    """Closes what was opened where the rest of opening fails; else it stays open, for whom it was opened."""
+    try:
+        yield
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
 
 
 def planned_span(clip: ClipSpec, num_frames: int, place: Path) -> slice:

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.sources.base import BadInput, ClipSpec, Scale, check_inside, file_digest
 from curate.sources.config_multiview import MultiviewConfig
-from curate.sources.folders import FolderSource, Look, planned_span
+from curate.sources.folders import FolderSource, Look, closed_on_error, planned_span
 from curate.sources.images import ImageSequence
 from curate.sources.multiview_frames import MultiviewFrames, Undistortion, in_step, undistortion, views_of
 from curate.sources.rigs import UNITS, RigCamera, format_of, load_rig
@@ -68,7 +68,7 @@ class Multiview(FolderSource):
         """
         folder = self.root / clip.uri
         recording = self._open(folder)
-        try:
+        with closed_on_error(recording):
             span = planned_span(clip, recording.num_frames, folder)
             unit_m, scale = self._unit(folder)
             up = None if self.config.up is None else np.asarray(self.config.up, float)
@@ -77,9 +77,6 @@ class Multiview(FolderSource):
                 recording.indices[:, span], recording.times[:, span], unit_m=unit_m, scale=scale,
                 scale_sigma=self.config.scale_relative_sigma, is_grey=all(m.is_grey for m in recording.media),
                 up_world=None if up is None else up / np.linalg.norm(up))
-        except BaseException:
-            recording.close()
-            raise
 
     def _open(self, folder: Path) -> Recording:
         """

@@ -12,7 +12,7 @@ from curate.sources import calibration as calibrations
 from curate.sources.base import BadInput, ClipSpec, check_inside, clip_key, file_digest
 from curate.sources.calibration import StereoCameras
 from curate.sources.config import ClipConfig, SideBySideConfig, TopBottomConfig
-from curate.sources.folders import FolderSource, Look, content_of, glob, planned_span
+from curate.sources.folders import FolderSource, Look, closed_on_error, content_of, glob, planned_span
 from curate.sources.frames import StereoFrames
 from curate.sources.images import natural
 from curate.sources.rectify import rectify
@@ -94,7 +94,7 @@ class Packed(FolderSource):
         path = self.root / clip.uri
         check_inside(path, self.root)
         video = open_video(path, self.config.decoder)
-        try:
+        with closed_on_error(video):
             span = planned_span(clip, video.num_frames, path)
             layout = self._layout(video)
             cameras = layout.cameras(self._cameras(path), str(path))
@@ -103,9 +103,6 @@ class Packed(FolderSource):
                 video.time_s[span], clip.start, rectify(cameras, str(path)),
                 baseline_sigma_m=calibrations.baseline_sigma(cameras, self.config.baseline_sigma_m),
                 is_grey=video.is_grey)
-        except BaseException:
-            video.close()
-            raise
 
     def _files(self, path: Path) -> list[Path]:
         """What the clips of a video are made of; their digests are in the clips' keys."""

@@ -14,7 +14,7 @@ from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.sources.base import BadInput, ClipSpec, Scale, View, check_inside, file_digest
 from curate.sources.config_single import OneCamera, SingleVideoConfig
-from curate.sources.folders import FolderSource, Look, planned_span
+from curate.sources.folders import FolderSource, Look, closed_on_error, planned_span
 from curate.sources.frames import ClipFrames
 from curate.sources.images import ImageSequence
 from curate.sources.single_video_scale import ScaleOfView, scale_of
@@ -96,16 +96,13 @@ class SingleVideo(FolderSource):
         """
         folder = self.root / clip.uri
         recording = self._open(folder)
-        try:
+        with closed_on_error(recording):
             span = planned_span(clip, len(recording.time_s), folder)
             media, of = recording.media, recording.scale
             return SingleFrames(
                 media.read, media.close, recording.time_s[span], clip.start, of.camera,
                 is_grey=media.is_grey, scale=of.scale, rig=of.rig, given=of.given(span.start, span.stop),
                 scale_sigma=of.scale_sigma, undistort=of.undistort, stats=of.stats)
-        except BaseException:
-            recording.close()
-            raise
 
     def _open(self, folder: Path) -> Recording:
         """
@@ -113,15 +110,12 @@ class SingleVideo(FolderSource):
             BadInput: whatever is wrong with the recording, in one line.
         """
         media = open_media(folder, self.config.media, self.config.decoder)
-        try:
+        with closed_on_error(media):
             check_media(media, self.root)
             time_s = self._times(folder, media)
             camera, undistort = camera_of(self.config.calibration, media.width, media.height)
             scale = scale_of(self.config, folder, self.root, media, camera, undistort)
             return Recording(media, time_s, scale)
-        except BaseException:
-            media.close()
-            raise
 
     def _times(self, folder: Path, media: ImageSequence | VideoReader) -> np.ndarray:
         """[T] seconds: of a file, of the recipe's rate, of the video, of the images' names; in this order."""

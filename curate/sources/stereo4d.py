@@ -18,7 +18,7 @@ from curate.sources.base import BadInput, ClipSpec, Scale, View, check_inside, c
 from curate.sources.config import ClipConfig
 from curate.sources.config_spherical import EYE_DISTANCE_M, Stereo4DConfig
 from curate.sources.equirect import Equirectangular, Resampler
-from curate.sources.folders import FolderSource, Look, glob, planned_span
+from curate.sources.folders import FolderSource, Look, closed_on_error, glob, planned_span
 from curate.sources.frames import ClipFrames
 from curate.sources.images import natural
 from curate.sources.packed import Layout
@@ -109,7 +109,7 @@ class Stereo4DSource(FolderSource):
         data = self._data(path)
         span = planned_span(clip, data.num_frames, path)
         media = self._media(path, data)
-        try:
+        with closed_on_error(media):
             time_s = (data.time_us[span] - data.time_us[clip.start]) * 1e-6
             poses, tracks = self._places(data, span.start, span.stop)
             given = {"scene": lambda: self._scene(clip, time_s, media, poses, tracks)}
@@ -118,9 +118,6 @@ class Stereo4DSource(FolderSource):
 
                 given = {"poses": (poses, camera_step_cov(poses, self.config))}
             return Stereo4DFrames(media, clip.start, time_s, self.config, given)
-        except BaseException:
-            media.close()
-            raise
 
     def _scene(self, clip: ClipSpec, time_s: np.ndarray, media: Media, poses: Pose, tracks: np.ndarray) -> Scene:
         from curate.sources.stereo4d_scene import make_scene

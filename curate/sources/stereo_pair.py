@@ -12,7 +12,7 @@ from curate.sources import calibration as calibrations
 from curate.sources.base import BadInput, ClipSpec, check_inside, file_digest
 from curate.sources.calibration import StereoCameras
 from curate.sources.config import StereoCalibration, StereoPairConfig
-from curate.sources.folders import FolderSource, Look, planned_span
+from curate.sources.folders import FolderSource, Look, closed_on_error, planned_span
 from curate.sources.frames import StereoFrames
 from curate.sources.images import SUFFIXES, ImageSequence, list_images
 from curate.sources.media import AsStored, Picked, Readable
@@ -65,16 +65,13 @@ class StereoPair(FolderSource):
         """
         folder = self.root / clip.uri
         recording = self._open(folder)
-        try:
+        with closed_on_error(recording):
             span = planned_span(clip, len(recording.time_s), folder)
             rectification = rectify(recording.cameras, str(folder))
             return StereoFrames(
                 recording.read, recording.close, recording.time_s[span], clip.start, rectification,
                 baseline_sigma_m=calibrations.baseline_sigma(recording.cameras, self.config.baseline_sigma_m),
                 is_grey=recording.left.is_grey and recording.right.is_grey)
-        except BaseException:
-            recording.close()
-            raise
 
     def _open(self, folder: Path) -> Recording:
         """
@@ -83,12 +80,9 @@ class StereoPair(FolderSource):
         """
         is_turned = self.config.rotation == "as-shown"
         left = open_media(folder, self.config.left, self.config.decoder, is_turned)
-        try:
+        with closed_on_error(left):
             right = open_media(folder, self.config.right, self.config.decoder, is_turned)
-        except BaseException:
-            left.close()
-            raise
-        try:
+        with closed_on_error(left, right):
             for media in (left, right):
                 check_media(media, self.root)
             _check_alike(left, right, folder, self.config.pairing)
@@ -101,10 +95,6 @@ class StereoPair(FolderSource):
             size = views[0].width, views[0].height
             cameras = self._cameras(folder, left.is_grey).at(*size, str(folder))
             return Recording(*views, time_s, cameras, (left, right))
-        except BaseException:
-            left.close()
-            right.close()
-            raise
 
     def _cameras(self, folder: Path, is_grey: bool) -> StereoCameras:
         given = self.config.calibration

@@ -15,7 +15,7 @@ from curate.sources.base import BadInput, ClipSpec, check_inside
 from curate.sources.config import ClipConfig
 from curate.sources.config_spherical import OMNIDIRECTIONAL_DEG, WIDEST_DEG, VirtualPair, Vr180Config
 from curate.sources.equirect import Equirectangular, Fisheye, Lens, Resampler, aim
-from curate.sources.folders import Look, planned_span
+from curate.sources.folders import Look, closed_on_error, planned_span
 from curate.sources.frames import StereoFrames
 from curate.sources.packed import Layout, Packed
 from curate.sources.rectify import Rectification
@@ -41,7 +41,7 @@ class Vr180(Packed):
         check_inside(path, self.root)
         pair = VirtualPair.model_validate(clip.params["pair"])
         video = open_video(path, self.config.decoder)
-        try:
+        with closed_on_error(video):
             span = planned_span(clip, video.num_frames, path)
             layout, lens, turns = self._geometry(path, video)
             camera, R_eye_view = aim(pair, turns)
@@ -60,9 +60,6 @@ class Vr180(Packed):
                                 Rectification(rig, camera, R_eye_view.T, None, 0.0),
                                 baseline_sigma_m=eye_distance_sigma(self.config, pair, turns), is_grey=video.is_grey,
                                 scale="assumed")
-        except BaseException:
-            video.close()
-            raise
 
     def _files(self, path: Path) -> list[Path]:
         return [path]
