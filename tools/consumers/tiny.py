@@ -24,17 +24,17 @@ def without_compiled_parts() -> None:
     """The registry's torchvision and torchaudio are built for CUDA and do not load beside a CPU torch. Of torchvision
     only the Python parts are needed here (resizing): its operators are declared, not defined. Of torchaudio nothing is.
     """
-    import torch
+    from torch import library
 
     try:
         import torchvision
     except (RuntimeError, OSError):
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
+        operators = library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        without_compiled_parts.keeps = library  # as long as the process lives
+            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        without_compiled_parts.keeps = operators  # as long as the process lives
         import torchvision  # noqa: F401
     except ImportError:
         pass
