@@ -85,6 +85,7 @@ class Distribution(_Model):
     rig_rotation_deg: float = Field(0.0, ge=0)
     disparity_px: Range
     camera_pitch_deg: Range
+    ground: Range = (0.45, 0.8)  # height of the camera; at 1 the image's lower edge sees it at the objects' mean range
     settings: dict[str, Setting] = Field(min_length=1)
     hand_held: HandHeld
     driving: Driving

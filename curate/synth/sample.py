@@ -71,7 +71,7 @@ def _draw(rng, distribution: Distribution, seed: tuple[int, int], width: int, he
     middle = np.sqrt(near * far)
     T_level_cam = camera_path(rng, motion, d, time_s, np.radians(rng.uniform(*d.camera_pitch_deg)), middle)
     T_world_level = Pose("world", "level", T_level_cam.rotation[0].T, np.zeros(3))
-    ground = middle * rng.uniform(0.45, 0.8) * height / 2 / focal
+    ground = middle * rng.uniform(*d.ground) * height / 2 / focal
     stage = _Stage(rng, d, setting, rig, T_level_cam, time_s, ground, near, far)
     objects = stage.objects()
     bodies = stage.still_world(objects) + objects

@@ -53,7 +53,7 @@ class Strategy(nn.Module):
         Raises:
             ValueError: where the batch lacks what the strategy learns from; says what to change.
         """
-        output = self.run(batch)
+        output = self.run(batch, answers_only=True)
         return {"loss": output.loss, "sft": output.loss.detach()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -70,10 +70,12 @@ class Strategy(nn.Module):
         """While it is open, the student's forward and generate see what the strategy adds to the frames of `batch`."""
         yield
 
-    def run(self, batch: Batch) -> Any:
-        """The student's output on a batch: loss (with labels), logits, hidden_states."""
+    def run(self, batch: Batch, answers_only: bool = False) -> Any:
+        """The student's output on a batch: loss (with labels), logits (`answers_only`: of the answers' places alone, see
+        `Student.forward`), hidden_states."""
         with self.reading(batch):
-            return self.learner.forward(batch.inputs, times_s=batch.times_s if self.timestamps else None)
+            return self.learner.forward(batch.inputs, times_s=batch.times_s if self.timestamps else None,
+                                        answers_only=answers_only)
 
     def generate(self, batch: Batch, max_new_tokens: int = 32, **settings: Any) -> list[str]:
         """The student's answers, see `Student.generate`."""

@@ -55,7 +55,7 @@ class P4D(Strategy):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: "sft", "latent" (L_LD) and one for each signal (L_m), all unweighted."""
-        output = self.run(batch)
+        output = self.run(batch, answers_only=True)
         settings, terms = self.settings, {"sft": output.loss}
         predicted = self.predicted_latent(batch, output)
         target = self.target_latent(batch) if settings.latent_weight or settings.targets == "teacher" else None

@@ -122,8 +122,8 @@ class Student:
         Args:
             inputs: as the processor makes them, on the model's device.
             times_s: [B, N] seconds, for a student with timestamp encoding.
-            answers_only: makes logits only from where the batch's first answer begins, [B, K, vocabulary] of the last
-                K places; the loss is the same. Most places are visual tokens, and over a large vocabulary their
+            answers_only: makes logits [B, K, vocabulary] of the K places alone that predict a token of any answer of
+                the batch; the loss is the same. Most places are visual tokens, and over a large vocabulary their
                 logits, which nobody reads in training, are the largest tensor of a step.
 
         Returns:
@@ -135,12 +135,10 @@ class Student:
             if not answers_only or "labels" not in inputs:
                 return self.model(**inputs, **how)
             labels = inputs["labels"]
-            answered = (labels != IGNORED).any(0)
-            # The place before the first answer's predicts its first token.
-            keep = min(labels.shape[1] - int(answered.long().argmax()) + 1, labels.shape[1])
-            out = self.model(**{k: v for k, v in inputs.items() if k != "labels"}, logits_to_keep=keep, **how)
-        out.loss = functional.cross_entropy(out.logits[:, :-1].flatten(0, 1).float(),
-                                            labels[:, 1 - keep:].flatten(), ignore_index=IGNORED)
+            said = (labels[:, 1:] != IGNORED).any(0).nonzero().squeeze(1)  # a place predicts the token after it
+            out = self.model(**{k: v for k, v in inputs.items() if k != "labels"}, logits_to_keep=said, **how)
+        out.loss = functional.cross_entropy(out.logits.flatten(0, 1).float(), labels[:, said + 1].flatten(),
+                                            ignore_index=IGNORED)
         return out
 
     def visual_tokens(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
