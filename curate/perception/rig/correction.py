@@ -44,9 +44,14 @@ class CorrectedFrames:
         """
         cv2.setNumThreads(1)
         views = self._frames.read(start, stop)
-        size = views[1].shape[2], views[1].shape[1]
-        flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
-        views[1] = np.stack([cv2.warpPerspective(image, self._homography, size, flags=flags,
-                                                 borderMode=cv2.BORDER_REPLICATE) for image in views[1]]) \
-            if len(views[1]) else views[1]
+        if len(views[1]):
+            views[1] = np.stack([self._turned_back(image) for image in views[1]])
         return views
+
+    def _turned_back(self, image: np.ndarray) -> np.ndarray:
+        """[H, W, 3], warped. A grey camera's three channels are one, and most of the cost is a channel's."""
+        is_grey = np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 0], image[..., 2])
+        warped = cv2.warpPerspective(np.ascontiguousarray(image[..., 0]) if is_grey else image, self._homography,
+                                     image.shape[1::-1], flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP,
+                                     borderMode=cv2.BORDER_REPLICATE)
+        return cv2.cvtColor(warped, cv2.COLOR_GRAY2RGB) if is_grey else warped
