@@ -5,7 +5,7 @@
         [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
         [--teacher-steps 20]
 
-Renders scenes of 5 to 30 frames a second and eight frames each (`p4d_scenes.yaml`), perceives and asks about them with
+Renders scenes of eight frames, 1.4 to 30 a second (`p4d_scenes.yaml`), perceives and asks about them with
 the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, and trains every arm from the same
 random student on the same questions (`p4d_arms`), with several seeds. Held-out recordings are answered by generation
 and scored by `curate.bench`.

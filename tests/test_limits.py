@@ -145,7 +145,8 @@ def test_clips_are_taken_one_by_one_as_workers_become_free():
     ("SIGINT", 130, "inline"), ("SIGTERM", 143, "inline"), pytest.param("SIGINT", 130, "ray", marks=pytest.mark.ray),
     pytest.param("SIGTERM", 143, "ray", marks=pytest.mark.ray)])
 def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_path, name, code, kind):
-    """Ctrl-C comes to all that share the driver's process group, as a terminal sends it."""
+    """A signal comes to all that share the driver's process group, as a terminal and many schedulers send it: Ray's own
+    processes do not answer it, or the driver would wait a minute for them."""
     import signal
     import subprocess
     import sys
@@ -163,8 +164,8 @@ def test_a_signal_stops_the_run_without_a_torn_file_and_says_how_to_go_on(tmp_pa
     end = time.monotonic() + 120
     while not list(out.glob("scenes/[!.]*/scene.npz")) and driver.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
-    (os.killpg if name == "SIGINT" else os.kill)(driver.pid, signal.Signals[name])
-    said = driver.communicate(timeout=120)[1]
+    os.killpg(driver.pid, signal.Signals[name])
+    said = driver.communicate(timeout=40)[1]
     assert driver.returncode == code, said
     assert "clips under way get 10 s" in said and said.rstrip().endswith("the same command goes on where it stopped")
     assert not list(out.glob("scenes/.*")) and not (out / "shards").exists()

@@ -6,8 +6,11 @@ import logging
 import math
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from curate.engine.fit import Need, Node
 from curate.engine.outcome import Fatal, one_line
@@ -50,7 +53,7 @@ class Cluster:
         logging.getLogger("ray").setLevel(logging.ERROR)
         if self.address is None:
             # "local" and not None: None would join whatever cluster RAY_ADDRESS or a file of Ray's names
-            with _without_servers():
+            with _without_servers(), _in_a_session_of_its_own(), _signals_stay_ours():
                 self.ray.init(address="local", num_cpus=max(1, math.ceil(num_workers * need.cpus)),
                               object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, log_to_driver=False,
                               configure_logging=False)
@@ -143,6 +146,52 @@ def _without_servers() -> Iterator[None]:
     finally:
         for name, method in kept.items():
             setattr(RayNode, name, method)
+
+
+@contextmanager
+def _in_a_session_of_its_own() -> Iterator[None]:
+    """Ray's processes do not get the signals of our process group. A scheduler or a terminal sends one to all of it:
+    without Ray's server the driver would wait a minute for it instead of ending its clips, and then be ended by Ray.
+    They still die with the driver: Ray asks the system for that."""
+    try:
+        from ray._private import services
+
+        popen = services.ConsolePopen
+    except (ImportError, AttributeError):  # another Ray; it is then as before
+        yield
+        return
+    services.ConsolePopen = partial(popen, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
+
+
+@contextmanager
+def _signals_stay_ours() -> Iterator[None]:
+    """Ray puts handlers of its own on SIGTERM while it starts: one ends the program without a word, another, there
+    from when it connects, prints a stack and aborts. The first is not put on; the second lasts for half a second."""
+    from ray._private import utils, worker
+
+    put, connect = getattr(utils, "set_sigterm_handler", None), getattr(worker, "connect", None)
+    if threading.current_thread() is not threading.main_thread() or put is None or connect is None:
+        yield
+        return
+    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def connect_and_put_back(*args, **settings):
+        try:
+            return connect(*args, **settings)
+        finally:
+            for number, handler in ours.items():
+                if handler is not None:  # None: not Python's to put back
+                    signal.signal(number, handler)
+
+    utils.set_sigterm_handler, worker.connect = lambda handler: None, connect_and_put_back
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler, worker.connect = put, connect
 
 
 def _name(node: dict) -> str:

@@ -46,6 +46,8 @@ class StopRequest:
             # None: whoever had it was not Python's; what it was cannot be given back from here.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
         self._before = {}
+        if self.signum is not None and isinstance(error[1], KeyboardInterrupt) and not isinstance(error[1], Stopped):
+            raise Stopped(self.signum) from error[1]  # native code that was waiting made its own of ours
 
     def install(self) -> None:
         """Takes the signals, also again: joining a Ray cluster sets a handler of its own."""
