@@ -37,3 +37,28 @@ def test_clips_that_are_too_short_are_named(tmp_path):
     path = write_set(tmp_path, [clip_sample(0, num_frames=6, teacher=clip_teacher)])
     with pytest.raises(ValueError, match="clip0000: 8 frames are asked for, the clip has 6"):
         store_latents(path, SimpleNamespace(model_id="small"), DataConfig(sets=[path], frames=8))
+
+
+def test_the_command_stores_them_and_says_what_is_missing(tmp_path):
+    import yaml
+    from click.testing import CliRunner
+
+    from curate.cli.main import main
+    from curate.train.teacher.store import model_id, save_teacher
+
+    path = write_set(tmp_path / "set", [clip_sample(i, num_frames=6, teacher=clip_teacher) for i in (0, 1)])
+    small = SmallTeacherConfig(frames=4, tubelet=2, height=16, width=16, patch=4, channels=16, blocks=1, heads=2,
+                               search=0, head_channels=8)
+    teacher = frozen(SmallTeacher(small, ("depth",), (12, 16)))
+    teacher.model_id = model_id(teacher)
+    save_teacher(teacher, tmp_path / "teacher", [])
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"data": {"sets": [str(path)], "frames": 4}}))
+    command = ["train", "latents", str(tmp_path / "recipe.yaml")]
+
+    without = CliRunner().invoke(main, command)
+    assert without.exit_code == 2 and "curate train teacher RECIPE --out DIR" in without.output
+    done = CliRunner().invoke(main, [*command, "--set", f"teacher.path={tmp_path / 'teacher'}"])
+    assert done.exit_code == 0, done.output
+    assert "latents of 2/2 clips" in done.output
+    config = DataConfig(sets=[path], teacher=True, frames=4, batch_size=2)
+    assert all(batch.latent.shape[1:] == teacher.grid for batch in Examples(config, epochs=1, shuffle=False))

@@ -25,6 +25,7 @@ class Trainer(Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([("teacher", "Fit the small teacher of 4D perception alone."),
+                                ("latents", "Store a teacher's latents in the shards: training need not run it."),
                                 ("rft", "Reward a trained student for right answers (GRPO).")])
 
 
@@ -115,6 +116,31 @@ def teacher(ctx: click.Context, recipe: Path, out: Path, overrides: tuple[str, .
         from curate.train.job import fit_and_save
 
         fit_and_save(made, out, console=None if quiet else _console())
+
+
+@command.command("latents", cls=Command)
+@recipe_argument
+@set_option
+@click.option("--quiet", is_flag=True, help="Errors only.")
+@click.pass_context
+def latents(ctx: click.Context, recipe: Path, overrides: tuple[str, ...], quiet: bool) -> None:
+    """Store the latents of the recipe's teacher in its shard sets, beside their teacher tensors.
+
+    Training that reads them (strategy.p4d.latents: shards) does not run the teacher. They are of the frames that the
+    recipe shows: other data.frames, data.image_size or data.marks want them stored anew. A set is replaced whole once
+    all of its clips are encoded; `curate ask` and `curate compact` make it without them again.
+
+    
+    Examples:
+      curate train teacher recipes/p4d_tiny.yaml --out out/teacher
+      curate train latents recipes/p4d_tiny.yaml --set teacher.path=out/teacher
+      curate train recipes/p4d_tiny.yaml --out out/p4d --set teacher.path=out/teacher --set strategy.p4d.latents=shards
+    """
+    made = load(recipe, overrides)
+    with plain_errors(ctx):
+        from curate.train.job import encode_and_store
+
+        encode_and_store(made, console=None if quiet else _console())
 
 
 @command.command("rft", cls=Command)

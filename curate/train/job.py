@@ -165,4 +165,25 @@ def fit_and_save(recipe: TrainRecipe, folder: Path, *, console: Console | None =
         console.print(f"teacher, held out: {line}", markup=False, highlight=False)
 
 
-__all__ = ["fit_and_save", "teacher_of", "train"]
+def encode_and_store(recipe: TrainRecipe, *, console: Console | None = None) -> None:
+    """Puts the latents of the recipe's teacher into each of its shard sets, which are replaced.
+
+    Raises:
+        ValueError: where the recipe names no teacher, or a set cannot take latents.
+    """
+    from curate.train.teacher.latents import store_latents
+    from curate.train.teacher.store import load_teacher
+
+    teacher = load_teacher(recipe.teacher)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if isinstance(teacher, torch.nn.Module):
+        teacher.to(device)
+    for one in recipe.data.sets:
+        def progress(done: int, total: int, path: str = one.path) -> None:
+            if console is not None and (done % max(1, total // 10) == 0 or done == total):
+                console.print(f"{path}: latents of {done}/{total} clips", markup=False, highlight=False)
+
+        store_latents(one.path, teacher, recipe.data, device, progress)
+
+
+__all__ = ["encode_and_store", "fit_and_save", "teacher_of", "train"]

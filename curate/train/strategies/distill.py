@@ -90,8 +90,8 @@ class P4D(Strategy):
             latent = self.teacher.encode(batch.video, batch.times_s)
         else:
             if batch.latent is None:
-                raise ValueError("strategy.p4d.latents=shards, but these shards hold no latents: store them, or set "
-                                 "strategy.p4d.latents=teacher")
+                raise ValueError("strategy.p4d.latents=shards, but these shards hold no latents: store them with "
+                                 "`curate train latents RECIPE`, or set strategy.p4d.latents=teacher")
             if tuple(batch.latent.shape[1:]) != tuple(self.teacher.grid):
                 raise ValueError(f"the shards' latents have the grid {list(batch.latent.shape[1:])} [N', h', w', C], "
                                  f"the teacher's {list(self.teacher.grid)}: they are of another teacher; store them "
