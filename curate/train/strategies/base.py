@@ -71,8 +71,8 @@ class Strategy(nn.Module):
         yield
 
     def run(self, batch: Batch, answers_only: bool = False) -> Any:
-        """The student's output on a batch: loss (with labels), logits (`answers_only`: of the answers' places alone, see
-        `Student.forward`), hidden_states."""
+        """The student's output on a batch: loss (with labels), logits (`answers_only`: of the answers' places alone),
+        hidden_states. See `Student.forward`."""
         with self.reading(batch):
             return self.learner.forward(batch.inputs, times_s=batch.times_s if self.timestamps else None,
                                         answers_only=answers_only)
