@@ -25,28 +25,30 @@ class Results:
         self.by_arm: dict[str, dict[int, Result]] = {}
         for result in results:
             self.by_arm.setdefault(result["arm"], {})[result["seed"]] = result
-        items = results[0]["items"]
-        self.ids = sorted(item[0] for item in items)
-        about = {item[0]: item for item in items}
+        about = {item[0]: item for result in results for item in result["items"]}
+        self.ids = sorted(about)
         self.families = np.array([about[i][1] for i in self.ids])
         self.recordings = [about[i][2] for i in self.ids]
-        for result in results:
-            if {item[0] for item in result["items"]} != set(self.ids):
+        self.asked = min(len(result["items"]) for result in results)
+        for result in results:  # which questions are drawn is the seed's
+            same = next(iter(r for r in results if r["seed"] == result["seed"]))
+            if {item[0] for item in result["items"]} != {item[0] for item in same["items"]}:
                 raise ValueError(f"{result['arm']}, seed {result['seed']}, was asked other questions than "
-                                 f"{results[0]['arm']}: results of two sets are mixed; empty the folder of runs")
+                                 f"{same['arm']}: results of two sets are mixed; empty the folder of runs")
 
     def seeds(self, *arms: str) -> list[int]:
         """Seeds that all of the arms have."""
         return sorted(set.intersection(*(set(self.by_arm.get(arm, {})) for arm in arms)))
 
     def scores(self, arm: str, seeds: Sequence[int]) -> np.ndarray:
-        """[S, Q]"""
+        """[S, Q]; nan: a question that this seed did not draw."""
         found = [{item[0]: item[4] for item in self.by_arm[arm][seed]["items"]} for seed in seeds]
-        return np.array([[one[i] for i in self.ids] for one in found], float)
+        return np.array([[one.get(i, np.nan) for i in self.ids] for one in found], float)
 
     def blind(self, num_seeds: int) -> np.ndarray:
         """[S, Q] of the guesser that sees no video; it knows no seed."""
-        known = next(iter(next(iter(self.by_arm.values())).values()))["blind"]
+        known = {i: score for of_seeds in self.by_arm.values() for r in of_seeds.values()
+                 for i, score in r["blind"].items()}
         return np.tile([known[i] for i in self.ids], (num_seeds, 1)).astype(float)
 
     def difference(self, a: str, b: str | None, families: Sequence[str] = ()) -> Difference | None:
@@ -57,8 +59,9 @@ class Results:
         recordings = [r for r, used in zip(self.recordings, which) if used]
         if not seeds or len(set(recordings)) < 2:
             return None
-        other = self.blind(len(seeds)) if b is None else self.scores(b, seeds)
-        return difference(self.scores(a, seeds)[:, which], other[:, which], recordings)
+        ours = self.scores(a, seeds)
+        other = np.where(np.isnan(ours), np.nan, self.blind(len(seeds))) if b is None else self.scores(b, seeds)
+        return difference(ours[:, which], other[:, which], recordings)
 
     def probe(self, a: str, b: str) -> Difference | None:
         """AbsRel of a linear probe from arm a's tokens less that from b's, clip by clip."""
@@ -76,12 +79,13 @@ def said(found: Difference, scale: float = 100) -> str:
 
 
 def accuracy_rows(results: Results) -> list[Row]:
-    rows = [at_least("held-out questions", len(results.ids), "", MIN_QUESTIONS),
+    rows = [at_least("held-out questions of each seed", results.asked, "", MIN_QUESTIONS),
+            row("held-out questions of all seeds", len(results.ids), ""),
             row("held-out recordings", len(set(results.recordings)), ""),
             row("blind guesser", 100 * float(results.blind(1).mean()), "%")]
     for arm in results.by_arm:
         seeds = results.seeds(arm)
-        rows.append(row(f"{arm} ({len(seeds)} seeds)", 100 * float(results.scores(arm, seeds).mean()), "%"))
+        rows.append(row(f"{arm} ({len(seeds)} seeds)", 100 * float(np.nanmean(results.scores(arm, seeds))), "%"))
     for arm in results.by_arm:
         if found := results.difference(arm, None):
             rows.append(at_least(f"{arm} less blind, lower bound ({100 * found.value:+.3g}; {said(found)})",
@@ -162,7 +166,7 @@ def family_table(results: Results) -> list[str]:
     """Markdown: a line a family, % right by arm, mean over seeds."""
     arms = list(results.by_arm)
     lines = ["| family | n | blind | " + " | ".join(arms) + " |", "|---|---:|---:|" + "---:|" * len(arms)]
-    mean: Callable[[np.ndarray], str] = lambda values: f"{100 * float(values.mean()):.1f}"  # noqa: E731
+    mean: Callable[[np.ndarray], str] = lambda values: f"{100 * float(np.nanmean(values)):.1f}"  # noqa: E731
     for family in [*sorted(set(results.families.tolist())), None]:
         which = results.families == family if family else np.ones(len(results.ids), bool)
         cells = [mean(results.scores(arm, results.seeds(arm))[:, which]) for arm in arms]

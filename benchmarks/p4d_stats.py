@@ -37,7 +37,8 @@ def difference(a: np.ndarray, b: np.ndarray, clusters: Sequence[str], *, draws: 
     Of a few seeds the spread is underrated by the factor sqrt((S - 1) / S); `of_seeds` shows them.
 
     Args:
-        a, b: [S, Q] scores, 0..1: row s of both was trained with the same seed; column q is the same question.
+        a, b: [S, Q] scores, 0..1: row s of both was trained with the same seed; column q is the same question; nan in
+            both where that seed was not asked it.
         clusters: [Q] the recording of each question.
         draws: of the bootstrap. seed: of its draws.
 
@@ -49,18 +50,19 @@ def difference(a: np.ndarray, b: np.ndarray, clusters: Sequence[str], *, draws: 
     if a.shape != b.shape or a.ndim != 2 or a.shape[1] != len(which):
         raise ValueError(f"scores of shape {a.shape} and {b.shape} for {len(which)} questions; expected [seeds, "
                          "questions] of both arms, and one recording a question")
-    if not np.isfinite(a - b).all():
+    asked = np.isfinite(a)
+    if (asked != np.isfinite(b)).any() or not asked.any(1).all():
         raise ValueError("a score is missing; expected one for every seed and question of both arms")
     if len(names) < 2:
         raise ValueError(f"{len(names)} recording; an interval needs two at least")
     num_seeds = len(a)
-    counts = np.bincount(which)  # [C]
-    sums = np.stack([np.bincount(which, row) for row in a - b])  # [S, C]
+    counts = np.stack([np.bincount(which, row) for row in asked])  # [S, C]
+    sums = np.stack([np.bincount(which, row) for row in np.where(asked, a - b, 0.0)])
     rng = np.random.default_rng(seed)
     recordings = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws)  # [draws, C]
     seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), draws)  # [draws, S]
     total = np.einsum("ds,sc,dc->d", seeds, sums, recordings, optimize=True)
-    weight = num_seeds * (recordings @ counts)
+    weight = np.einsum("ds,sc,dc->d", seeds, counts, recordings, optimize=True)
     low, high = np.quantile(total / weight, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(float((a - b).mean()), float(low), float(high), a.shape[1], len(names),
-                      tuple((a - b).mean(1).tolist()))
+    return Difference(float(np.nanmean(a - b)), float(low), float(high), a.shape[1], len(names),
+                      tuple(np.nanmean(a - b, axis=1).tolist()))

@@ -155,7 +155,24 @@ def test_an_arm_is_above_the_guesser_only_where_the_interval_is():
     rows = by_name(p4d_rows.accuracy_rows(results))
     assert rows["sft less blind, lower bound"]["ok"] is True
     assert rows["p4d less blind, lower bound"]["ok"] is False
-    assert rows["p4d less sft"]["value"] == pytest.approx(-60) and rows["held-out questions"]["ok"] is False
+    assert rows["p4d less sft"]["value"] == pytest.approx(-60)
+    assert rows["held-out questions of each seed"]["ok"] is False
+
+
+def test_each_seed_may_draw_other_questions_and_its_arms_share_them():
+    def drawn(arm, seed, right):
+        one = result(arm, seed, right)
+        items = one["items"][:30] if seed == 0 else one["items"][10:]
+        return one | {"items": items, "blind": {item[0]: 0.25 for item in items}}
+
+    results = p4d_rows.Results([drawn(arm, s, right) for arm, right in (("sft", (0.0, 0.0)), ("p4d", (1.0, 1.0)))
+                                for s in (0, 1)])
+    assert (len(results.ids), results.asked) == (40, 30)
+    found = results.difference("p4d", "sft")
+    assert found.value == 1 and found.of_seeds == (1, 1) and found.low == found.high == 1
+    assert results.difference("p4d", None).value == pytest.approx(0.75)
+    with pytest.raises(ValueError, match="other questions"):
+        p4d_rows.Results([drawn("sft", 0, (1, 1)), result("p4d", 0, (1, 1))])
 
 
 def test_a_loss_that_rises_in_one_run_is_named():
