@@ -75,22 +75,14 @@ def cpu_seconds() -> float:
 
 def start_rows() -> list[Row]:
     """From the start of `curate run --inline` to the first staged scene: 16 frames of 320x240."""
-    from benchmarks.ray_engine import write_recipe
+    from benchmarks.ray_engine import installed, seconds_to_first_clip, write_recipe
 
-    times = []
     with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder:
-        recipe = write_recipe(Path(folder), 1)
-        for index in range(3):
-            out = Path(folder) / f"out{index}"
-            begin = time.perf_counter()
-            process = subprocess.Popen([sys.executable, "-m", "curate", "run", str(recipe), "--out", str(out),
-                                        "--inline", "--quiet", "--no-preview"])
-            while process.poll() is None and not any((out / "scenes").glob("[!.]*")):
-                time.sleep(0.01)
-            times.append(time.perf_counter() - begin)
-            if process.wait(300):
-                raise RuntimeError(f"the run ended with {process.returncode}")
-    return [at_most("inline, start to first clip done (best of 3)", min(times), "s", START_LIMIT_S)]
+        root = Path(folder)
+        recipe, environment = write_recipe(root, 1), installed(root)
+        times = [seconds_to_first_clip(recipe, root / f"out{index}", ["--inline"], environment) for index in range(4)]
+    return [at_most("inline, start to first clip done (best of 3, after one that writes byte code)",
+                    min(times[1:]), "s", START_LIMIT_S)]
 
 
 def others(module: str, *names: str) -> Callable[[], list[Row]]:

@@ -31,7 +31,7 @@ class Results:
         self.recordings = [about[i][2] for i in self.ids]
         self.asked = min(len(result["items"]) for result in results)
         for result in results:  # which questions are drawn is the seed's
-            same = next(iter(r for r in results if r["seed"] == result["seed"]))
+            same = next(r for r in results if r["seed"] == result["seed"])
             if {item[0] for item in result["items"]} != {item[0] for item in same["items"]}:
                 raise ValueError(f"{result['arm']}, seed {result['seed']}, was asked other questions than "
                                  f"{same['arm']}: results of two sets are mixed; empty the folder of runs")
@@ -78,6 +78,10 @@ def said(found: Difference, scale: float = 100) -> str:
     return f"95 % {scale * found.low:+.3g} to {scale * found.high:+.3g}; by seed {seeds}"
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
+
+
 def accuracy_rows(results: Results) -> list[Row]:
     rows = [at_least("held-out questions of each seed", results.asked, "", MIN_QUESTIONS),
             row("held-out questions of all seeds", len(results.ids), ""),
@@ -85,7 +89,7 @@ def accuracy_rows(results: Results) -> list[Row]:
             row("blind guesser", 100 * float(results.blind(1).mean()), "%")]
     for arm in results.by_arm:
         seeds = results.seeds(arm)
-        rows.append(row(f"{arm} ({len(seeds)} seeds)", 100 * float(np.nanmean(results.scores(arm, seeds))), "%"))
+        rows.append(row(f"{arm} ({_seeds(seeds)})", 100 * float(np.nanmean(results.scores(arm, seeds))), "%"))
     for arm in results.by_arm:
         if found := results.difference(arm, None):
             rows.append(at_least(f"{arm} less blind, lower bound ({100 * found.value:+.3g}; {said(found)})",
@@ -118,7 +122,7 @@ def probe_rows(results: Results) -> list[Row]:
         seeds = [s for s in results.seeds(arm) if "absrel" in results.by_arm[arm][s]]
         if seeds:
             mean = np.mean([np.mean(list(results.by_arm[arm][s]["absrel"].values())) for s in seeds])
-            rows.append(row(f"{arm}: AbsRel of depth by a linear probe ({len(seeds)} seeds)", float(mean), ""))
+            rows.append(row(f"{arm}: AbsRel of depth by a linear probe ({_seeds(seeds)})", float(mean), ""))
     for a, b in (("p4d", "sft"), ("p4d" + NO_TIMES, "sft" + NO_TIMES)):
         if found := results.probe(a, b):
             rows.append(at_most(f"{a} less {b}: AbsRel, upper bound ({found.value:+.3g}; {said(found, 1)})",

@@ -52,7 +52,7 @@ def difference(a: np.ndarray, b: np.ndarray, clusters: Sequence[str], *, draws: 
                          "questions] of both arms, and one recording a question")
     asked = np.isfinite(a)
     if (asked != np.isfinite(b)).any() or not asked.any(1).all():
-        raise ValueError("a score is missing; expected one for every seed and question of both arms")
+        raise ValueError("a score is missing; expected those of the same questions of each seed in both arms")
     if len(names) < 2:
         raise ValueError(f"{len(names)} recording; an interval needs two at least")
     num_seeds = len(a)

@@ -99,6 +99,8 @@ class Rounds:
             out = self.folder / f"{kind}-{part.rounds}"
             taken = getattr(self, f"_{kind}")(out, left[:IN_ROUND[kind]], part)
             del left[:taken]
+            if left and not taken:  # the run was over before it: drawn nearer until it hits
+                left[0] /= 2
             finish(lambda out=out: self.start(out), out, self.reference, part, self.folder)
             part.rounds += 1
             if part.rounds % 5 == 0:
@@ -128,17 +130,25 @@ class Rounds:
         child, used = self.start(out), 0
         part.runs += 1
         for moment in moments:
-            if not _until(lambda: bool(self.standing.workers()), child):
+            if not self._kill_worker(child, moment, used):
                 break
+            part.hurt += 1
+            used += 1
+        return used + self._over(child, part)
+
+    def _kill_worker(self, child: Started, moment: float, number: int) -> bool:
+        """Kills the number-th of the workers there are after a moment, or after another where there are none then;
+        false where the run is over first."""
+        while _until(lambda: bool(self.standing.workers()), child):
             child.wait(moment)
             workers = self.standing.workers()
             if child.wait(0) is not None:
-                break
+                return False
             if workers:
-                os.kill(workers[used % len(workers)], signal.SIGKILL)
-                part.hurt += 1
-            used += 1
-        return used + self._over(child, part)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(workers[number % len(workers)], signal.SIGKILL)
+                    return True
+        return False
 
     def _node(self, out: Path, moments: list[float], part: Part) -> int:
         child, used = self.start(out), 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.questions import QuestionsConfig
-from curate.questions.ask import ask
+from curate.questions.asker import ask
 from tests.scenes import Noise, make_scene
 
 FPS, NUM_FRAMES = 10.0, 25  # 0.0 s .. 2.4 s

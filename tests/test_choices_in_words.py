@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.questions.ask import ask
+from curate.questions.asker import ask
 from curate.questions.forms import TEXT_LEAD, final_answer, sft
 from curate.questions.verifier import judge
 from curate.questions.wording import CHOICE_LEAD

@@ -11,7 +11,7 @@ import pytest
 
 from curate.measure import runs
 from curate.questions import QuestionsConfig, gates
-from curate.questions.ask import ask
+from curate.questions.asker import ask
 from curate.questions.families import families
 from curate.questions.forms import final_answer
 from curate.rewards import score

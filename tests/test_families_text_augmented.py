@@ -6,7 +6,7 @@ import pytest
 
 from curate.augment import mirror, playback, reverse
 from curate.questions import QuestionsConfig
-from curate.questions.ask import ask
+from curate.questions.asker import ask
 from tests.family_scenes_text import asked, polyline, scene_of
 from tests.scenes import make_scene
 

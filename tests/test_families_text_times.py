@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curate.questions import QuestionsConfig, gates
-from curate.questions.ask import ask
+from curate.questions.asker import ask
 from tests.family_scenes_text import asked, polyline, scene_of
 from tests.scenes import Noise
 

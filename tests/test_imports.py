@@ -353,3 +353,14 @@ def test_the_front_door_loads_nothing_until_asked():
         assert not loaded, loaded
     """, HEAVY)
     assert done.returncode == 0, done.stderr
+
+
+def test_nothing_that_asks_is_loaded_before_clips_are_done():
+    """Half of a second of a start, in the driver and in each worker."""
+    done = run_blocked("""
+        import curate.recipe, curate.engine.run, curate.engine.stage
+        loaded = sorted(name for name in sys.modules if name.startswith(("curate.questions.", "curate.measure")))
+        settings = {"curate.questions.config", "curate.questions.region_words", "curate.questions.units"}
+        assert set(loaded) <= settings, loaded
+    """, HEAVY)
+    assert done.returncode == 0, done.stderr

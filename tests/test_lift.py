@@ -7,7 +7,7 @@ from curate.geometry.cameras import Intrinsics, StereoRig
 from curate.geometry.poses import Pose
 from curate.geometry.rotations import exp_so3, log_so3
 from curate.lift.noise import DisparityNoise
-from curate.lift.region import chi2_3_tail, in_two
+from curate.lift.region import chi2_3_tail, extent, in_two
 from curate.lift.rigid import fit_rigid, project
 from curate.perception.config import PerceptionConfig
 from curate.perception.pipeline import perceive
@@ -227,3 +227,25 @@ def test_rotation_and_rigidity_are_kept_in_the_file_and_old_files_are_read():
     old = scene.regions[0]
     old.rotation_cam = old.rotation_cov = None
     assert Scene.from_bytes(scene.to_bytes()).regions[0].rotation_cam is None
+
+
+def test_the_box_around_a_body_has_its_sides():
+    sides, turn = np.array([3.0, 1.0, 0.4]), exp_so3(np.array([0.3, -0.8, 0.5]))
+    points = np.random.default_rng(1).uniform(-0.5, 0.5, (20_000, 3)) * sides @ turn.T + [4, -2, 9]
+    found = extent(points)
+    assert (np.diff(found) < 0).all()
+    np.testing.assert_allclose(found, sides, rtol=0.15)  # less the outer 2 %; the axes of some corners lean a little
+    np.testing.assert_allclose(extent(points @ turn + 1), found, rtol=0.1)  # wherever it is
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_box_is_that_of_open3d(seed, monkeypatch):
+    open3d = pytest.importorskip("open3d")
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(int(rng.integers(30, 4000)), 3)) * rng.uniform(0.05, 3, 3) + rng.normal(0, 10, 3)
+    if seed % 2:
+        points[:, 2] = points[0, 2]  # a flat face
+    monkeypatch.setattr(np, "percentile", lambda values, share: np.inf)  # the same points for both
+    core = points + np.random.default_rng(0).normal(0, 1e-3 * np.ptp(points, axis=0).max() + 1e-9, points.shape)
+    twin = open3d.geometry.OrientedBoundingBox.create_from_points(open3d.utility.Vector3dVector(core))
+    np.testing.assert_allclose(extent(points), np.sort(twin.extent)[::-1], rtol=1e-8)

@@ -16,14 +16,18 @@ from curate.train.teacher.small import SmallTeacher  # noqa: E402
 from tests.train_sets import clip_sample, clip_teacher, write_set  # noqa: E402
 
 
+def small_teacher() -> SmallTeacher:
+    small = SmallTeacherConfig(frames=4, tubelet=2, height=16, width=16, patch=4, channels=16, blocks=1, heads=2,
+                               search=0, head_channels=8)
+    return frozen(SmallTeacher(small, ("depth",), (12, 16)))
+
+
 @pytest.mark.parametrize("shown", [{}, {"image_size": (24, 32)}, {"marks": "extra", "frames": 3}])
 def test_what_is_stored_is_what_the_teacher_says_of_the_frames_shown(tmp_path, shown):
     path = write_set(tmp_path, [clip_sample(i, num_frames=6 + i, teacher=clip_teacher) for i in (0, 1)])
     config = DataConfig(sets=[path], teacher=True, **{"frames": 4, "batch_size": 4} | shown)
     torch.manual_seed(0)
-    small = SmallTeacherConfig(frames=4, tubelet=2, height=16, width=16, patch=4, channels=16, blocks=1, heads=2,
-                               search=0, head_channels=8)
-    teacher = frozen(SmallTeacher(small, ("depth",), (12, 16)))
+    teacher = small_teacher()
     content = store_latents(path, teacher, config)
     assert verify(tmp_path) == [] and "latent.npy" in content["teacher"]["parts"]
     for batch in Examples(config, epochs=1, shuffle=False):
@@ -47,9 +51,7 @@ def test_the_command_stores_them_and_says_what_is_missing(tmp_path):
     from curate.train.teacher.store import model_id, save_teacher
 
     path = write_set(tmp_path / "set", [clip_sample(i, num_frames=6, teacher=clip_teacher) for i in (0, 1)])
-    small = SmallTeacherConfig(frames=4, tubelet=2, height=16, width=16, patch=4, channels=16, blocks=1, heads=2,
-                               search=0, head_channels=8)
-    teacher = frozen(SmallTeacher(small, ("depth",), (12, 16)))
+    teacher = small_teacher()
     teacher.model_id = model_id(teacher)
     save_teacher(teacher, tmp_path / "teacher", [])
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"data": {"sets": [str(path)], "frames": 4}}))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curate.questions import QuestionsConfig, ask
-from curate.questions.ask import CHOICE_LEAD, NUMBER_LEAD
+from curate.questions.asker import CHOICE_LEAD, NUMBER_LEAD
 from curate.questions.families import families
 from curate.questions.region_words import of_scene, respeak
 from curate.questions.wording import Paraphrase

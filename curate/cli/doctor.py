@@ -25,7 +25,7 @@ LIBRARIES = {
     "libglib-2.0.so.0": "libglib2.0-0", "libxcb.so.1": "libxcb1",
 }
 # Import name -> what it is for.
-MODULES = {"cv2": "stereo, flow, pictures", "av": "video", "open3d": "rendering, clustering", "ray": "several workers"}
+MODULES = {"cv2": "stereo, flow, pictures", "av": "video", "open3d": "rendering", "ray": "several workers"}
 IMPORT_TIMEOUT_S = 120
 
 

@@ -130,7 +130,7 @@ def latents(ctx: click.Context, recipe: Path, overrides: tuple[str, ...], quiet:
     recipe shows: other data.frames, data.image_size or data.marks want them stored anew. A set is replaced whole once
     all of its clips are encoded; `curate ask` and `curate compact` make it without them again.
 
-    
+    \b
     Examples:
       curate train teacher recipes/p4d_tiny.yaml --out out/teacher
       curate train latents recipes/p4d_tiny.yaml --set teacher.path=out/teacher

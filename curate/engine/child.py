@@ -36,7 +36,7 @@ BOOT = ("import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
         "from curate.engine.child import main; main(int(sys.argv[2]), int(sys.argv[3]))")
 WORKER = "curate.engine.stage:ClipWorker"
 AHEAD = ("curate.recipe.model", "cv2", "curate.perception.pipeline", "curate.engine.stage", "curate.lift.builder",
-         "scipy.sparse", "scipy.spatial", "scipy.optimize", "open3d")
+         "scipy.sparse", "scipy.spatial", "scipy.optimize")
 START_S = 600.0  # loading packages and estimators on a slow disk
 DUMP_S = 0.3  # for a hung process to write down where it is
 KILL_S = 10.0  # that a killed process is waited for
@@ -214,7 +214,7 @@ def main(channel: int, trace: int) -> None:
             say({"fatal": str(cannot_start(error))})
             return
         say({"ready": True})
-        # The lift needs it last, and it takes a second: meanwhile native code of the first clip runs.
+        # The lift needs some of it last, and it takes a while: meanwhile native code of the first clip runs.
         threading.Thread(target=_warm_up, args=(lambda: False,), daemon=True).start()
         for line in lines:
             say(asdict(worker.perceive(ClipSpec(**json.loads(line)))))

@@ -21,7 +21,6 @@ from curate.engine.pools import Pool, inline_pool
 from curate.engine.progress import Progress
 from curate.engine.quarantine import failed_states, first_failures, write_quarantine
 from curate.engine.signals import StopRequest
-from curate.engine.write import write
 from curate.recipe import Recipe, recipe_from_dict
 from curate.sources.base import ClipSpec
 
@@ -265,6 +264,8 @@ def _publish(held: Out, recipe: Recipe, summary: Summary, quiet: bool = True) ->
     held.confirm()
     write_quarantine(held)
     if summary.counts[DONE]:
+        from curate.engine.write import write  # all that asks: nothing of it is needed until clips are done
+
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
         written = write(held.path, held.done_keys(), recipe, info, quiet=quiet, confirm=held.confirm)
         summary.questions, summary.families = written["questions"], written["families"]

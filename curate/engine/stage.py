@@ -14,7 +14,6 @@ import numpy as np
 
 from curate.engine.outcome import Outcome, failure
 from curate.engine.teacher import TeacherTap
-from curate.questions import given
 from curate.recipe import Recipe
 from curate.sources.base import BadInput, ClipSpec, Frames
 from curate.storage.sync import sync
@@ -80,6 +79,8 @@ class ClipWorker:
             for tap in teacher:
                 files |= tap.finish(scene)
             if "conversations" in frames.given:
+                from curate.questions import given
+
                 is_asked = frames.given["perceive"] in ("regions", "all") and "scene" not in frames.given
                 scene = scene if is_asked else replace(scene, regions=[])
                 files[given.FILE] = given.to_file(frames.given["conversations"], is_asked)

@@ -62,15 +62,17 @@ def in_two(points: np.ndarray, rig: StereoRig) -> bool:
 
 
 def extent(points: np.ndarray) -> np.ndarray:
-    """Sorted side lengths [3], metres, of the oriented box around points [N, 3] less their outer 2 %."""
-    import open3d
+    """Sorted side lengths [3], metres, of the oriented box around points [N, 3] less their outer 2 %: along the
+    principal axes of the corners of their convex hull, as open3d's `OrientedBoundingBox.create_from_points`."""
+    from scipy.spatial import ConvexHull
 
     away = np.linalg.norm(points - np.median(points, 0), axis=1)
     core = points[away <= np.percentile(away, 98)]
     # a flat face has no hull: a fleck of thickness, the same every time
     core = core + np.random.default_rng(0).normal(0, 1e-3 * np.ptp(core, axis=0).max() + 1e-9, core.shape)
-    box = open3d.geometry.OrientedBoundingBox.create_from_points(open3d.utility.Vector3dVector(core))
-    return np.sort(np.asarray(box.extent))[::-1].astype(float).copy()
+    corners = core[ConvexHull(core).vertices]
+    axes = np.linalg.eigh(np.cov(corners.T))[1]
+    return np.sort(np.ptp(corners @ axes, axis=0))[::-1].copy()
 
 
 def still_p_value(path: Path, poses: Pose, step_cov: np.ndarray, pose_cov: np.ndarray,

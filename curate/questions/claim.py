@@ -2,7 +2,7 @@
 
 A claim carries one answer a form it can be asked in: a `Number` (numeric, or a choice among numbers), a `Category`
 (a choice among names) or an `Open` answer (free text with a typed truth). Gates, rounding, options and wording are the
-asker's (`curate.questions.ask`), the same for all.
+asker's (`curate.questions.asker`), the same for all.
 """
 
 from __future__ import annotations
