@@ -53,7 +53,8 @@ lint: $(STAMP)
 	@$(BIN)/ruff check --quiet . && echo "lint: clean"
 
 test: setup lint
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(SLOW),,-m "not slow") $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart 0 \
+	  $(if $(SLOW),,-m "not slow") $(PYTEST_ARGS)
 
 test-fast: setup
 	$(TEST_ENV) $(BIN)/python -m pytest -x -m "not slow and not ray and not shared" $(PYTEST_ARGS)
