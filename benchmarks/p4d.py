@@ -33,7 +33,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.campaign import put
-from benchmarks.p4d_arms import ARMS, FULL, NO_TIMES, QUICK, Interrupted, Job, Size, fingerprint, recipe_of, run
+from benchmarks.p4d_arms import (
+    ARMS,
+    FULL,
+    NO_TIMES,
+    QUICK,
+    Interrupted,
+    Job,
+    Size,
+    fingerprint,
+    folder_of,
+    recipe_of,
+    run,
+)
 from benchmarks.table import report
 
 CACHE = Path("out/p4d-benchmark")
@@ -43,10 +55,11 @@ ORDER = ("sft", "p4d", "sft" + NO_TIMES, "concat", "pe", "coords", "latent", "ex
 CORE, QUICK_ARMS = ORDER[:3], ORDER[:9]
 
 
-def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, folder: Path, size: Size) -> list[Job]:
+def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, folder: Path, teacher_id: str,
+            size: Size) -> list[Job]:
     """The core's seeds first, then seed by seed."""
     def made(names: Sequence[str]) -> list[Job]:
-        return [Job(arm, seed, str(shards), str(teacher), str(folder), size)
+        return [Job(arm, seed, str(shards), str(teacher), str(folder_of(arm, folder, teacher_id)), size)
                 for seed in range(seeds) for arm in names]
 
     return made([a for a in arms if a in CORE]) + made([a for a in arms if a not in CORE])
@@ -154,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_already: bool) -> list[Job]:
-    from benchmarks.p4d_data import make_shards, make_teacher, teacher_folder
+    from benchmarks.p4d_data import make_shards, make_teacher, teacher_folder, teacher_id
 
     shards = cache / f"set-{size.clips}" / "shards"
     teacher = teacher_folder(cache, size)
@@ -162,8 +175,10 @@ def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_alre
         make_shards(cache, size.clips)
         make_teacher(teacher, shards, size)
     folder = cache / f"runs-{fingerprint(shards, size)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return jobs_of(arms, seeds, shards, teacher, folder, size)
+    jobs = jobs_of(arms, seeds, shards, teacher, folder, teacher_id(teacher), size)
+    for job in jobs:
+        Path(job.folder).mkdir(parents=True, exist_ok=True)
+    return jobs
 
 
 def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | None, command: str) -> int:

@@ -67,7 +67,7 @@ class Size:
     student: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
 
 
-QUICK = Size(clips=480, teacher_steps=300, steps=1200)
+QUICK = Size(clips=480, teacher_steps=300, steps=800)
 FULL = Size(clips=1600, teacher_steps=2000, steps=6000, batch=32, student=LARGER)
 
 
@@ -130,10 +130,16 @@ def recipe_of(job: Job) -> dict[str, Any]:
 
 
 def fingerprint(shards: Path, size: Size) -> str:
-    """Results of another set or size are not mixed: the shards' manifest, the sizes, and what all arms share."""
-    manifest = (shards / "manifest.json").read_bytes()
-    common = [recipe_of(Job("sft", 0, "", "", "", size)), asdict(size)]
-    return hashlib.sha256(manifest + json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]
+    """Results of another set or size are not mixed: the shards of questions, the sizes, and what all arms share."""
+    manifest = json.loads((shards / "manifest.json").read_text("utf-8"))
+    questions = [[shard["name"], shard["sha256"]] for shard in manifest["shards"]]
+    common = [questions, recipe_of(Job("sft", 0, "", "", "", size)), asdict(size)]
+    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def folder_of(arm: str, runs: Path, teacher_id: str) -> Path:
+    """Where an arm's runs lie: apart for each teacher, where it has one."""
+    return runs / teacher_id if ARMS[arm].strategy["name"] in ("p4d", "concat", "pe") else runs
 
 
 def run(job: Job) -> dict[str, Any]:

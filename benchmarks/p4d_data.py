@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def make_shards(cache: Path, num_clips: int) -> Path:
 
 def teacher_folder(cache: Path, size: Size) -> Path:
     return cache / f"teacher-{size.clips}-{size.teacher_steps}"
+
+
+def teacher_id(folder: Path) -> str:
+    from curate.train.teacher.store import CONFIG
+
+    return json.loads((folder / CONFIG).read_text("utf-8"))["model_id"]
 
 
 def make_teacher(folder: Path, shards: Path, size: Size) -> None:

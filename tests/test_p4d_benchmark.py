@@ -66,17 +66,24 @@ def test_arms_of_a_seed_differ_in_their_strategy_alone():
     assert set(p4d.ORDER) == set(ARMS)
 
 
-def test_results_of_another_size_or_set_are_not_taken(tmp_path):
-    (tmp_path / "manifest.json").write_text("one")
+def test_results_of_another_size_set_or_teacher_are_not_taken(tmp_path):
+    def manifest(questions: str, tensors: str) -> None:
+        (tmp_path / "manifest.json").write_text(json.dumps({
+            "shards": [{"name": "train-000000.tar", "sha256": questions}], "teacher": {"sha256": tensors}}))
+
+    manifest("one", "a")
     known = p4d_arms.fingerprint(tmp_path, QUICK)
-    assert known == p4d_arms.fingerprint(tmp_path, QUICK)
     assert known != p4d_arms.fingerprint(tmp_path, replace(QUICK, steps=7))
-    (tmp_path / "manifest.json").write_text("two")
+    manifest("one", "b")  # other latents, which only some arms learn from
+    assert known == p4d_arms.fingerprint(tmp_path, QUICK)
+    manifest("two", "a")
     assert known != p4d_arms.fingerprint(tmp_path, QUICK)
+    apart = {arm for arm in ARMS if p4d_arms.folder_of(arm, tmp_path, "t1") != p4d_arms.folder_of(arm, tmp_path, "t2")}
+    assert {"p4d", "latent", "explicit", "pe", "concat"} <= apart and not {"sft", "sft" + NO_TIMES, "coords"} & apart
 
 
 def test_jobs_begin_with_the_core_and_give_each_arm_every_seed(tmp_path):
-    jobs = p4d.jobs_of(p4d.QUICK_ARMS, 3, *[tmp_path] * 3, QUICK)
+    jobs = p4d.jobs_of(p4d.QUICK_ARMS, 3, *[tmp_path] * 3, "teacher", QUICK)
     assert {job.arm for job in jobs[:9]} == set(p4d.CORE)
     assert len({job.name for job in jobs}) == len(jobs) == 3 * len(p4d.QUICK_ARMS)
 

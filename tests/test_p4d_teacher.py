@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import interpolate
 
+from curate.train.losses import signal_loss
 from curate.train.p4d_config import SIGNALS, TeacherConfig
 from curate.train.teacher.base import Teacher
 from curate.train.teacher.fit import as_rows, errors, fit_teacher
@@ -100,13 +101,23 @@ def test_before_any_step_it_answers_the_mean_of_the_training_split():
             assert line.teacher == pytest.approx(line.baseline, rel=0.1, abs=0.02), line
 
 
-def test_latents_are_normalised_and_times_matter(fitted):
+def test_latents_are_standardised_over_the_training_split_and_times_matter(fitted):
     teacher, _, _ = fitted
+    latent = torch.cat([teacher.encode(batch.video, batch.times_s) for batch in TRAIN])
+    torch.testing.assert_close(latent.mean(0), torch.zeros(teacher.grid), atol=1e-4, rtol=0)
+    assert latent.var((0, 1, 2, 3), unbiased=False) == pytest.approx(1, abs=1e-3)
     batch = HELD_OUT[0]
-    latent = teacher.encode(batch.video, batch.times_s)
-    torch.testing.assert_close(latent.mean(-1), torch.zeros(latent.shape[:-1]), atol=1e-4, rtol=0)
-    torch.testing.assert_close(latent.var(-1, unbiased=False), torch.ones(latent.shape[:-1]), atol=1e-2, rtol=0)
-    assert not torch.allclose(latent, teacher.encode(batch.video, 2 * batch.times_s + 0.1), atol=1e-3)
+    other = teacher.encode(batch.video, 2 * batch.times_s + 0.1)
+    assert not torch.allclose(teacher.encode(batch.video, batch.times_s), other, atol=1e-3)
+
+
+def test_a_student_that_knows_nothing_is_decoded_as_the_mean_video_and_each_step_towards_the_teacher_is_nearer(fitted):
+    """What distillation starts from: latents of zero."""
+    teacher, _, _ = fitted
+    latent = torch.cat([teacher.encode(batch.video, batch.times_s) for batch in TRAIN])
+    target = torch.cat([batch.signals["depth"] for batch in TRAIN])
+    off = [float(signal_loss("depth", teacher.decode("depth", share * latent), target)) for share in (0, 0.5, 1)]
+    assert off[0] > off[1] > off[2]
 
 
 def test_matching_finds_how_far_cells_moved():

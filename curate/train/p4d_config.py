@@ -142,7 +142,8 @@ class FitConfig(Strict):
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps")
     weight_decay: float = Field(0.05, ge=0)
     clip_norm: float = Field(1.0, gt=0)
-    statistics_batches: int = Field(32, ge=1, description="training batches that the mean signals are taken from")
+    statistics_batches: int = Field(32, ge=1, description="training batches that the mean signals, and afterwards the "
+                                    "latents' mean and spread, are taken from")
     weights: SignalWeights = Field(SignalWeights(depth=1, flow=1, motion=1, camray=1),
                                    description="of the signals' losses, each in units of that signal's spread")
     seed: int = 0

@@ -18,6 +18,7 @@ from curate.train.teacher.base import frozen
 from curate.train.teacher.small import Head, SmallTeacher
 from curate.train.teacher.store import model_id
 
+MIN_LATENT_SPREAD = 0.05  # of unit variance: a channel that varies less is not magnified
 MIN_SPREAD = 0.01  # log metres, pixels, metres, of a unit direction: what varies less is not magnified
 BETA = 0.1  # of the spread: what is mostly zero, as flow is, is fitted by its median rather than its mean
 
@@ -49,7 +50,7 @@ def fit_teacher(train: Iterable[Clips], held_out: Iterable[Clips], config: Teach
                 device: torch.device | str = "cpu",
                 progress: Callable[[int, dict[str, float]], None] | None = None
                 ) -> tuple[SmallTeacher, list[SignalError]]:
-    """Fits encoder and heads together, then freezes both.
+    """Fits encoder and heads together, standardises the latents, then freezes both.
 
     Args:
         train: batches of the training split, gone through again and again; held_out: of other recordings.
@@ -83,6 +84,7 @@ def fit_teacher(train: Iterable[Clips], held_out: Iterable[Clips], config: Teach
         if progress:
             progress(step, {m: value.item() for m, value in losses.items()})
     frozen(teacher)
+    _standardise(teacher, islice(batches, fit.statistics_batches))
     teacher.model_id = model_id(teacher)
     return teacher, errors(teacher, held_out, device)
 
@@ -164,6 +166,21 @@ def _start_from_mean(head: Head, count: Tensor, total: Tensor, squares: Tensor) 
     else:
         head.mean.copy_(mean)
         head.spread.copy_(variance.clamp(min=MIN_SPREAD**2).sqrt())
+
+
+def _standardise(teacher: SmallTeacher, batches: Iterable[Clips]) -> None:
+    """Sets the latents' centre and spread; what heads decode stays what it was."""
+    device, count = teacher.centre.device, 0
+    total, squares = (torch.zeros(teacher.grid, dtype=torch.float64, device=device) for _ in range(2))
+    for batch in batches:
+        latent = teacher.encode(batch.video.to(device), batch.times_s.to(device)).double()
+        count += len(latent)
+        total += latent.sum(0)
+        squares += latent.square().sum(0)
+    mean = total / count
+    spread = (squares / count - mean.square()).mean((0, 1, 2)).clamp(min=MIN_LATENT_SPREAD**2).sqrt()
+    teacher.centre.copy_(mean)
+    teacher.spread.copy_(spread)
 
 
 @torch.no_grad()

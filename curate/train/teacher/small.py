@@ -23,10 +23,17 @@ LOG_DEPTH_RANGE = (-4.6, 9.3)  # 1 cm to 11 km: keeps exp finite under a student
 
 class SmallTeacher(nn.Module):
     """
+    Latents are standardised, as Theia does with those of its teachers (arXiv 2407.20179): what they are at a place on
+    average tells nothing of a video, but is more than half of their variance, and a student would learn it first.
+
     Args:
         config: of the encoder.
         signals: which heads.
         signal_size: (ht, wt) of the signals.
+
+    Attributes:
+        centre, spread: buffers, the encoder's mean [N', h', w', C] and its channels' deviation about it [C] over the
+            training split; 0 and 1 until it is fitted.
     """
 
     blocks = 1
@@ -37,6 +44,8 @@ class SmallTeacher(nn.Module):
         self.model_id = "small-unfitted"
         self.encoder = VideoEncoder(config)
         self.heads = nn.ModuleDict({m: Head(m, config, self.signal_size) for m in signals})
+        self.register_buffer("centre", torch.zeros(self.grid))
+        self.register_buffer("spread", torch.ones(self.grid[3]))
 
     @property
     def grid(self) -> tuple[int, int, int, int]:
@@ -54,14 +63,15 @@ class SmallTeacher(nn.Module):
         frames = video.flatten(0, 1).float()
         if frames.shape[-2:] != size:
             frames = F.interpolate(frames, size=size, mode="bilinear", antialias=True)
-        return self.encoder(frames.unflatten(0, video.shape[:2]), times_s.float())
+        return (self.encoder(frames.unflatten(0, video.shape[:2]), times_s.float()) - self.centre) / self.spread
 
     def decode(self, signal: str, latent: Tensor) -> Tensor:
-        return self.heads[signal].in_units(self.heads[signal](latent))
+        head = self.heads[signal]
+        return head.in_units(head(self.centre + self.spread * latent))
 
 
 class VideoEncoder(nn.Module):
-    """Video [B, N, 3, H, W] 0..1 and times [B, N] to latents [B, N', h', w', C] of zero mean and unit variance."""
+    """Video [B, N, 3, H, W] 0..1 and times [B, N] to tokens [B, N', h', w', C], each of zero mean and unit variance."""
 
     def __init__(self, config: SmallTeacherConfig) -> None:
         super().__init__()

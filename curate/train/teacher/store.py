@@ -15,7 +15,7 @@ from curate.train.p4d_config import SmallTeacherConfig, TeacherConfig
 from curate.train.teacher.base import Teacher, frozen
 from curate.train.teacher.small import SmallTeacher
 
-WEIGHTS, CONFIG, FORMAT = "teacher.safetensors", "config.json", 1
+WEIGHTS, CONFIG, FORMAT = "teacher.safetensors", "config.json", 2
 
 
 def model_id(module: torch.nn.Module) -> str:
