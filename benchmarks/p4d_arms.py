@@ -168,7 +168,7 @@ def run(job: Job) -> dict[str, Any]:
     if ARMS[job.arm].strategy["name"] in ("sft", "p4d"):  # the others' tokens need more than the student
         from benchmarks.p4d_probe import probed
 
-        result["absrel"] = probed(str(job.run / "student"), data_of(job.shards, job.size, 0))
+        result["absrel"], result["absrel_place"] = probed(str(job.run / "student"), data_of(job.shards, job.size, 0))
     shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
     put(job.result, json.dumps(result).encode())
     return result

@@ -117,7 +117,9 @@ def time_rows(results: Results) -> list[Row]:
 
 
 def probe_rows(results: Results) -> list[Row]:
-    rows = []
+    places = [r["absrel_place"] for seeds in results.by_arm.values() for r in seeds.values() if "absrel_place" in r]
+    rows = [row("AbsRel of the mean depth of the place, no token read", float(np.mean(list(places[0].values()))), "")
+            ] if places else []
     for arm in results.by_arm:
         seeds = [s for s in results.seeds(arm) if "absrel" in results.by_arm[arm][s]]
         if seeds:

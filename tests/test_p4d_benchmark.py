@@ -97,30 +97,42 @@ def test_a_result_that_is_there_is_not_made_again(tmp_path):
 # ---- the probe ----
 
 def tokens(rng, num_clips, noise):
-    """Features that hold the log depth of two cells, mixed and with noise."""
-    log_depth = rng.normal(1, 0.4, (num_clips * 20, 2))
+    """Features that hold the log depth of two cells, mixed and with noise; it is 2 larger in odd places."""
+    place = np.tile(np.arange(4), num_clips * 5)
+    log_depth = rng.normal(1, 0.4, (num_clips * 20, 2)) + 2 * (place % 2)[:, None]
     x = np.concatenate([log_depth, np.ones((len(log_depth), 1))], 1) @ np.random.default_rng(5).normal(0, 1, (3, 6))
     clip = np.arange(num_clips).repeat(20)
-    return p4d_probe.Rows(x + rng.normal(0, noise, x.shape), np.exp(log_depth), clip,
+    return p4d_probe.Rows(x + rng.normal(0, noise, x.shape), np.exp(log_depth), place, clip,
                           [f"clip{i}" for i in range(num_clips)])
 
 
 def test_the_probe_reads_depth_that_is_there_and_cannot_where_noise_hides_it():
     rng = np.random.default_rng(0)
-    clear = p4d_probe.probe(tokens(rng, 30, 0.0), tokens(rng, 10, 0.0))
-    hidden = p4d_probe.probe(tokens(rng, 30, 30.0), tokens(rng, 10, 30.0))
+    clear, place = p4d_probe.probe(tokens(rng, 30, 0.0), tokens(rng, 10, 0.0))
+    hidden, _ = p4d_probe.probe(tokens(rng, 30, 300.0), tokens(rng, 10, 300.0))
     assert len(clear) == 10 and max(clear.values()) < 1e-3
-    assert 0.2 < np.mean(list(hidden.values())) < 0.6  # about what the mean of log normal depths errs by
+    assert 0.2 < np.mean(list(place.values())) < 0.5  # about what the mean of log normal depths errs by
+    assert np.mean(list(hidden.values())) == pytest.approx(np.mean(list(place.values())), abs=0.1)
 
 
-def test_cells_whose_depth_is_unknown_are_left_out():
+def test_tokens_that_know_their_place_alone_are_worth_no_more_than_their_place():
+    rng = np.random.default_rng(2)
+    train, test = (replace(rows, x=np.eye(4)[rows.place] + rng.normal(0, 1e-3, (len(rows.x), 4)))
+                   for rows in (tokens(rng, 30, 0.0), tokens(rng, 10, 0.0)))
+    found, place = p4d_probe.probe(train, test)
+    assert np.mean(list(found.values())) == pytest.approx(np.mean(list(place.values())), rel=0.1)
+
+
+def test_cells_whose_depth_is_unknown_are_left_out_and_clips_of_a_recording_are_one():
     rng = np.random.default_rng(1)
     train, test = tokens(rng, 30, 0.0), tokens(rng, 10, 0.0)
     train.depth[::3, 0] = np.nan
     test.depth[test.clip == 4] = np.nan
     test.depth[test.clip == 5, 1] = np.nan
-    found = p4d_probe.probe(train, test)
+    found, _ = p4d_probe.probe(train, test)
     assert "clip4" not in found and len(found) == 9 and max(found.values()) < 1e-3
+    assert p4d_probe.by_recording(np.array([0.1, 0.3, np.nan, 0.5]), ["a", "a", "a", "b"]) == {
+        "a": pytest.approx(0.2), "b": 0.5}
 
 
 def test_depth_cells_are_those_under_their_token():
