@@ -1,6 +1,6 @@
 """P4D against SFT and the alternatives, on shards made here, on equal data and steps.
 
-    python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # an hour on 2 cores
+    python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # three arms in an hour
     python -m benchmarks.p4d --full                                                           # as long as it takes
         [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
         [--teacher-steps 20]
