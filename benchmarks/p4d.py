@@ -3,12 +3,13 @@
     python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # three arms in an hour
     python -m benchmarks.p4d --full                                                           # as long as it takes
         [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
-        [--teacher-steps 20]
+        [--teacher-steps 20] [--vision-steps 1200]
 
 Renders scenes of eight frames, 1.4 to 30 a second (`p4d_scenes.yaml`), perceives and asks about them with
 the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, and trains every arm from the same
-random student on the same questions (`p4d_arms`), with several seeds. Held-out recordings are answered by generation
-and scored by `curate.bench`.
+student on the same questions (`p4d_arms`), with several seeds. Held-out recordings are answered by generation and
+scored by `curate.bench`. The student is random, or has an encoder that learned to see first (`--vision-steps`,
+`p4d_start`).
 
 Everything is kept in the cache: a run that is interrupted (Ctrl-C, SIGTERM, a kill) goes on
 with the same command, and what is there already is not made again. `--report` makes nothing and reports what is there.
@@ -46,6 +47,7 @@ from benchmarks.p4d_arms import (
     recipe_of,
     run,
 )
+from benchmarks.p4d_start import make_starts, start_of
 from benchmarks.table import report
 
 CACHE = Path("out/p4d-benchmark")
@@ -55,11 +57,12 @@ ORDER = ("sft", "p4d", "sft" + NO_TIMES, "concat", "pe", "coords", "latent", "ex
 CORE, QUICK_ARMS = ORDER[:3], ORDER[:9]
 
 
-def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, folder: Path, teacher_id: str,
+def jobs_of(arms: Sequence[str], seeds: int, shards: Path, teacher: Path, starts: Path, folder: Path, teacher_id: str,
             size: Size) -> list[Job]:
     """The core's seeds first, then seed by seed."""
     def made(names: Sequence[str]) -> list[Job]:
-        return [Job(arm, seed, str(shards), str(teacher), str(folder_of(arm, folder, teacher_id)), size)
+        return [Job(arm, seed, str(shards), str(teacher), str(start_of(starts, seed)),
+                    str(folder_of(arm, folder, teacher_id)), size)
                 for seed in range(seeds) for arm in names]
 
     return made([a for a in arms if a in CORE]) + made([a for a in arms if a not in CORE])
@@ -118,9 +121,10 @@ def costs(cache: Path, jobs: Sequence[Job]) -> tuple[dict[str, float], dict[str,
         return json.loads(path.read_text()), None
     tiny = Path(there["sft"].folder) / "costs-tiny.json"
     if not tiny.is_file():
-        # as trained: the saved students
-        recipes = [recipe_of(there[a]) | {"student": {"name_or_path": str(there[a].run / "student"),
-                                                      "trained": "V+P+LLM"}} for a in ("sft", "p4d")]
+        recipes = [recipe_of(there[a]) for a in ("sft", "p4d")]
+        for recipe, arm in zip(recipes, ("sft", "p4d")):  # as trained: the saved students
+            recipe["student"] = {"name_or_path": str(there[arm].run / "student"),
+                                 "trained": recipe["student"]["trained"]}
         one_thread()
         put(tiny, json.dumps(tiny_costs(*recipes)).encode())
     return json.loads(path.read_text()), json.loads(tiny.read_text())
@@ -140,13 +144,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, help="rendered, instead of the size's own")
     parser.add_argument("--steps", type=int, help="of every arm, instead of the size's own")
     parser.add_argument("--teacher-steps", type=int, help="of the teacher's fit")
+    parser.add_argument("--vision-steps", type=int, default=0, help="fit the students' vision encoder to depth first, "
+                                                                    "so long, and freeze it; default: it is random")
     parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 52, --full none")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="runs side by side")
     parser.add_argument("--report", action="store_true", help="make nothing, report what is in the cache")
     args = parser.parse_args(argv)
     begin, size = time.monotonic(), QUICK if args.quick else FULL
     size = replace(size, clips=args.clips or size.clips, steps=args.steps or size.steps,
-                   teacher_steps=args.teacher_steps or size.teacher_steps)
+                   teacher_steps=args.teacher_steps or size.teacher_steps, vision_steps=args.vision_steps)
     arms = args.arms.split(",") if args.arms else list(QUICK_ARMS if args.quick else ORDER)
     if unknown := [arm for arm in arms if arm not in ARMS]:
         parser.error(f"unknown arms {', '.join(unknown)}; known: {', '.join(ARMS)}")
@@ -170,12 +176,14 @@ def prepared(cache: Path, size: Size, arms: Sequence[str], seeds: int, made_alre
     from benchmarks.p4d_data import make_shards, make_teacher, teacher_folder, teacher_id
 
     shards = cache / f"set-{size.clips}" / "shards"
-    teacher = teacher_folder(cache, size)
+    teacher, starts = teacher_folder(cache, size), cache / f"starts-{size.clips}-{size.vision_steps}"
     if not made_already:
         make_shards(cache, size.clips)
         make_teacher(teacher, shards, size)
+        if size.vision_steps:
+            make_starts(starts, str(shards), size, seeds)
     folder = cache / f"runs-{fingerprint(shards, size)}"
-    jobs = jobs_of(arms, seeds, shards, teacher, folder, teacher_id(teacher), size)
+    jobs = jobs_of(arms, seeds, shards, teacher, starts, folder, teacher_id(teacher), size)
     for job in jobs:
         Path(job.folder).mkdir(parents=True, exist_ok=True)
     return jobs

@@ -1,6 +1,6 @@
 """The arms of `benchmarks.p4d`: each a training recipe, run once a seed, its result kept so that it is never run twice.
 
-All arms of a seed begin with the same random student, make as many steps and see the same questions in the same order.
+All arms of a seed begin with the same student, make as many steps and see the same questions in the same order.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ ARMS = {arm.name: arm for arm in (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done. `teacher_steps`: of the teacher's fit; `steps`, `batch`, `lr`: of each arm."""
+    """How much is done. `teacher_steps`: of the teacher's fit; `steps`, `batch`, `lr`: of each arm; `vision_steps`: of
+    a fit of the students' vision encoder, which then stays as it is (0: random, and trained by the arm)."""
 
     clips: int
     teacher_steps: int
@@ -65,6 +66,7 @@ class Size:
     batch: int = 16
     lr: float = 3e-4  # at 1e-3 random weights did not learn to read times within 500 steps
     student: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
+    vision_steps: int = 0
 
 
 QUICK = Size(clips=480, teacher_steps=300, steps=800)
@@ -73,12 +75,14 @@ FULL = Size(clips=1600, teacher_steps=2000, steps=6000, batch=32, student=LARGER
 
 @dataclass(frozen=True)
 class Job:
-    """One arm with one seed. `folder`: where its run and its result lie."""
+    """One arm with one seed. `start`: folder of the student that it starts from, where its encoder is fitted
+    first; `folder`: where its run and its result lie."""
 
     arm: str
     seed: int
     shards: str
     teacher: str
+    start: str
     folder: str
     size: Size
 
@@ -112,13 +116,19 @@ def teacher_recipe(shards: str, size: Size) -> dict[str, Any]:
                         "fit": {"steps": size.teacher_steps}}}
 
 
+def student_of(job: Job) -> dict[str, Any]:
+    if job.size.vision_steps:
+        return {"name_or_path": job.start, "trained": "P+LLM"}
+    return {"tiny": {**job.size.student, "seed": job.seed}, "trained": "V+P+LLM"}
+
+
 def recipe_of(job: Job) -> dict[str, Any]:
     """The training recipe of an arm, plain."""
     arm, size = ARMS[job.arm], job.size
     needs_signals = arm.strategy["name"] in ("p4d", "coords")
     return {
         "name": "p4d-benchmark", "seed": job.seed,
-        "student": {"tiny": {**size.student, "seed": job.seed}, "trained": "V+P+LLM"},
+        "student": student_of(job),
         "data": data_of(job.shards, size, job.seed) | {"teacher": needs_signals, "choices": "text"},
         "teacher": {"path": job.teacher},
         "strategy": {**arm.strategy, "timestamps": arm.timestamps},
@@ -133,7 +143,7 @@ def fingerprint(shards: Path, size: Size) -> str:
     """Results of another set or size are not mixed: the shards of questions, the sizes, and what all arms share."""
     manifest = json.loads((shards / "manifest.json").read_text("utf-8"))
     questions = [[shard["name"], shard["sha256"]] for shard in manifest["shards"]]
-    common = [questions, recipe_of(Job("sft", 0, "", "", "", size)), asdict(size)]
+    common = [questions, recipe_of(Job("sft", 0, "", "", "", "", size)), asdict(size)]
     return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -50,7 +50,7 @@ def test_no_question_states_a_time():
 # ---- the arms ----
 
 def test_arms_of_a_seed_differ_in_their_strategy_alone():
-    plain = {arm: p4d_arms.recipe_of(Job(arm, 2, "set", "teacher", "runs", QUICK)) for arm in ARMS}
+    plain = {arm: p4d_arms.recipe_of(Job(arm, 2, "set", "teacher", "start-2", "runs", QUICK)) for arm in ARMS}
     from curate.train.config import TrainRecipe
 
     made = {arm: TrainRecipe.model_validate(recipe) for arm, recipe in plain.items()}
@@ -60,10 +60,31 @@ def test_arms_of_a_seed_differ_in_their_strategy_alone():
         assert recipe.seed == recipe.data.seed == 2
     assert {arm for arm, recipe in made.items() if not recipe.strategy.timestamps} == {
         arm for arm in ARMS if arm.endswith(NO_TIMES)}
-    another = p4d_arms.recipe_of(Job("sft", 3, "set", "teacher", "runs", QUICK))
-    assert another["student"]["tiny"]["seed"] != plain["sft"]["student"]["tiny"]["seed"]
     assert made["latent"].strategy.p4d.signals == [] and made["explicit"].strategy.p4d.latent_weight == 0
     assert set(p4d.ORDER) == set(ARMS)
+
+
+def test_students_that_learned_to_see_first_share_their_encoder_and_nothing_else(tmp_path):
+    from benchmarks.p4d_start import make_starts, start_of
+    from curate.train.config import TrainRecipe
+    from curate.train.students import load_student
+    from tests.train_sets import clip_sample, clip_teacher, write_set
+
+    shards = write_set(tmp_path / "set", [clip_sample(i, num_frames=4, teacher=clip_teacher,
+                                                       split="val" if i > 3 else "train") for i in range(6)])
+    size = replace(QUICK, vision_steps=3, batch=4, student={**p4d_arms.SMALL, "image_size": 32, "patch_size": 16})
+    make_starts(tmp_path / "starts", str(shards), size, 2)
+    recipes = [p4d_arms.recipe_of(Job("sft", seed, "set", "teacher", str(start_of(tmp_path / "starts", seed)), "runs",
+                                      size)) for seed in (0, 1)]
+    one, two = (load_student(TrainRecipe.model_validate(recipe).student) for recipe in recipes)
+    assert one.trained.vision == "frozen" and one.trained.llm == "full"
+    for part, same in (("vision", True), ("llm", False)):
+        pairs = zip(one.part_parameters(part), two.part_parameters(part))
+        assert all(torch.equal(a, b) for (_, a), (_, b) in pairs if a.ndim > 1) is same
+    untrained = load_student(TrainRecipe.model_validate(p4d_arms.recipe_of(
+        Job("sft", 0, "set", "teacher", "", "runs", replace(size, vision_steps=0)))).student)
+    assert any(not torch.equal(a, b) for (_, a), (_, b) in zip(one.part_parameters("vision"),
+                                                               untrained.part_parameters("vision")))
 
 
 def test_results_of_another_size_set_or_teacher_are_not_taken(tmp_path):
@@ -83,13 +104,14 @@ def test_results_of_another_size_set_or_teacher_are_not_taken(tmp_path):
 
 
 def test_jobs_begin_with_the_core_and_give_each_arm_every_seed(tmp_path):
-    jobs = p4d.jobs_of(p4d.QUICK_ARMS, 3, *[tmp_path] * 3, "teacher", QUICK)
+    jobs = p4d.jobs_of(p4d.QUICK_ARMS, 3, *[tmp_path] * 4, "teacher", QUICK)
+    assert len({job.start for job in jobs}) == 3, "one start for all arms of a seed"
     assert {job.arm for job in jobs[:9]} == set(p4d.CORE)
     assert len({job.name for job in jobs}) == len(jobs) == 3 * len(p4d.QUICK_ARMS)
 
 
 def test_a_result_that_is_there_is_not_made_again(tmp_path):
-    job = Job("sft", 0, "no set", "no teacher", str(tmp_path), QUICK)
+    job = Job("sft", 0, "no set", "no teacher", "no start", str(tmp_path), QUICK)
     job.result.write_text(json.dumps({"arm": "sft"}))
     assert p4d_arms.run(job) == {"arm": "sft"}
 

@@ -1,0 +1,100 @@
+"""Where the arms of `benchmarks.p4d --vision-steps N` start: tiny students whose vision encoder has learned to see.
+
+A real student's encoder was trained on far more than the shards, and stays as it is in the best of the paper's variants
+(P+LLM). One of random weights would have to learn to see from answers, which some hundred scenes do not teach it. So
+it is fitted to the depth of single training frames first, once, for all arms and seeds; projector and language model
+are random by the seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.campaign import put
+from benchmarks.p4d_arms import Size, data_of
+from benchmarks.p4d_probe import depth_cells
+
+LR, WARM_UP, WEIGHT_DECAY, BETA = 1e-3, 40, 0.05, 0.1
+STATISTICS = 32  # batches that the usual depths are taken from
+WEIGHTS, REPORT = "vision.safetensors", "vision.json"
+
+
+def make_starts(folder: Path, shards: str, size: Size, seeds: int) -> None:
+    """Folders of students, `start_of` each seed, unless they are there."""
+    from safetensors.torch import load_file, save_file
+
+    from curate.train.students import tiny_student
+
+    missing = [seed for seed in range(seeds) if not (start_of(folder, seed) / "config.json").is_file()]
+    if not missing:
+        return
+    if not (folder / REPORT).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        state, report = fit_vision(shards, size)
+        save_file(state, folder / WEIGHTS)
+        put(folder / REPORT, json.dumps(report).encode())
+    for seed in missing:
+        student = tiny_student(**size.student, seed=seed)
+        student.model.model.vision_tower.load_state_dict(load_file(folder / WEIGHTS))
+        student.save(start_of(folder, seed))
+
+
+def start_of(folder: Path | str, seed: int) -> Path:
+    return Path(folder) / f"seed-{seed}"
+
+
+def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float]]:
+    """The encoder's weights, and AbsRel on held-out frames: "seen", and "place", of the mean at that place."""
+    import torch
+
+    from curate.train.data import Examples
+    from curate.train.data_config import DataConfig
+    from curate.train.students import tiny_student
+
+    student = tiny_student(**size.student, seed=0)
+    vision = student.model.model.vision_tower
+    config = DataConfig.model_validate(data_of(shards, size, 0) | {"teacher": True, "marks": "none", "max_per_clip": 1})
+    side = size.student["image_size"] // size.student["patch_size"]
+
+    def batches() -> Iterator[Any]:
+        epoch = 0
+        while True:
+            yield from Examples(config.model_copy(update={"seed": epoch}), student.processor, epochs=1)
+            epoch += 1
+
+    def seen(batch: Any) -> tuple[Any, Any]:
+        """Features [M, gh, gw, D] and log depths [M, gh, gw, K], nan where unknown, of all frames."""
+        features = vision(batch.inputs["pixel_values"]).last_hidden_state.unflatten(1, (side, side))
+        depth = torch.from_numpy(depth_cells(batch.signals["depth"][..., 0].numpy(), (side, side)))
+        return features, depth.flatten(0, 1).clamp(min=1e-3).log()
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        several = [seen(batch) for batch in islice(batches(), STATISTICS)]
+    usual = torch.cat([depth for _, depth in several]).nanmean(0)  # at each place
+    head = torch.nn.Linear(several[0][0].shape[-1], usual.shape[-1])
+    trained = [*vision.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(trained, LR, weight_decay=WEIGHT_DECAY)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / WARM_UP) * 0.5 * (
+        1 + float(torch.cos(torch.tensor(torch.pi * step / size.vision_steps)))))
+    for batch in islice(batches(), size.vision_steps):
+        features, depth = seen(batch)
+        known = torch.isfinite(depth)
+        loss = torch.nn.functional.smooth_l1_loss((head(features) + usual)[known], depth[known], beta=BETA)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        rate.step()
+    errors: dict[str, list[Any]] = {"seen": [], "place": []}
+    with torch.no_grad():
+        for batch in Examples(config, student.processor, split=config.held_out, epochs=1, shuffle=False):
+            features, depth = seen(batch)
+            known = torch.isfinite(depth)
+            for name, told in (("seen", head(features) + usual), ("place", usual.expand_as(depth))):
+                errors[name].append(((told - depth)[known].exp() - 1).abs())
+    return vision.state_dict(), {name: float(torch.cat(each).mean()) for name, each in errors.items()}
