@@ -387,3 +387,15 @@ def test_video_size_is_read_from_the_file():
     encoder.add(np.zeros((3, 48, 64, 3), np.uint8))
     assert mp4_size(encoder.finish()) == (64, 48)
     assert mp4_size(b"tkhd" * 40) == (0, 0) == mp4_size(b"")
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 25])
+def test_the_demo_holds_out_a_third_of_its_recordings_whatever_their_names(count):
+    from curate.cli.demo_training import share_of
+    from curate.shards.writer import split_of
+
+    for seed in range(40):
+        names = [f"scene-{seed}-{i:04d}-abc" for i in range(count)]
+        held_out = sum(split_of(name, share_of(names)) == "val" for name in names)
+        assert held_out == max(1, round(count / 3))
+    assert share_of(["one"]) == 0

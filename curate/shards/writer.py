@@ -64,9 +64,13 @@ def split_of(recording: str, val_share: float, test_share: float = 0.0, seed: in
     if not 0 <= test_share <= 1 - val_share:
         raise ValueError(f"test_share is {test_share}; expected a share between 0 and 1 that leaves val_share "
                          f"({val_share}) its own")
-    digest = hashlib.sha256(f"{seed}\0{recording}".encode()).digest()
-    place = int.from_bytes(digest[:7], "big") / 2**56
+    place = place_of(recording, seed)
     return "val" if place < val_share else "test" if place >= 1 - test_share else "train"
+
+
+def place_of(recording: str, seed: int = 0) -> float:
+    """Where a recording stands between 0 and 1, by its hash: those below `val_share` are held out."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{recording}".encode()).digest()[:7], "big") / 2**56
 
 
 def shard_name(split: str, index: int, generation: int = 0) -> str:
