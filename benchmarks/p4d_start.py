@@ -9,7 +9,6 @@ are random by the seed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from benchmarks.campaign import put
 from benchmarks.p4d_arms import Size, data_of
 from benchmarks.p4d_probe import depth_cells
 
-LR, WARM_UP, WEIGHT_DECAY, BETA = 1e-3, 40, 0.05, 0.1
+LR, WEIGHT_DECAY, BETA = 1e-3, 0.05, 0.1
 STATISTICS = 32  # batches that the usual depths are taken from
 WEIGHTS, REPORT = "vision.safetensors", "vision.json"
 
@@ -51,20 +50,16 @@ def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float
     """The encoder's weights, and AbsRel on held-out frames: "seen", and "place", of the mean at that place."""
     import torch
 
+    from curate.train.config import OptimConfig
     from curate.train.data import Examples
     from curate.train.data_config import DataConfig
+    from curate.train.schedule import factor
     from curate.train.students import tiny_student
 
     student = tiny_student(**size.student, seed=0)
     vision = student.model.model.vision_tower
     config = DataConfig.model_validate(data_of(shards, size, 0) | {"teacher": True, "marks": "none", "max_per_clip": 1})
     side = size.student["image_size"] // size.student["patch_size"]
-
-    def batches() -> Iterator[Any]:
-        epoch = 0
-        while True:
-            yield from Examples(config.model_copy(update={"seed": epoch}), student.processor, epochs=1)
-            epoch += 1
 
     def seen(batch: Any) -> tuple[Any, Any]:
         """Features [M, gh, gw, D] and log depths [M, gh, gw, K], nan where unknown, of all frames."""
@@ -73,15 +68,15 @@ def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float
         return features, depth.flatten(0, 1).clamp(min=1e-3).log()
 
     torch.manual_seed(0)
+    optim, clips = OptimConfig(steps=size.vision_steps, lr=LR), Examples(config, student.processor)
     with torch.no_grad():
-        several = [seen(batch) for batch in islice(batches(), STATISTICS)]
+        several = [seen(batch) for batch in islice(clips, STATISTICS)]
     usual = torch.cat([depth for _, depth in several]).nanmean(0)  # at each place
     head = torch.nn.Linear(several[0][0].shape[-1], usual.shape[-1])
     trained = [*vision.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(trained, LR, weight_decay=WEIGHT_DECAY)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / WARM_UP) * 0.5 * (
-        1 + float(torch.cos(torch.tensor(torch.pi * step / size.vision_steps)))))
-    for batch in islice(batches(), size.vision_steps):
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, optim.steps, optim))
+    for batch in islice(clips, optim.steps):
         features, depth = seen(batch)
         known = torch.isfinite(depth)
         loss = torch.nn.functional.smooth_l1_loss((head(features) + usual)[known], depth[known], beta=BETA)

@@ -14,24 +14,16 @@ In a notebook, without Ray:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from curate.lazy import lazy_names
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "Clip": "curate.api", "clips": "curate.api", "perceive": "curate.api", "ask": "curate.api", "run": "curate.api",
-    "load_recipe": "curate.recipe", "Recipe": "curate.recipe", "RecipeError": "curate.recipe",
-    "Scene": "curate.scene", "Quantity": "curate.measure.quantity", "Question": "curate.questions.question",
-    "BadInput": "curate.sources.base",
+_PLACES = {
+    "Clip": "api", "clips": "api", "perceive": "api", "ask": "api", "run": "api", "load_recipe": "recipe",
+    "Recipe": "recipe", "RecipeError": "recipe", "Scene": "scene", "Quantity": "measure.quantity",
+    "Question": "questions.question", "BadInput": "sources.base",
+    "measure": None, "shards": None, "questions": None, "geometry": None, "recipe": None,
 }
-_FOLDERS = ("measure", "shards", "questions", "geometry", "recipe")
-__all__ = [*_WHERE, *_FOLDERS]
+__all__ = [*_PLACES]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _FOLDERS:
-        return import_module(f"curate.{name}")
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'curate' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -24,13 +24,14 @@ MAX_LINES = 450
 # Folder (or module) of the package -> the others it may import. "data" is the package's own tables.
 FACTS = {"geometry", "scene"}
 MAY_SEE = {
+    "lazy": set(),
     "geometry": set(),
     "data": set(),
     "scene": {"geometry"},
     "marks": FACTS,
     "augment": {"marks", "shards", "video", *FACTS},
     "measure": FACTS,
-    "questions": {"measure", *FACTS},
+    "questions": {"lazy", "measure", *FACTS},
     "video": {"sources", *FACTS},
     "sources": {"video", "synth", "perception", *FACTS},  # of perception the type of a field, which it may bring
     "perception": {"lift", "sources", "data", *FACTS},
@@ -46,7 +47,7 @@ MAY_SEE = {
     "rewards": {"questions"},
     "exporters": {"marks", "questions", "shards", "video", *FACTS},
     "bench": {"questions", "shards", "rewards", *FACTS},
-    "train": {"bench", "recipe", "shards", "storage", "questions", "rewards", *FACTS},
+    "train": {"lazy", "bench", "recipe", "shards", "storage", "questions", "rewards", *FACTS},
     "api": {"recipe", "sources", "perception", "measure", "questions", "engine", "shards", "scene"},
 }
 SEES_EVERYTHING = {"cli", "curate", "__main__"}  # the command line, and the package's own front doors

@@ -60,6 +60,8 @@ def test_arms_of_a_seed_differ_in_their_strategy_alone():
         assert recipe.seed == recipe.data.seed == 2
     assert {arm for arm, recipe in made.items() if not recipe.strategy.timestamps} == {
         arm for arm in ARMS if arm.endswith(NO_TIMES)}
+    another = p4d_arms.recipe_of(Job("sft", 3, "set", "teacher", "start-3", "runs", QUICK))
+    assert another["student"]["tiny"]["seed"] != plain["sft"]["student"]["tiny"]["seed"]
     assert made["latent"].strategy.p4d.signals == [] and made["explicit"].strategy.p4d.latent_weight == 0
     assert set(p4d.ORDER) == set(ARMS)
 
@@ -94,6 +96,7 @@ def test_results_of_another_size_set_or_teacher_are_not_taken(tmp_path):
 
     manifest("one", "a")
     known = p4d_arms.fingerprint(tmp_path, QUICK)
+    assert known == p4d_arms.fingerprint(tmp_path, QUICK)
     assert known != p4d_arms.fingerprint(tmp_path, replace(QUICK, steps=7))
     manifest("one", "b")  # other latents, which only some arms learn from
     assert known == p4d_arms.fingerprint(tmp_path, QUICK)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from curate.lazy import lazy_names
 
 if TYPE_CHECKING:
     from curate.questions.asker import ask
@@ -17,13 +18,4 @@ if TYPE_CHECKING:
 _PLACES = {"Dropped": "gates", "Question": "question", "QuestionsConfig": "config", "ask": "asker", "judge": "verifier",
            "rft": "forms", "sft": "forms"}
 __all__ = ["Dropped", "Question", "QuestionsConfig", "ask", "judge", "rft", "sft"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -5,25 +5,13 @@ Importing this package loads neither torch nor transformers: names load their mo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from curate.lazy import lazy_names
 
 if TYPE_CHECKING:
     from curate.train.timestamps import add_timestamps, encode_times, stamps
 
-_PLACES = {
-    "add_timestamps": "curate.train.timestamps",
-    "encode_times": "curate.train.timestamps",
-    "stamps": "curate.train.timestamps",
-}
+_PLACES = {"add_timestamps": "timestamps", "encode_times": "timestamps", "stamps": "timestamps"}
 __all__ = ["add_timestamps", "encode_times", "stamps"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)
