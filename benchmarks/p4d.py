@@ -3,13 +3,12 @@
     python -m benchmarks.p4d --quick [--cache DIR] [--out out/p4d.json] [--doc docs/p4d.md]   # three arms in an hour
     python -m benchmarks.p4d --full                                                           # as long as it takes
         [--arms sft,p4d] [--seeds 3] [--minutes 52] [--workers 2] [--report] [--clips 48] [--steps 20]
-        [--teacher-steps 20] [--vision-steps 1200]
+        [--teacher-steps 20] [--vision-steps 20]
 
 Renders scenes of eight frames, 1.4 to 30 a second (`p4d_scenes.yaml`), perceives and asks about them with
 the product (`p4d_recipe.yaml`; no question states a time), fits the small teacher, and trains every arm from the same
 student on the same questions (`p4d_arms`), with several seeds. Held-out recordings are answered by generation and
-scored by `curate.bench`. The student is random, or has an encoder that learned to see first (`--vision-steps`,
-`p4d_start`).
+scored by `curate.bench`. The student is random, but for an encoder that learned to see first (`p4d_start`).
 
 Everything is kept in the cache: a run that is interrupted (Ctrl-C, SIGTERM, a kill) goes on
 with the same command, and what is there already is not made again. `--report` makes nothing and reports what is there.
@@ -144,15 +143,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, help="rendered, instead of the size's own")
     parser.add_argument("--steps", type=int, help="of every arm, instead of the size's own")
     parser.add_argument("--teacher-steps", type=int, help="of the teacher's fit")
-    parser.add_argument("--vision-steps", type=int, default=0, help="fit the students' vision encoder to depth first, "
-                                                                    "so long, and freeze it; default: it is random")
+    parser.add_argument("--vision-steps", type=int, help="of the fit of the students' vision encoder; 0: it is random, "
+                                                         "and trained by the arms")
     parser.add_argument("--minutes", type=float, help="begin no run after this long; default: --quick 52, --full none")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="runs side by side")
     parser.add_argument("--report", action="store_true", help="make nothing, report what is in the cache")
     args = parser.parse_args(argv)
     begin, size = time.monotonic(), QUICK if args.quick else FULL
     size = replace(size, clips=args.clips or size.clips, steps=args.steps or size.steps,
-                   teacher_steps=args.teacher_steps or size.teacher_steps, vision_steps=args.vision_steps)
+                   teacher_steps=args.teacher_steps or size.teacher_steps,
+                   vision_steps=size.vision_steps if args.vision_steps is None else args.vision_steps)
     arms = args.arms.split(",") if args.arms else list(QUICK_ARMS if args.quick else ORDER)
     if unknown := [arm for arm in arms if arm not in ARMS]:
         parser.error(f"unknown arms {', '.join(unknown)}; known: {', '.join(ARMS)}")

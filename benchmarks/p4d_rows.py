@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -133,15 +132,22 @@ def probe_rows(results: Results) -> list[Row]:
 
 
 def loss_rows(results: Results) -> list[Row]:
-    """Each term's mean over the last 5 % of the steps over that of the first, at its worst over arms and seeds."""
+    """The answers' loss over the steps; what distillation has brought, on the same clips. Each at its worst over arms
+    and seeds."""
     worst: dict[str, tuple[float, str]] = {}
+
+    def seen(what: str, ratio: float, arm: str, seed: int) -> None:
+        worst[what] = max(worst.get(what, (0.0, "")), (ratio, f"{arm}, seed {seed}"))
+
     for arm, seeds in results.by_arm.items():
         for seed, result in seeds.items():
-            for term, (first, last) in result["losses"].items():
-                ratio = last / first if first > 0 else math.inf
-                worst[term] = max(worst.get(term, (0.0, "")), (ratio, f"{arm}, seed {seed}"))
-    return [at_most(f"loss {term}: last over first, at worst ({where})", value, "", 1.0)
-            for term, (value, where) in worst.items()]
+            first, last = result["losses"]["sft"]
+            seen("answers: mean of the last 5 % of the steps over that of the first", last / first, arm, seed)
+            for split, terms in result.get("distilled", {}).items():
+                for term, (trained, mean_video) in terms.items():
+                    seen(f"{term} on {split} clips, over the mean video's", trained / mean_video, arm, seed)
+    return [at_most(f"{what}, at worst ({where})", value, "", 1.0)
+            for what, (value, where) in sorted(worst.items())]
 
 
 def cost_rows(counted: dict[str, float], tiny: dict[str, float] | None, results: Results | None) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Where the arms of `benchmarks.p4d --vision-steps N` start: tiny students whose vision encoder has learned to see.
+"""Where the arms of `benchmarks.p4d` start: tiny students whose vision encoder has learned to see.
 
 A real student's encoder was trained on far more than the shards, and stays as it is in the best of the paper's variants
 (P+LLM). One of random weights would have to learn to see from answers, which some hundred scenes do not teach it. So
@@ -18,7 +18,7 @@ from benchmarks.p4d_arms import Size, data_of
 from benchmarks.p4d_probe import depth_cells
 
 LR, WEIGHT_DECAY, BETA = 1e-3, 0.05, 0.1
-STATISTICS = 32  # batches that the usual depths are taken from
+STATISTICS = 32  # batches that the mean depth of a place is taken from, for the report
 WEIGHTS, REPORT = "vision.safetensors", "vision.json"
 
 
@@ -58,7 +58,7 @@ def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float
 
     student = tiny_student(**size.student, seed=0)
     vision = student.model.model.vision_tower
-    config = DataConfig.model_validate(data_of(shards, size, 0) | {"teacher": True, "marks": "none", "max_per_clip": 1})
+    config = DataConfig.model_validate(data_of(shards, size, 0) | {"teacher": True, "max_per_clip": 1})
     side = size.student["image_size"] // size.student["patch_size"]
 
     def seen(batch: Any) -> tuple[Any, Any]:
@@ -70,16 +70,19 @@ def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float
     torch.manual_seed(0)
     optim, clips = OptimConfig(steps=size.vision_steps, lr=LR), Examples(config, student.processor)
     with torch.no_grad():
-        several = [seen(batch) for batch in islice(clips, STATISTICS)]
-    usual = torch.cat([depth for _, depth in several]).nanmean(0)  # at each place
-    head = torch.nn.Linear(several[0][0].shape[-1], usual.shape[-1])
-    trained = [*vision.parameters(), *head.parameters()]
+        first = list(islice(clips, STATISTICS))
+        usual = torch.cat([seen(batch)[1] for batch in first]).nanmean(0)  # at each place
+    head = torch.nn.Linear(size.student["vision_width"], usual.shape[-1])
+    torch.nn.init.zeros_(head.bias)
+    # Offsets that begin at what they should learn, `usual`, leave the encoder at its start for hundreds of steps.
+    offsets = torch.nn.Parameter(torch.ones_like(usual))
+    trained = [*vision.parameters(), *head.parameters(), offsets]
     optimizer = torch.optim.AdamW(trained, LR, weight_decay=WEIGHT_DECAY)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, optim.steps, optim))
     for batch in islice(clips, optim.steps):
         features, depth = seen(batch)
         known = torch.isfinite(depth)
-        loss = torch.nn.functional.smooth_l1_loss((head(features) + usual)[known], depth[known], beta=BETA)
+        loss = torch.nn.functional.smooth_l1_loss((head(features) + offsets)[known], depth[known], beta=BETA)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -90,6 +93,21 @@ def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float
         for batch in Examples(config, student.processor, split=config.held_out, epochs=1, shuffle=False):
             features, depth = seen(batch)
             known = torch.isfinite(depth)
-            for name, told in (("seen", head(features) + usual), ("place", usual.expand_as(depth))):
+            for name, told in (("seen", head(features) + offsets), ("place", usual.expand_as(depth))):
                 errors[name].append(((told - depth)[known].exp() - 1).abs())
+        to_unit_size(vision, first[0].inputs["pixel_values"])
     return vision.state_dict(), {name: float(torch.cat(each).mean()) for name, each in errors.items()}
+
+
+def to_unit_size(vision: Any, pixels: Any) -> None:
+    """Scales an encoder so that its features, as the projector gets them, have a mean square of 1 over `pixels`.
+
+    Random weights give about that. A fit makes them larger, and the timestamps' code, whose mean square is 0.5 whatever
+    the features' is, would be drowned. All that is added to the encoder's residual stream is scaled alike; as its layers
+    normalise what they read, nothing else changes.
+    """
+    features = vision(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
+    scale = features.square().mean().rsqrt()
+    for name, parameter in vision.named_parameters():
+        if "embeddings" in name or "out_proj" in name or "fc2" in name:
+            parameter.mul_(scale)
