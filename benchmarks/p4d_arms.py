@@ -23,8 +23,8 @@ FRAMES = 8
 # While training alone, so that half of what is read needs the clock; all questions of held-out clips are asked.
 SHARES = {"object_camera_distance": 0.4}
 DECODER = 256  # hidden width of the perception decoder: the paper's 2,560 would be more than the student itself
-# One over what the mean video scores on these shards (0.54, 0.072, 0.26, 0.006), so that each signal has a say. With the
-# paper's weights, made for other natural scales, flow, motion and rays would have a thousandth of the latent term's.
+# One over what the mean video scores on these shards (0.54, 0.072, 0.26, 0.006), so that each signal has a say. With
+# the paper's weights, made for other natural scales, flow, motion and rays have a thousandth of the latent term's.
 WEIGHTS = {"depth": 2, "flow": 14, "motion": 4, "camray": 160}
 
 

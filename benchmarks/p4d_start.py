@@ -103,8 +103,8 @@ def to_unit_size(vision: Any, pixels: Any) -> None:
     """Scales an encoder so that its features, as the projector gets them, have a mean square of 1 over `pixels`.
 
     Random weights give about that. A fit makes them larger, and the timestamps' code, whose mean square is 0.5 whatever
-    the features' is, would be drowned. All that is added to the encoder's residual stream is scaled alike; as its layers
-    normalise what they read, nothing else changes.
+    the features' is, would be drowned. All that is added to the encoder's residual stream is scaled alike; as its
+    layers normalise what they read, nothing else changes.
     """
     features = vision(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
     scale = features.square().mean().rsqrt()

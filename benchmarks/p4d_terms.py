@@ -30,7 +30,8 @@ def distilled(recipe: Any, run: Path) -> dict[str, dict[str, tuple[float, float]
     strategy.load(run / "strategy")
     strategy.eval()
     data = recipe.data.model_copy(update={"teacher": True, "max_per_clip": 1})
-    looked = {"train": (data.model_copy(update={"max_questions": MAX_TRAIN}), "train"), "held out": (data, data.held_out)}
+    looked = {"train": (data.model_copy(update={"max_questions": MAX_TRAIN}), "train"),
+              "held out": (data, data.held_out)}
     return {name: terms(strategy, Examples(config, student.processor, split=split, epochs=1, shuffle=False))
             for name, (config, split) in looked.items()}
 

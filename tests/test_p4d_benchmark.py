@@ -60,8 +60,10 @@ def test_arms_of_a_seed_differ_in_their_strategy_alone():
         assert recipe.seed == recipe.data.seed == 2
     assert {arm for arm, recipe in made.items() if not recipe.strategy.timestamps} == {
         arm for arm in ARMS if arm.endswith(NO_TIMES)}
-    another = p4d_arms.recipe_of(Job("sft", 3, "set", "teacher", "start-3", "runs", QUICK))
-    assert another["student"]["tiny"]["seed"] != plain["sft"]["student"]["tiny"]["seed"]
+    for size in (QUICK, replace(QUICK, vision_steps=0)):
+        two, three = (p4d_arms.recipe_of(Job("sft", seed, "set", "teacher", f"start-{seed}", "runs", size))["student"]
+                      for seed in (2, 3))
+        assert two != three
     assert made["latent"].strategy.p4d.signals == [] and made["explicit"].strategy.p4d.latent_weight == 0
     assert set(p4d.ORDER) == set(ARMS)
 
@@ -89,7 +91,7 @@ def test_students_that_learned_to_see_first_share_their_encoder_and_nothing_else
                                                                untrained.part_parameters("vision")))
 
 
-def test_results_of_another_size_set_or_teacher_are_not_taken(tmp_path):
+def test_results_of_another_size_set_arm_or_teacher_are_not_taken(tmp_path, monkeypatch):
     def manifest(questions: str, tensors: str) -> None:
         (tmp_path / "manifest.json").write_text(json.dumps({
             "shards": [{"name": "train-000000.tar", "sha256": questions}], "teacher": {"sha256": tensors}}))
@@ -99,6 +101,10 @@ def test_results_of_another_size_set_or_teacher_are_not_taken(tmp_path):
     assert known == p4d_arms.fingerprint(tmp_path, QUICK)
     assert known != p4d_arms.fingerprint(tmp_path, replace(QUICK, steps=7))
     manifest("one", "b")  # other latents, which only some arms learn from
+    assert known == p4d_arms.fingerprint(tmp_path, QUICK)
+    monkeypatch.setitem(ARMS, "p4d", replace(ARMS["p4d"], strategy={"name": "p4d"}))
+    assert known != p4d_arms.fingerprint(tmp_path, QUICK)
+    monkeypatch.undo()
     assert known == p4d_arms.fingerprint(tmp_path, QUICK)
     manifest("two", "a")
     assert known != p4d_arms.fingerprint(tmp_path, QUICK)
@@ -289,3 +295,53 @@ def test_the_page_has_its_marks():
 
     page = (Path(__file__).parents[1] / "docs" / "p4d.md").read_text("utf-8")
     assert page.count(BEGIN) == page.count(END) == 1 and page.index(BEGIN) < page.index(END)
+
+
+# ---- the start, and what distillation brought ----
+
+def test_an_encoder_is_brought_to_unit_size_and_sees_as_before():
+    from benchmarks.p4d_start import to_unit_size
+    from curate.train.students import tiny_student
+
+    vision = tiny_student(image_size=32, patch_size=16, vision_width=32, vision_layers=2).model.model.vision_tower
+    pixels = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in vision.encoder.layers[-1].mlp.fc2.parameters():
+            parameter.mul_(40)  # as a fit may leave it
+        before = vision(pixel_values=pixels, output_hidden_states=True)
+        to_unit_size(vision, pixels)
+        after = vision(pixel_values=pixels, output_hidden_states=True)
+    assert before.hidden_states[-1].square().mean() > 4
+    assert float(after.hidden_states[-1].square().mean()) == pytest.approx(1, rel=1e-3)
+    torch.testing.assert_close(after.last_hidden_state, before.last_hidden_state, rtol=1e-3, atol=1e-3)
+
+
+def test_terms_of_a_student_stand_beside_those_of_the_mean_video_on_the_same_clips():
+    from types import SimpleNamespace
+
+    from benchmarks.p4d_terms import terms
+
+    class Halfway:
+        """Says half the latent; the teacher's one head gives the first channel as a depth in log metres."""
+        settings = SimpleNamespace(latent_weight=0.5, latent_loss="mse", depth_space="log")
+        teacher = SimpleNamespace(decode=lambda signal, latent: latent[..., :1].exp())
+
+        def run(self, batch):
+            return None
+
+        def predicted_latent(self, batch, output):
+            return batch.latent / 2
+
+        def target_latent(self, batch):
+            return batch.latent
+
+        def target_signals(self, batch, latent):
+            return {"depth": latent[..., :1].exp()}
+
+    def batch(value, clips):
+        return SimpleNamespace(latent=torch.full((clips, 2, 3, 3, 4), value), keys=["a"] * clips)
+
+    found = terms(Halfway(), [batch(1.0, 3), batch(0.4, 1)])
+    mean_square = (3 * 1.0 + 0.16) / 4
+    assert found["latent"] == pytest.approx((2 * mean_square / 4, 2 * mean_square))  # summed over 2 frames
+    assert found["depth"] == pytest.approx((mean_square / 4, mean_square))  # smooth-l1 below 1: half the square
