@@ -1,15 +1,19 @@
 """Teacher tensors from a rendered run to a reader: kept, staged, published beside the samples, read back."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from curate.cli.main import main
 from curate.engine.run import run
 from curate.engine.teacher import staged_teacher
 from curate.recipe import recipe_from_dict
 from curate.shards import ShardError, TeacherTensors, manifest, read, verify
+from curate.shards.latents import add_latents
 
 SMALL = {"source": {"kind": "rendered", "num_scenes": 2, "seed": 1, "width": 160, "height": 96},
          "clip": {"num_frames": 8, "max_clips": 2}, "engine": {"kind": "inline", "isolate": False},
@@ -80,13 +84,23 @@ def test_a_set_without_says_how_to_get_them(out):
     assert "teacher" not in next(iter(read(out)))
 
 
+def test_a_write_pass_says_that_stored_latents_are_gone(out):
+    recipe = out.parent / "r.yaml"
+    recipe.write_text(json.dumps(SMALL))
+
+    def asked() -> str:
+        done = CliRunner().invoke(main, ["ask", str(out), "--recipe", str(recipe)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    told = "warning: the shards before these held latents of a teacher, these do not"
+    add_latents(out, lambda item: np.ones((2, 2, 3, 4)), "tiny-1")
+    assert told in asked()
+    assert next(iter(read(out, teacher=True)))["teacher"].latent is None
+    assert told not in asked()
+
+
 def test_a_plan_says_what_they_will_take(tmp_path):
-    import json
-
-    from click.testing import CliRunner
-
-    from curate.cli.main import main
-
     recipe = tmp_path / "r.yaml"
     recipe.write_text(json.dumps(SMALL | {"teacher": {}}))
     plain, enabled = (" ".join(CliRunner().invoke(main, ["plan", str(recipe), *more]).stdout.split())

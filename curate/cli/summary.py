@@ -49,6 +49,9 @@ def show(summary: Summary, preview: Path | None, *, failures: bool = True) -> No
             console.print(line, markup=False, soft_wrap=True)
     for line in doubt_lines(summary):
         console.print(f"warning: {line}", markup=False, soft_wrap=True, style="yellow")
+    if summary.lost_latents:
+        console.print("warning: the shards before these held latents of a teacher, these do not: store them again with "
+                      "`curate train latents RECIPE`", markup=False, soft_wrap=True, style="yellow")
     if summary.new or summary.lost:
         console.print(plan_line(summary), markup=False, soft_wrap=True, style="yellow" if summary.lost else None)
     if summary.workers:

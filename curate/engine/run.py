@@ -41,6 +41,7 @@ class Summary:
         again: clips that were put back to be tried once more.
         worked: clips that this run settled, in `seconds` of wall time with `num_workers`; `busy_s`: seconds that
             workers spent on clips, `stages` parted by stage.
+        lost_latents: the shards that these took the place of held latents, and these do not.
         published: where the shards were put besides OUT; unpublished: why they were not, though it was asked for.
     """
 
@@ -66,6 +67,7 @@ class Summary:
     num_workers: int = 0
     busy_s: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    lost_latents: bool = False
     published: str = ""
     unpublished: str = ""
 
@@ -265,12 +267,16 @@ def _publish(held: Out, recipe: Recipe, summary: Summary, quiet: bool = True) ->
     write_quarantine(held)
     if summary.counts[DONE]:
         from curate.engine.write import write  # all that asks: nothing of it is needed until clips are done
+        from curate.shards.latents import has_latents
+        from curate.shards.publish import FOLDER
 
+        held_latents = has_latents(held.path / FOLDER)
         info = {"planned": summary.planned, **{s: summary.counts[s] for s in ("done", "filtered", "quarantined")}}
         written = write(held.path, held.done_keys(), recipe, info, quiet=quiet, confirm=held.confirm)
         summary.questions, summary.families = written["questions"], written["families"]
         summary.dropped, summary.doubts = written["dropped"], written["doubts"]
         summary.mixture, summary.splits, summary.audit = written["mixture"], written["splits"], written["audit"]
+        summary.lost_latents = held_latents
         held.events("publish", shards=str(held.path / "shards"), questions=summary.questions,
                     families=summary.families)
         summary.published, summary.unpublished = export(held.path, recipe)

@@ -72,6 +72,15 @@ def add_latents(path: Path | str, encode: Callable[[dict[str, Any]], np.ndarray]
     return content
 
 
+def has_latents(root: Path) -> bool:
+    """Whether a shard set on this file system holds latents; False where there is no set, or none that can be read."""
+    try:
+        content = manifest.load(root)
+    except (ShardError, OSError):
+        return False
+    return LATENT[0] in content.get("teacher", {}).get("parts", [])
+
+
 def _write_twins(root: Path, built: Path, content: dict[str, Any], encode: Callable[[dict[str, Any]], np.ndarray],
                  latent_id: str) -> tuple[list[dict[str, Any]], list[str], dict[tuple[str, str], str]]:
     """The manifest's words for the new twins, their parts, and a line of checksums for each (twin, key)."""
