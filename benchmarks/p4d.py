@@ -46,7 +46,7 @@ from benchmarks.p4d_arms import (
     recipe_of,
     run,
 )
-from benchmarks.p4d_start import make_starts, start_of
+from benchmarks.p4d_start import fitted, make_starts, start_of
 from benchmarks.table import report
 
 CACHE = Path("out/p4d-benchmark")
@@ -207,7 +207,8 @@ def reported(cache: Path, jobs: Sequence[Job], out: Path | None, doc: Path | Non
         return 1
     results = Results(found)
     sections = {"Accuracy": accuracy_rows(results), "Timestamps": time_rows(results),
-                "Depth that the visual tokens hold": probe_rows(results), "Losses": loss_rows(results),
+                "Depth that the visual tokens hold": probe_rows(results, fitted(Path(jobs[0].start).parent)),
+                "Losses": loss_rows(results),
                 "Cost": cost_rows(*costs(cache, jobs), results)}
     families = family_table(results)
     print("\n".join(families))

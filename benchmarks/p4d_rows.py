@@ -115,10 +115,14 @@ def time_rows(results: Results) -> list[Row]:
     return rows
 
 
-def probe_rows(results: Results) -> list[Row]:
+def probe_rows(results: Results, start: dict[str, float] | None = None) -> list[Row]:
+    """`start`: what the encoder told of held-out frames when it was fitted, see `p4d_start.fit_vision`."""
     places = [r["absrel_place"] for seeds in results.by_arm.values() for r in seeds.values() if "absrel_place" in r]
     rows = [row("AbsRel of the mean depth of the place, no token read", float(np.mean(list(places[0].values()))), "")
             ] if places else []
+    if start is not None:
+        rows.append(row(f"AbsRel of the encoder at the start, by the head it was fitted with (place: "
+                        f"{start['place']:.4f})", start["seen"], ""))
     for arm in results.by_arm:
         seeds = [s for s in results.seeds(arm) if "absrel" in results.by_arm[arm][s]]
         if seeds:

@@ -46,6 +46,12 @@ def start_of(folder: Path | str, seed: int) -> Path:
     return Path(folder) / f"seed-{seed}"
 
 
+def fitted(folder: Path) -> dict[str, float] | None:
+    """What `fit_vision` reported; None where the starts are random."""
+    path = folder / REPORT
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
 def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float]]:
     """The encoder's weights, and AbsRel on held-out frames: "seen", and "place", of the mean at that place."""
     import torch

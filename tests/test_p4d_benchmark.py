@@ -69,7 +69,7 @@ def test_arms_of_a_seed_differ_in_their_strategy_alone():
 
 
 def test_students_that_learned_to_see_first_share_their_encoder_and_nothing_else(tmp_path):
-    from benchmarks.p4d_start import make_starts, start_of
+    from benchmarks.p4d_start import fitted, make_starts, start_of
     from curate.train.config import TrainRecipe
     from curate.train.students import load_student
     from tests.train_sets import clip_sample, clip_teacher, write_set
@@ -78,6 +78,7 @@ def test_students_that_learned_to_see_first_share_their_encoder_and_nothing_else
                                                        split="val" if i > 3 else "train") for i in range(6)])
     size = replace(QUICK, vision_steps=3, batch=4, student={**p4d_arms.SMALL, "image_size": 32, "patch_size": 16})
     make_starts(tmp_path / "starts", str(shards), size, 2)
+    assert set(fitted(tmp_path / "starts")) == {"seen", "place"} and fitted(tmp_path / "none") is None
     recipes = [p4d_arms.recipe_of(Job("sft", seed, "set", "teacher", str(start_of(tmp_path / "starts", seed)), "runs",
                                       size)) for seed in (0, 1)]
     one, two = (load_student(TrainRecipe.model_validate(recipe).student) for recipe in recipes)
