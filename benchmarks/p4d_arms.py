@@ -20,6 +20,7 @@ SMALL = {"image_size": 64, "patch_size": 16, "width": 128, "kv_heads": 4, "visio
 LARGER = {"image_size": 64, "patch_size": 16}  # 2.9 M parameters; the small one has 1.5 M
 SIGNAL_SIZE = 16  # side of the teacher's signals, as p4d_recipe.yaml has it
 FRAMES = 8
+HELD_OUT = "val"  # split, as eval.split of a recipe is by default
 # While training alone, so that half of what is read needs the clock; all questions of held-out clips are asked.
 SHARES = {"object_camera_distance": 0.4}
 DECODER = 256  # hidden width of the perception decoder: the paper's 2,560 would be more than the student itself

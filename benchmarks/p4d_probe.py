@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.p4d_arms import HELD_OUT
+
 PENALTIES = tuple(10.0**k for k in range(-2, 6))  # of standardised features, in units of a row
 KEPT_BACK = 0.2  # share of the training clips that chooses the penalty
 
@@ -146,5 +148,5 @@ def probed(folder: str, data: dict[str, Any], max_train: int = 300) -> tuple[dic
     student = load_student(StudentConfig(name_or_path=folder))
     config = DataConfig.model_validate(data | {"teacher": True, "max_per_clip": 1, "batch_size": 16})
     train = Examples(config.model_copy(update={"max_questions": max_train}), student.processor, epochs=1, shuffle=False)
-    test = Examples(config, student.processor, split=config.held_out, epochs=1, shuffle=False)
+    test = Examples(config, student.processor, split=HELD_OUT, epochs=1, shuffle=False)
     return probe(rows_of(student, train), rows_of(student, test))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.campaign import put
-from benchmarks.p4d_arms import Size, data_of
+from benchmarks.p4d_arms import HELD_OUT, Size, data_of
 from benchmarks.p4d_probe import depth_cells
 
 LR, WEIGHT_DECAY, BETA = 1e-3, 0.05, 0.1
@@ -96,7 +96,7 @@ def fit_vision(shards: str, size: Size) -> tuple[dict[str, Any], dict[str, float
         rate.step()
     errors: dict[str, list[Any]] = {"seen": [], "place": []}
     with torch.no_grad():
-        for batch in Examples(config, student.processor, split=config.held_out, epochs=1, shuffle=False):
+        for batch in Examples(config, student.processor, split=HELD_OUT, epochs=1, shuffle=False):
             features, depth = seen(batch)
             known = torch.isfinite(depth)
             for name, told in (("seen", head(features) + offsets), ("place", usual.expand_as(depth))):

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.p4d_arms import HELD_OUT
+
 MAX_TRAIN = 300  # training clips looked at
 
 
@@ -31,7 +33,7 @@ def distilled(recipe: Any, run: Path) -> dict[str, dict[str, tuple[float, float]
     strategy.eval()
     data = recipe.data.model_copy(update={"teacher": True, "max_per_clip": 1})
     looked = {"train": (data.model_copy(update={"max_questions": MAX_TRAIN}), "train"),
-              "held out": (data, data.held_out)}
+              "held out": (data, HELD_OUT)}
     return {name: terms(strategy, Examples(config, student.processor, split=split, epochs=1, shuffle=False))
             for name, (config, split) in looked.items()}
 

@@ -47,7 +47,6 @@ class DataConfig(BaseModel):
     sets: tuple[SetConfig, ...] = Field(min_length=1, description="shard sets, mixed by their weights; one may be "
                                         "given as a path alone", json_schema_extra=_or_paths)
     split: str = Field("train", description="of the sets, to train on")
-    held_out: str = Field("val", description="of the sets, to judge a fitted teacher on; students are by eval.split")
     families: tuple[str, ...] | None = Field(None, min_length=1, description="default: all")
     family_shares: dict[str, float] = Field(default_factory=dict, description="family to the share of its questions "
                                             "that is kept, drawn by their ids; families not named are kept whole")
