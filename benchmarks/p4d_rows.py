@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -136,8 +137,8 @@ def probe_rows(results: Results, start: dict[str, float] | None = None) -> list[
 
 
 def loss_rows(results: Results) -> list[Row]:
-    """The answers' loss over the steps; what distillation has brought, on the same clips. Each at its worst over arms
-    and seeds."""
+    """Each at its worst over arms and seeds: a term's mean over the last 5 % of the steps over that of the first, whose
+    clips are others; and what distillation has brought, on the same clips."""
     worst: dict[str, tuple[float, str]] = {}
 
     def seen(what: str, ratio: float, arm: str, seed: int) -> None:
@@ -145,13 +146,13 @@ def loss_rows(results: Results) -> list[Row]:
 
     for arm, seeds in results.by_arm.items():
         for seed, result in seeds.items():
-            first, last = result["losses"]["sft"]
-            seen("answers: mean of the last 5 % of the steps over that of the first", last / first, arm, seed)
+            for term, (first, last) in result["losses"].items():
+                seen(f"loss {term}: last over first", last / first if first > 0 else math.inf, arm, seed)
             for split, terms in result.get("distilled", {}).items():
                 for term, (trained, mean_video) in terms.items():
                     seen(f"{term} on {split} clips, over the mean video's", trained / mean_video, arm, seed)
     return [at_most(f"{what}, at worst ({where})", value, "", 1.0)
-            for what, (value, where) in sorted(worst.items())]
+            for what, (value, where) in worst.items()]
 
 
 def cost_rows(counted: dict[str, float], tiny: dict[str, float] | None, results: Results | None) -> list[Row]:

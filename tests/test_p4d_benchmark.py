@@ -64,6 +64,7 @@ def test_arms_of_a_seed_differ_in_their_strategy_alone():
         two, three = (p4d_arms.recipe_of(Job("sft", seed, "set", "teacher", f"start-{seed}", "runs", size))["student"]
                       for seed in (2, 3))
         assert two != three
+    assert two["tiny"]["seed"] != three["tiny"]["seed"]  # of random students
     assert made["latent"].strategy.p4d.signals == [] and made["explicit"].strategy.p4d.latent_weight == 0
     assert set(p4d.ORDER) == set(ARMS)
 
@@ -226,13 +227,19 @@ def test_each_seed_may_draw_other_questions_and_its_arms_share_them():
         p4d_rows.Results([drawn("sft", 0, (1, 1)), result("p4d", 0, (1, 1))])
 
 
+def test_a_loss_that_rises_in_one_run_is_named():
+    worse = result("p4d", 1, (1, 1)) | {"losses": {"sft": [1.0, 0.5], "depth": [1.0, 1.2]}}
+    rows = p4d_rows.loss_rows(p4d_rows.Results([result("sft", 0, (1, 1)), worse]))
+    assert [row["ok"] for row in rows] == [True, False] and "(p4d, seed 1)" in rows[1]["name"]
+
+
 def test_what_distillation_has_not_brought_in_one_run_is_named():
     better, worse = ({"train": {"depth": (0.5, 1.0)}, "held out": {"depth": (last, 1.0)}} for last in (0.9, 1.2))
     rows = by_name(p4d_rows.loss_rows(p4d_rows.Results([
         result("sft", 0, (1, 1)), result("p4d", 0, (1, 1)) | {"distilled": better},
         result("p4d", 1, (1, 1)) | {"distilled": worse, "losses": {"sft": [1.0, 0.75]}}])))
     assert {name: row["ok"] for name, row in rows.items()} == {
-        "answers: mean of the last 5 % of the steps over that of the first, at worst": True,
+        "loss sft: last over first, at worst": True,
         "depth on train clips, over the mean video's, at worst": True,
         "depth on held out clips, over the mean video's, at worst": False}
     assert all("(p4d, seed 1)" in row["name"] for row in rows.values() if not row["ok"])

@@ -96,12 +96,7 @@ def test_settings_that_do_not_fit_are_refused():
         with pytest.raises(ValueError, match="no multiple"):
             TinyConfig(**wrong)
     with pytest.raises(ValueError, match="leave one out"):
-        StudentConfig(name_or_path="folder", tiny={"width": 64})
-
-
-def test_what_a_run_writes_of_its_student_is_read_again():
-    for config in (StudentConfig(name_or_path="folder", trained="LLM"), StudentConfig(tiny={"width": 64})):
-        assert StudentConfig.model_validate(config.model_dump(mode="json")) == config
+        StudentConfig(name_or_path="folder", tiny={})
 
 
 # ---- inputs ----

@@ -119,6 +119,6 @@ class StudentConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_student(self) -> StudentConfig:
-        if self.name_or_path is not None and self.tiny != TinyConfig():
+        if self.name_or_path is not None and "tiny" in self.model_fields_set:
             raise ValueError("name_or_path and tiny are both given; leave one out")
         return self
